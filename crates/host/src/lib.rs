@@ -1,1 +1,28 @@
-//! probe
+//! Runs a Spin application's component in Wasmtime as Spin would: for local runs without Spin, and
+//! for the end-to-end tests.
+//!
+//! The modules in the order in which a run passes them: `manifest` and `template` read `spin.toml`,
+//! [`variables`](Variables) gives it values, `allowed_hosts` says what may be reached, `app` compiles
+//! and links, `guest` is an instance's state, with `outbound` (HTTP) and `key_value` as its two rooms.
+//! [`Schedule`] says when the cron trigger is due; `commands` is the program over all this.
+//! Not here: anything that knows what the component does.
+
+mod allowed_hosts;
+mod app;
+mod bindings;
+pub mod commands;
+mod guest;
+mod key_value;
+mod manifest;
+mod outbound;
+mod run;
+mod schedule;
+mod stubs;
+mod template;
+mod variables;
+
+pub use app::{App, Options};
+pub use outbound::{Decision, OnRequest, RequestSeen};
+pub use run::{Outcome, Output, Run, Trigger};
+pub use schedule::Schedule;
+pub use variables::Variables;

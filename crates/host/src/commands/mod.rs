@@ -1,0 +1,40 @@
+//! The program's commands, a file each: arguments, and what is printed about a run. Not the running.
+
+pub mod run;
+pub mod up;
+
+use crate::{App, Options, Outcome, Run, Variables};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// What every command takes that loads an application.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AppArgs {
+    /// The application's manifest.
+    #[arg(long, short = 'f', value_name = "FILE", default_value = "spin.toml")]
+    pub manifest: PathBuf,
+    /// Where the key-value store and compiled code are kept [default: .spin beside the manifest].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl AppArgs {
+    /// Loads the application, with variables from the environment.
+    pub fn load(self) -> Result<App> {
+        App::load(Options {
+            manifest: self.manifest,
+            state_dir: self.state_dir,
+            variables: Variables::from_env(),
+            ..Options::default()
+        })
+    }
+}
+
+/// One line on stderr about a run that did not end well, whatever the component said itself.
+fn remark_on(run: &Run) {
+    match &run.outcome {
+        Outcome::Ok | Outcome::Exited(_) => {}
+        Outcome::Failed(message) => eprintln!("host: the handler failed: {message}"),
+        Outcome::Trapped(message) => eprintln!("host: the component trapped: {message}"),
+    }
+}
