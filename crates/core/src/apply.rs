@@ -1,0 +1,185 @@
+//! Carries a plan out: one bulk operation at a time, each seen to its end before the next.
+//!
+//! Makes no choice of what to change. Cloudflare allows one pending bulk operation for the whole
+//! account (facts cloudflare 1.6), so the first thing that is not plainly completed ends writing for
+//! this run; the next run reads again and goes on.
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::log::{Level, Line, seconds};
+use crate::plan::{Effect, Operation, Plan};
+use crate::ports::{Host, TransportError};
+use crate::read::call;
+use crate::session::{Api, Session};
+use crate::settings::Settings;
+use crate::wire::Request;
+use crate::wire::cloudflare::lists::{self, OperationId, OperationState};
+use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
+
+/// How long the answer to a write may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an accepted operation is watched.
+const POLL_LIMIT: Duration = Duration::from_secs(25);
+/// How long one look at an operation may take.
+const POLL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first look. The following ones are on the full seconds after acceptance, so that small
+/// operations end quickly and yet no operation takes more requests than a look each second would.
+const POLL_FIRST: Duration = Duration::from_millis(200);
+
+/// What a write needs of the run's budget, so that none is begun whose end could not be seen.
+pub(crate) const WRITE_ROOM: Duration = WRITE_TIMEOUT.saturating_add(POLL_LIMIT);
+
+/// How far applying a plan came.
+#[derive(Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Operations that completed, and what they did.
+    pub completed: Vec<Effect>,
+    /// Write requests that were sent, whatever became of them.
+    pub writes: u64,
+    /// Why it did not go to the end.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why applying a plan ended early.
+#[derive(Debug, PartialEq)]
+pub enum Stopped {
+    /// Something is still going on, or there was no time: wait for the next run.
+    Waiting(String),
+    /// Cloudflare refuses or cannot be reached.
+    Failed(Failure),
+}
+
+/// Applies the plan; nothing is begun that could not be seen to its end when the run is `until` old.
+pub(crate) async fn apply<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    plan: &Plan,
+    until: Duration,
+) -> Applied {
+    let mut applied = Applied::default();
+    let operations = plan.operations().len();
+    for (at, operation) in plan.operations().iter().enumerate() {
+        if session.elapsed() + WRITE_ROOM > until {
+            let left = operations - at;
+            applied.stopped = Some(Stopped::Waiting(format!(
+                "no time left in this run for {left} of {operations} bulk operations; the next run goes on"
+            )));
+            break;
+        }
+        applied.writes += 1;
+        if let Err(stopped) = carry_out(session, settings, operation, until).await {
+            applied.stopped = Some(stopped);
+            break;
+        }
+        applied.completed.push(operation.effect());
+    }
+    applied
+}
+
+async fn carry_out<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    operation: &Operation,
+    until: Duration,
+) -> Result<(), Stopped> {
+    let list = operation.effect().list;
+    let began = session.elapsed();
+    let id = accept(session, settings, operation).await.map_err(|source| {
+        let operation = operation.to_string();
+        Stopped::Failed(if is_definite(&source) {
+            Failure::Refused { list, operation, source }
+        } else {
+            Failure::Unconfirmed { list, operation, source }
+        })
+    })?;
+    watch(session, settings, operation, &id, until).await?;
+    let took = session.elapsed() - began;
+    let line = format!("{operation}: completed in {}", seconds(took));
+    session.host().log(
+        &Line::new(Level::Info, "operation", line)
+            .with("method", operation.verb())
+            .with("list", list)
+            .with("items", operation.len())
+            .with("operation", &id)
+            .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
+    );
+    Ok(())
+}
+
+/// Sends the write, once. A lost answer is not tried again: the first may have had its effect.
+async fn accept<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    operation: &Operation,
+) -> Result<OperationId, CallError> {
+    let request = request(settings, operation);
+    let answer = session.fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX).await?;
+    lists::decode_accepted(&answer)
+}
+
+fn request(settings: &Settings, operation: &Operation) -> Request {
+    let list = operation.effect().list;
+    let id = settings.lists.get(list).expect("a plan is made from the lists of the same settings");
+    match operation {
+        Operation::Append { items, .. } => lists::append(settings, id, items.as_slice()),
+        Operation::Replace { items, .. } => lists::replace(settings, id, items.as_slice()),
+        Operation::Delete { ids, .. } => lists::delete(settings, id, ids.as_slice()),
+    }
+}
+
+/// Whether the write certainly changed nothing: the API itself said no. An error of a server or a
+/// proxy in between leaves that open.
+fn is_definite(error: &CallError) -> bool {
+    match error {
+        CallError::Transport(TransportError::Denied) => true,
+        CallError::Transport(_) => false,
+        CallError::Refused { head, .. } => head.status < 500,
+        CallError::NotTheApi { head, .. } => (400..500).contains(&head.status),
+    }
+}
+
+/// Looks at the operation until it has ended.
+async fn watch<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    operation: &Operation,
+    id: &OperationId,
+    until: Duration,
+) -> Result<(), Stopped> {
+    let accepted = session.elapsed();
+    let end = until.min(accepted + POLL_LIMIT);
+    let mut look = accepted + POLL_FIRST;
+    let mut second = 0;
+    while look <= end {
+        session.wait_until(look).await;
+        let request = lists::operation(settings, id);
+        match call(session, request, lists::decode_operation, POLL_TIMEOUT, end).await {
+            Ok(OperationState::Completed) => return Ok(()),
+            Ok(OperationState::Failed(said)) => {
+                let operation = operation.to_string();
+                return Err(Stopped::Failed(Failure::OperationFailed { operation, said }));
+            }
+            Ok(OperationState::Unfinished) => {}
+            // How long a finished operation can be asked for is not documented (facts cloudflare
+            // 1.6), so this says nothing about how it ended.
+            Err(error) if error.status() == Some(404) => {
+                return Err(Stopped::Waiting(format!(
+                    "could not confirm {operation}: Cloudflare no longer knows its operation {id}; the next run reads the list again"
+                )));
+            }
+            Err(source) => {
+                let (list, operation) = (operation.effect().list, operation.to_string());
+                return Err(Stopped::Failed(Failure::Unconfirmed { list, operation, source }));
+            }
+        }
+        while look <= session.elapsed() {
+            second += 1;
+            look = accepted + Duration::from_secs(second);
+        }
+    }
+    Err(Stopped::Waiting(format!(
+        "could not confirm {operation}: its operation {id} was not completed within {}; the next run reads the list again",
+        seconds(end.saturating_sub(accepted))
+    )))
+}

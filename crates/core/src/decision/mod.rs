@@ -1,0 +1,70 @@
+//! CrowdSec's decisions as LAPI sends them: the shape of one, and the reader of many.
+//!
+//! Owns what a decision looks like on the wire. Which of them matter, and what they ask of the
+//! edge, is `desired`'s business.
+
+mod reader;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+
+pub use reader::{BodyError, DecisionReader};
+
+/// What is to be done with requests from an address.
+///
+/// Ordered by strength: `Ban` is greater than `Captcha`, and wins when an address has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Remediation {
+    /// The visitor must pass a challenge.
+    Captcha,
+    /// The visitor is refused.
+    Ban,
+}
+
+impl Remediation {
+    /// Both, in the order in which they are shown and written: bans first.
+    pub const ALL: [Self; 2] = [Self::Ban, Self::Captcha];
+
+    /// Reads LAPI's `type`, which is free text: any casing (facts crowdsec 1.1).
+    pub fn from_type(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| text.eq_ignore_ascii_case(r.as_str()))
+    }
+
+    /// The word for it in logs, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ban => "ban",
+            Self::Captcha => "captcha",
+        }
+    }
+}
+
+impl fmt::Display for Remediation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Remediation {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One row of `GET /v1/decisions`, borrowed from the body. Unknown keys are ignored.
+///
+/// Source: facts crowdsec 1.1.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Decision<'a> {
+    /// `Ip`, `Range`, `Country`, `AS` or anything else, in any casing.
+    #[serde(borrow)]
+    pub scope: Cow<'a, str>,
+    /// The remediation, free text; may be empty.
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// What is meant by the scope, verbatim as somebody once wrote it.
+    #[serde(borrow)]
+    pub value: Cow<'a, str>,
+}

@@ -1,0 +1,171 @@
+//! Reads both sides: LAPI's decisions into [`Desired`], Cloudflare's lists into [`Observed`].
+//!
+//! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
+//! state can be made, so nothing can be removed because of it.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use crate::decision::{BodyError, DecisionReader, Remediation};
+use crate::desired::Desired;
+use crate::failure::Failure;
+use crate::observed::{Observed, ObservedList};
+use crate::ports::{Body, Host, TransportError};
+use crate::session::{Again, Api, Session, collect, within};
+use crate::settings::{Id, Settings};
+use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, lists};
+use crate::wire::{Answer, Request, lapi};
+
+/// One attempt at LAPI's answer. A LAPI on half a core takes 12-25 s to its first byte, and 60 s is
+/// what its users end up with (facts crowdsec part 3).
+const LAPI_TIMEOUT: Duration = Duration::from_secs(60);
+/// One attempt at a page of a list.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pages of one list. The largest account has 500,000 items, 1,000 full pages (facts cloudflare
+/// 1.7); a page may be empty, so there may be some more, but not for ever.
+const PAGES_MAX: u32 = 2_000;
+
+/// LAPI's decisions could not be read: what is desired is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unavailable {
+    /// No whole answer came.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// An answer with another status than 200.
+    #[error("{said}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// What it means.
+        said: String,
+        /// `retry-after`; only a proxy in front of LAPI sends it.
+        retry_after: Option<Duration>,
+    },
+    /// A body that is not a list of decisions to its last byte.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+impl Unavailable {
+    fn again(&self) -> Again {
+        match self {
+            Self::Transport(TransportError::Denied) => Again::Never,
+            Self::Transport(_) | Self::Body(BodyError::CutOff { .. }) => Again::AfterBackoff,
+            Self::Status { status: 429, retry_after: Some(told), .. } => Again::After(*told),
+            Self::Status { status, .. } if *status == 429 || *status >= 500 => Again::AfterBackoff,
+            Self::Status { .. } | Self::Body(_) => Again::Never,
+        }
+    }
+}
+
+/// Reads LAPI and all lists at the same time, nothing begun after `until`.
+pub(crate) async fn both<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    until: Duration,
+) -> (Result<Desired, Unavailable>, Result<Observed, Failure>) {
+    join(desired(session, settings, until), observed(session, settings, until)).await
+}
+
+async fn desired<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    until: Duration,
+) -> Result<Desired, Unavailable> {
+    session
+        .retry(until, Unavailable::again, async || {
+            let limit = LAPI_TIMEOUT.min(until.saturating_sub(session.elapsed()));
+            within(session.host(), limit, decisions(session, settings)).await?
+        })
+        .await
+}
+
+async fn decisions<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+) -> Result<Desired, Unavailable> {
+    let (head, mut body) = session.send(Api::Lapi, lapi::decisions(settings)).await?;
+    if head.status != 200 {
+        // Only its beginning is looked at; that it is long or breaks off says nothing more.
+        let body = collect(body, 64 << 10).await.unwrap_or_default();
+        return Err(Unavailable::Status {
+            status: head.status,
+            said: lapi::describe_status(head.status, &body),
+            retry_after: head.retry_after,
+        });
+    }
+    let mut reader = DecisionReader::default();
+    let mut desired = Desired::default();
+    while let Some(chunk) = body.chunk().await? {
+        reader.push(&chunk, |decision| desired.add(decision, &settings.lists))?;
+    }
+    reader.finish()?;
+    Ok(desired)
+}
+
+async fn observed<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    until: Duration,
+) -> Result<Observed, Failure> {
+    let reads = settings.lists.iter().map(async |(remediation, id)| {
+        let content = list(session, settings, remediation, id, until).await;
+        content.map(|content| (remediation, content))
+    });
+    let mut observed = Observed::default();
+    for content in join_all(reads).await {
+        let (remediation, content) = content?;
+        observed.insert(remediation, content);
+    }
+    Ok(observed)
+}
+
+async fn list<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    remediation: Remediation,
+    id: &Id,
+    until: Duration,
+) -> Result<ObservedList, Failure> {
+    let mut content = ObservedList::default();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let request = lists::items(settings, id, cursor.as_deref());
+        let page = call(session, request, lists::decode_items, PAGE_TIMEOUT, until)
+            .await
+            .map_err(|source| Failure::Read { list: remediation, source })?;
+        page.items.into_iter().for_each(|item| content.add(item));
+        match page.next {
+            None => return Ok(content),
+            // A page may be empty and have a cursor; the end is the cursor's, not the page's.
+            next if next == cursor => break,
+            next => cursor = next,
+        }
+    }
+    Err(Failure::EndlessPages { list: remediation })
+}
+
+/// A read of Cloudflare's: repeated while the failure may pass, each attempt within `limit`, none
+/// begun after `until`.
+pub(crate) async fn call<H: Host, T>(
+    session: &Session<'_, H>,
+    request: Request,
+    decode: impl Fn(&Answer) -> Result<T, CallError>,
+    limit: Duration,
+    until: Duration,
+) -> Result<T, CallError> {
+    let again = |error: &CallError| match error.head().and_then(|head| head.retry_after) {
+        _ if !error.is_passing() => Again::Never,
+        Some(told) => Again::After(told),
+        None => Again::AfterBackoff,
+    };
+    session
+        .retry(until, again, async || {
+            let limit = limit.min(until.saturating_sub(session.elapsed()));
+            let request = request.clone();
+            let answer = session.fetch(Api::Cloudflare, request, limit, ANSWER_BYTES_MAX).await?;
+            decode(&answer)
+        })
+        .await
+}

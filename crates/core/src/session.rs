@@ -1,0 +1,218 @@
+//! One run's conversation with the outside: time limits, retries of reads, and the count of requests.
+//!
+//! Reads are repeated a few times when the failure may pass; writes never are (their effect would be
+//! unknown twice). Nothing here outlasts the run's budget. What an answer means is not known here.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use crate::ports::{Body, Clock, Host, TransportError};
+use crate::wire::{Answer, Request, ResponseHead};
+
+/// Attempts at one read, the first included.
+const ATTEMPTS_MAX: u32 = 4;
+/// The wait before the second attempt; it doubles from there, and up to half of it comes on top by
+/// chance, so that many bouncers do not come back together.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// Which API a request goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Api {
+    /// CrowdSec's Local API.
+    Lapi,
+    /// Cloudflare's API.
+    Cloudflare,
+}
+
+impl Api {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lapi => "lapi",
+            Self::Cloudflare => "cloudflare",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestOutcome {
+    /// 2xx.
+    Ok,
+    /// 429.
+    Throttled,
+    /// Any other status.
+    Error,
+    /// No answer.
+    Unanswered,
+}
+
+impl RequestOutcome {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Throttled => "throttled",
+            Self::Error => "error",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// Requests of a run, by API and outcome. The push of metrics is not among them.
+pub type RequestCounts = BTreeMap<(Api, RequestOutcome), u64>;
+
+/// Whether, and when, a failed read is worth another attempt.
+pub(crate) enum Again {
+    Never,
+    AfterBackoff,
+    After(Duration),
+}
+
+/// See the module.
+pub(crate) struct Session<'h, H> {
+    host: &'h H,
+    started: Duration,
+    rng: RefCell<fastrand::Rng>,
+    requests: RefCell<RequestCounts>,
+}
+
+impl<'h, H: Host> Session<'h, H> {
+    pub(crate) fn start(host: &'h H) -> Self {
+        let started = host.monotonic();
+        let seed = host.wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            host,
+            started,
+            rng: RefCell::new(fastrand::Rng::with_seed(seed.as_nanos() as u64)),
+            requests: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn host(&self) -> &'h H {
+        self.host
+    }
+
+    /// Time since the run began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.host.monotonic().saturating_sub(self.started)
+    }
+
+    pub(crate) fn requests(&self) -> RequestCounts {
+        self.requests.borrow().clone()
+    }
+
+    /// Waits until the run is `elapsed` old.
+    pub(crate) async fn wait_until(&self, elapsed: Duration) {
+        self.host.sleep(elapsed.saturating_sub(self.elapsed())).await;
+    }
+
+    /// Sends a request once; counts it. No time limit.
+    pub(crate) async fn send(
+        &self,
+        api: Api,
+        request: Request,
+    ) -> Result<(ResponseHead, H::Body), TransportError> {
+        let mut counted = Counted { session: self, api, outcome: RequestOutcome::Unanswered };
+        let answer = self.host.send(request).await;
+        if let Ok((head, _)) = &answer {
+            counted.outcome = match head.status {
+                200..300 => RequestOutcome::Ok,
+                429 => RequestOutcome::Throttled,
+                _ => RequestOutcome::Error,
+            };
+        }
+        answer
+    }
+
+    /// Sends a request once and reads its whole answer, within `limit`.
+    pub(crate) async fn fetch(
+        &self,
+        api: Api,
+        request: Request,
+        limit: Duration,
+        bytes_max: usize,
+    ) -> Result<Answer, TransportError> {
+        within(self.host, limit, async {
+            let (head, body) = self.send(api, request).await?;
+            Ok(Answer { head, body: collect(body, bytes_max).await? })
+        })
+        .await?
+    }
+
+    /// Repeats `attempt` while `again` says so, a few times, and never beginning later than when the
+    /// run is `until` old.
+    pub(crate) async fn retry<T, E>(
+        &self,
+        until: Duration,
+        again: impl Fn(&E) -> Again,
+        mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut attempts = 1;
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) if attempts == ATTEMPTS_MAX => return Err(error),
+                Err(error) => error,
+            };
+            let backoff = BACKOFF * 2u32.pow(attempts - 1);
+            let wait = match again(&error) {
+                Again::Never => return Err(error),
+                Again::AfterBackoff => backoff,
+                Again::After(told) => told.max(backoff),
+            };
+            let jitter = backoff.mul_f64(self.rng.borrow_mut().f64() / 2.0);
+            let at = self.elapsed() + wait + jitter;
+            if at >= until {
+                return Err(error);
+            }
+            self.wait_until(at).await;
+            attempts += 1;
+        }
+    }
+}
+
+/// Counts a request when it ends, in whichever way: answered, failed, or given up by a time limit.
+struct Counted<'s, 'h, H> {
+    session: &'s Session<'h, H>,
+    api: Api,
+    outcome: RequestOutcome,
+}
+
+impl<H> Drop for Counted<'_, '_, H> {
+    fn drop(&mut self) {
+        *self.session.requests.borrow_mut().entry((self.api, self.outcome)).or_default() += 1;
+    }
+}
+
+/// Gives up on `future` after `limit`.
+pub(crate) async fn within<T>(
+    clock: &impl Clock,
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Result<T, TransportError> {
+    match select(pin!(future), pin!(clock.sleep(limit))).await {
+        Either::Left((value, _)) => Ok(value),
+        Either::Right(_) => Err(TransportError::Timeout(limit)),
+    }
+}
+
+/// Reads a body to its end, or until it is larger than any that we expect.
+pub(crate) async fn collect(
+    mut body: impl Body,
+    bytes_max: usize,
+) -> Result<Vec<u8>, TransportError> {
+    let mut whole = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        if whole.len() + chunk.len() > bytes_max {
+            return Err(TransportError::TooLarge(bytes_max));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole)
+}

@@ -1,0 +1,248 @@
+//! Cloudflare account IP lists: reading items, the three bulk writes, and the operations they start.
+//!
+//! Source: facts cloudflare 1.1-1.6 and the official schemas `lists_*`.
+
+use std::time::SystemTime;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::observed::ItemId;
+use crate::settings::{Id, Settings};
+
+use super::{Answer, CallError, Method, Request, account_request, decode, excerpt};
+
+/// Items on one page: the most that the API gives. More is refused with 10027, less is the default
+/// (25), which would be twenty times the requests (facts 1.3).
+pub const PAGE_ITEMS_MAX: usize = 500;
+
+/// "List not found", with status 404 (facts 1.9).
+pub(super) const LIST_NOT_FOUND: i64 = 10001;
+/// "You have been ratelimited", with status 429 (facts 1.8). Not 10035, which is a bad value.
+pub(super) const RATE_LIMITED: i64 = 10040;
+
+/// One page of a list's items.
+pub fn items(settings: &Settings, list: &Id, cursor: Option<&str>) -> Request {
+    let mut path = format!("/rules/lists/{list}/items?per_page={PAGE_ITEMS_MAX}");
+    if let Some(cursor) = cursor {
+        path.push_str("&cursor=");
+        path.extend(utf8_percent_encode(cursor, NON_ALPHANUMERIC));
+    }
+    account_request(settings, Method::Get, &path)
+}
+
+/// A page as it came.
+#[derive(Debug, PartialEq)]
+pub struct Page {
+    /// Its items, in the API's order.
+    pub items: Vec<RawItem>,
+    /// Where the next page starts; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
+/// items of IP lists (facts 1.2), and a list may be of another kind.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct RawItem {
+    /// Names the item in a DELETE.
+    pub id: Option<Box<str>>,
+    /// The address, as Cloudflare normalised it.
+    pub ip: Option<String>,
+    /// A person's remark.
+    pub comment: Option<Box<str>>,
+    created_on: Option<String>,
+}
+
+impl RawItem {
+    /// When the item was added, if the API says so in RFC 3339.
+    pub fn created(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339(self.created_on.as_deref()?).ok()
+    }
+}
+
+/// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
+pub fn decode_items(answer: &Answer) -> Result<Page, CallError> {
+    let (items, info) = decode::<Vec<RawItem>>(answer)?;
+    let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
+    Ok(Page { items: items.unwrap_or_default(), next: next.filter(|cursor| !cursor.is_empty()) })
+}
+
+/// An item as we send it: nothing more, or the whole request is refused with 10026 (facts 1.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewItem {
+    /// The address.
+    pub ip: Address,
+    /// A remark to keep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Box<str>>,
+}
+
+/// POST: adds items, or overwrites those that are there (facts 1.5).
+pub fn append(settings: &Settings, list: &Id, items: &[NewItem]) -> Request {
+    write(settings, Method::Post, list, &items)
+}
+
+/// PUT: the list then holds these items and no others. `[]` would empty it without a question
+/// (facts 1.5), which is why a plan cannot express that.
+pub fn replace(settings: &Settings, list: &Id, items: &[NewItem]) -> Request {
+    write(settings, Method::Put, list, &items)
+}
+
+/// DELETE: removes items by id. The body is an object here, and a bare array above (facts 1.2).
+pub fn delete(settings: &Settings, list: &Id, items: &[ItemId]) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        items: Vec<Item<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Item<'a> {
+        id: &'a str,
+    }
+    let items = items.iter().map(|id| Item { id: id.as_str() }).collect();
+    write(settings, Method::Delete, list, &Body { items })
+}
+
+fn write(settings: &Settings, method: Method, list: &Id, body: &impl Serialize) -> Request {
+    let body = serde_json::to_vec(body).expect("strings and arrays of them always serialise");
+    account_request(settings, method, &format!("/rules/lists/{list}/items"))
+        .body("application/json", body)
+}
+
+/// Names a bulk operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationId(String);
+
+impl std::fmt::Display for OperationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads the answer to a write. A 2xx means accepted, not done (facts 1.6), and any 2xx counts: the
+/// specification says 200, the documentation 201.
+pub fn decode_accepted(answer: &Answer) -> Result<OperationId, CallError> {
+    #[derive(Deserialize)]
+    struct Accepted {
+        operation_id: String,
+    }
+    match decode::<Accepted>(answer)? {
+        (Some(Accepted { operation_id }), _) if is_plain(&operation_id) => {
+            Ok(OperationId(operation_id))
+        }
+        _ => Err(CallError::NotTheApi {
+            head: answer.head.clone(),
+            start: excerpt(&answer.body),
+        }),
+    }
+}
+
+/// Ids go into a path unescaped.
+fn is_plain(id: &str) -> bool {
+    !id.is_empty()
+        && id.len() <= 128
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// The state of a bulk operation. The path has no list in it: operations belong to the account.
+pub fn operation(settings: &Settings, id: &OperationId) -> Request {
+    account_request(settings, Method::Get, &format!("/rules/lists/bulk_operations/{id}"))
+}
+
+/// How far a bulk operation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperationState {
+    /// `pending` or `running`: reads still see the old content.
+    Unfinished,
+    /// `completed`: the list holds the new content.
+    Completed,
+    /// `failed`, with Cloudflare's words.
+    Failed(String),
+}
+
+/// Reads the state of a bulk operation.
+pub fn decode_operation(answer: &Answer) -> Result<OperationState, CallError> {
+    #[derive(Deserialize)]
+    struct Operation {
+        status: String,
+        error: Option<String>,
+    }
+    let (operation, _) = decode::<Operation>(answer)?;
+    let not_the_api =
+        || CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) };
+    let operation = operation.ok_or_else(not_the_api)?;
+    match operation.status.as_str() {
+        "pending" | "running" => Ok(OperationState::Unfinished),
+        "completed" => Ok(OperationState::Completed),
+        "failed" => Ok(OperationState::Failed(
+            operation.error.unwrap_or_else(|| "no reason given".to_owned()),
+        )),
+        _ => Err(not_the_api()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ResponseHead;
+
+    fn answer(body: &str) -> Answer {
+        Answer {
+            head: ResponseHead { status: 200, retry_after: None },
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn page_with_noise_decoded_keeps_what_we_use() {
+        let page = decode_items(&answer(
+            r#"{"success":true,"errors":[],"messages":[],"result":[
+                {"id":"a","ip":"1.1.1.1","hostname":{},"redirect":{},"created_on":"2026-01-02T03:04:05.678Z","modified_on":"x"},
+                {"id":"b","hostname":{"url_hostname":"x"},"comment":"c","created_on":"yesterday"}],
+                "result_info":{"cursors":{"before":"p","after":"n/+ ="}}}"#,
+        ))
+        .unwrap();
+        assert_eq!(page.next.as_deref(), Some("n/+ ="));
+        assert_eq!(page.items[0].ip.as_deref(), Some("1.1.1.1"));
+        assert!(page.items[0].created().is_some());
+        assert_eq!((page.items[1].ip.as_deref(), page.items[1].created()), (None, None));
+    }
+
+    #[test]
+    fn last_page_decoded_has_no_cursor_in_any_of_its_forms() {
+        for info in [
+            "",
+            r#","result_info":null"#,
+            r#","result_info":{}"#,
+            r#","result_info":{"cursors":{}}"#,
+            r#","result_info":{"cursors":{"after":null,"before":"x"}}"#,
+            r#","result_info":{"cursors":{"after":""}}"#,
+        ] {
+            let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
+            assert_eq!(decode_items(&answer(&body)).unwrap().next, None, "{info}");
+        }
+    }
+
+    #[test]
+    fn write_accepted_without_an_operation_is_not_taken_for_done() {
+        for result in ["null", "{}", r#"{"operation_id":""}"#, r#"{"operation_id":"../x"}"#] {
+            let body = format!(r#"{{"success":true,"result":{result}}}"#);
+            assert!(decode_accepted(&answer(&body)).is_err(), "{result}");
+        }
+    }
+
+    #[test]
+    fn operation_decoded_is_one_of_three_states() {
+        for (result, state) in [
+            (r#"{"id":"x","status":"pending"}"#, Some(OperationState::Unfinished)),
+            (r#"{"id":"x","status":"running"}"#, Some(OperationState::Unfinished)),
+            (r#"{"id":"x","status":"completed","completed":"t"}"#, Some(OperationState::Completed)),
+            (r#"{"id":"x","status":"failed","error":"full"}"#, Some(OperationState::Failed("full".into()))),
+            (r#"{"id":"x","status":"lost"}"#, None),
+            ("null", None),
+        ] {
+            let body = format!(r#"{{"success":true,"result":{result}}}"#);
+            assert_eq!(decode_operation(&answer(&body)).ok(), state, "{result}");
+        }
+    }
+}

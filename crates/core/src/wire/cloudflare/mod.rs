@@ -1,0 +1,247 @@
+//! Cloudflare's API v4: authentication, the envelope around every answer, and its errors.
+//!
+//! Source: facts cloudflare 3 and 1.9. Error codes are per product, so they are only looked at
+//! together with the request that they answer.
+
+pub mod lists;
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::log::clip;
+use crate::ports::TransportError;
+use crate::settings::Settings;
+
+use super::{Answer, Method, Request, ResponseHead, excerpt};
+
+/// The largest answer that we read: a page of 500 items with comments of 500 characters is 0.5 MB.
+pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// A request to the account's part of the API; `path` starts with a slash.
+fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
+    let url = format!("{}/client/v4/accounts/{}{path}", settings.cloudflare, settings.account);
+    Request::new(method, url)
+        .header("authorization", format!("Bearer {}", settings.token.expose()))
+}
+
+/// What stands around every result.
+#[derive(Deserialize)]
+struct Envelope<T> {
+    success: bool,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    errors: Vec<Message>,
+    result: Option<T>,
+    result_info: Option<ResultInfo>,
+}
+
+#[derive(Deserialize)]
+struct ResultInfo {
+    cursors: Option<Cursors>,
+}
+
+#[derive(Deserialize)]
+struct Cursors {
+    after: Option<String>,
+}
+
+/// One of Cloudflare's own error messages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Message {
+    /// The code; its meaning depends on the endpoint.
+    #[serde(default)]
+    pub code: i64,
+    /// Cloudflare's words.
+    #[serde(default)]
+    pub message: String,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    error_chain: Vec<Message>,
+}
+
+fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, clip(&self.message, 200))?;
+        for cause in &self.error_chain {
+            write!(f, " ({cause})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A call that did not give its result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No whole answer came.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// Cloudflare says no, in its envelope: by a status, or by `success: false` in a 200.
+    #[error("HTTP {}{}", .head.status, said(.messages))]
+    Refused {
+        /// The answer's head.
+        head: ResponseHead,
+        /// Cloudflare's words.
+        messages: Vec<Message>,
+    },
+    /// An answer that is not the API's: an error page of some proxy, a plain text.
+    #[error("HTTP {}, and the body is not the API's JSON: {start}", .head.status)]
+    NotTheApi {
+        /// The answer's head.
+        head: ResponseHead,
+        /// How the body starts.
+        start: String,
+    },
+}
+
+fn said(messages: &[Message]) -> String {
+    if messages.is_empty() {
+        return ", without a reason".into();
+    }
+    let messages: Vec<_> = messages.iter().take(3).map(Message::to_string).collect();
+    format!(": {}", messages.join("; "))
+}
+
+impl CallError {
+    /// The answer's head, if one came.
+    pub fn head(&self) -> Option<&ResponseHead> {
+        match self {
+            Self::Transport(_) => None,
+            Self::Refused { head, .. } | Self::NotTheApi { head, .. } => Some(head),
+        }
+    }
+
+    /// The answer's status, if one came.
+    pub fn status(&self) -> Option<u16> {
+        self.head().map(|head| head.status)
+    }
+
+    /// Whether Cloudflare gave this code, here or as the cause of another.
+    pub fn has_code(&self, code: i64) -> bool {
+        fn any(messages: &[Message], code: i64) -> bool {
+            messages.iter().any(|m| m.code == code || any(&m.error_chain, code))
+        }
+        matches!(self, Self::Refused { messages, .. } if any(messages, code))
+    }
+
+    /// Whether we are told to come back later: 429, with or without JSON, or a list's own limiter.
+    pub fn is_throttled(&self) -> bool {
+        self.status() == Some(429) || self.has_code(lists::RATE_LIMITED)
+    }
+
+    /// Whether the same read may well succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Transport(error) => *error != TransportError::Denied,
+            _ => self.is_throttled() || self.status().is_some_and(|status| status >= 500),
+        }
+    }
+
+    /// What the operator can do about it, where the answer tells.
+    pub fn remedy(&self, list_variable: Option<&str>) -> Option<String> {
+        let status = self.status()?;
+        // 9106 and 6003: "authentication failed" and "invalid request headers" with status 400.
+        if self.has_code(9106) || self.has_code(6003) {
+            return Some("cf_api_token is not in the form of an API token; copy it again".into());
+        }
+        if status == 401 || status == 403 {
+            return Some(format!("{PERMISSION_REMEDY}; cf_account_id must be the account that the token is for"));
+        }
+        if self.has_code(7003) || self.has_code(7000) {
+            return Some("cf_account_id or a list's id is not one of Cloudflare's".into());
+        }
+        if let Some(variable) = list_variable
+            && (status == 404 || self.has_code(lists::LIST_NOT_FOUND))
+        {
+            return Some(format!(
+                "there is no list with this id in the account; check {variable} and cf_account_id"
+            ));
+        }
+        None
+    }
+}
+
+/// Three names for one permission: the dashboard's, and the API's (facts cloudflare 3).
+const PERMISSION_REMEDY: &str = "cf_api_token needs the permission Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)";
+
+/// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.
+fn decode<T: for<'de> Deserialize<'de>>(
+    answer: &Answer,
+) -> Result<(Option<T>, Option<ResultInfo>), CallError> {
+    let head = answer.head.clone();
+    let envelope: Envelope<T> = match serde_json::from_slice(&answer.body) {
+        Ok(envelope) => envelope,
+        // An error's envelope may hold a `result` that is no T.
+        Err(_) => match serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&answer.body) {
+            Ok(Envelope { success: false, errors, .. }) => {
+                return Err(CallError::Refused { head, messages: errors });
+            }
+            _ => return Err(CallError::NotTheApi { head, start: excerpt(&answer.body) }),
+        },
+    };
+    if !envelope.success || !(200..300).contains(&head.status) {
+        return Err(CallError::Refused { head, messages: envelope.errors });
+    }
+    Ok((envelope.result, envelope.result_info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
+        let head = ResponseHead { status, retry_after: None };
+        decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() }).map(|(result, _)| result)
+    }
+
+    #[test]
+    fn success_decoded_gives_its_result() {
+        assert_eq!(decode_text(201, r#"{"success":true,"errors":null,"messages":[],"result":7}"#), Ok(Some(7)));
+        assert_eq!(decode_text(200, r#"{"success":true,"errors":[],"result":null}"#), Ok(None));
+    }
+
+    #[test]
+    fn failure_decoded_says_cloudflares_own_words() {
+        for (status, body, says) in [
+            (200, r#"{"success":false,"errors":[{"code":1,"message":"no"}],"result":null}"#, "HTTP 200: 1 no"),
+            (404, r#"{"success":false,"errors":[],"result":{"a":1}}"#, "HTTP 404, without a reason"),
+            (502, "<html>\nBad gateway</html>", r"HTTP 502, and the body is not the API's JSON: <html>\nBad gateway</html>"),
+            (200, "", "HTTP 200, and the body is not the API's JSON: empty body"),
+            (400, r#"{"success":false,"errors":[{"code":6003,"message":"Invalid request headers","error_chain":[{"code":6111,"message":"Invalid format"}]}]}"#,
+             "HTTP 400: 6003 Invalid request headers (6111 Invalid format)"),
+        ] {
+            assert_eq!(decode_text(status, body).unwrap_err().to_string(), says);
+        }
+    }
+
+    #[test]
+    fn refusals_of_known_kinds_come_with_a_remedy() {
+        for (status, code, says) in [
+            (401, 10000, "Account Filter Lists > Edit"),
+            (403, 9109, "Account Rule Lists Write"),
+            (400, 9106, "copy it again"),
+            (404, 10001, "check cf_ban_list_id"),
+            (404, 7003, "cf_account_id"),
+        ] {
+            let body = format!(r#"{{"success":false,"errors":[{{"code":{code},"message":"m"}}]}}"#);
+            let remedy = decode_text(status, &body).unwrap_err().remedy(Some("cf_ban_list_id"));
+            assert!(remedy.as_deref().unwrap_or_default().contains(says), "{code}: {remedy:?}");
+        }
+        assert_eq!(decode_text(500, "x").unwrap_err().remedy(Some("cf_ban_list_id")), None);
+    }
+
+    #[test]
+    fn throttling_is_recognised_in_json_and_in_plain_text() {
+        let json = r#"{"success":false,"errors":[{"code":10040,"message":"please wait"}]}"#;
+        for (status, body) in [(429, "slow down"), (429, json), (400, json)] {
+            assert!(decode_text(status, body).unwrap_err().is_throttled(), "{status} {body}");
+        }
+        assert!(!decode_text(403, "x").unwrap_err().is_throttled());
+    }
+}

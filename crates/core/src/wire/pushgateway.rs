@@ -1,0 +1,31 @@
+//! Prometheus Pushgateway: pushes the metrics of a run.
+//!
+//! Source: github.com/prometheus/pushgateway, README, "API".
+
+use crate::metrics::Metrics;
+use crate::settings::Origin;
+
+use super::{Method, Request};
+
+/// The group that the metrics belong to; the job of the program that this one replaces, so that
+/// dashboards and alerts go on working.
+const LISTS_JOB: &str = "crowdsec-cf-list-sync";
+
+/// How a push treats what the group holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// PUT: the group then holds these metrics and no others.
+    Replace,
+    /// POST: metrics of other names stay, so that the last known counts survive a skipped run.
+    Merge,
+}
+
+/// The push of `metrics`.
+pub fn push(origin: &Origin, push: Push, metrics: &Metrics) -> Request {
+    let method = match push {
+        Push::Replace => Method::Put,
+        Push::Merge => Method::Post,
+    };
+    Request::new(method, format!("{origin}/metrics/job/{LISTS_JOB}"))
+        .body("text/plain; version=0.0.4; charset=utf-8", metrics.to_string().into_bytes())
+}
