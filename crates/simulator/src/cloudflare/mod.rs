@@ -1,0 +1,274 @@
+//! Cloudflare's API as one account sees it: authentication, routing to a product, the envelope and
+//! the headers that every answer has (facts: cloudflare.md 3). What a product does is the product's
+//! module; each one owns the paths under its prefix.
+
+pub mod codes;
+mod envelope;
+pub mod lists;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+
+use crate::fault::FaultAction;
+use crate::journal::{Counters, Judge};
+use crate::options::{CloudflareOptions, Permission};
+use crate::query::Query;
+use crate::random::{Random, hex_id, parse_hex_id};
+use codes::ApiError;
+use envelope::failure;
+use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate, PageTwist};
+
+/// One account of Cloudflare.
+#[derive(Debug)]
+pub struct Cloudflare {
+    options: CloudflareOptions,
+    lists: Lists,
+    rays: Random,
+}
+
+/// One request on its way through a product.
+#[derive(Debug)]
+struct Call<'a> {
+    now: Duration,
+    method: &'a Method,
+    full_path: &'a str,
+    /// The segments after the product's prefix.
+    path: &'a [&'a str],
+    query: Query,
+    body: &'a Bytes,
+    interference: &'a Interference,
+}
+
+/// What a fault does inside a product, where the transport cannot.
+#[derive(Debug, Default)]
+pub(crate) struct Interference {
+    operation: OperationFate,
+    page: Option<PageTwist>,
+}
+
+impl Interference {
+    pub(crate) fn of(action: Option<&FaultAction>) -> Self {
+        let mut interference = Self::default();
+        match action {
+            Some(FaultAction::StuckOperation) => interference.operation = OperationFate::Stuck,
+            Some(FaultAction::VanishOperation) => interference.operation = OperationFate::Vanished,
+            Some(FaultAction::FailOperation(text)) => {
+                interference.operation = OperationFate::Fails(text.clone());
+            }
+            Some(FaultAction::RepeatCursor) => interference.page = Some(PageTwist::RepeatCursor),
+            Some(FaultAction::EmptyPageWithCursor) => {
+                interference.page = Some(PageTwist::EmptyWithCursor);
+            }
+            _ => {}
+        }
+        interference
+    }
+}
+
+impl Cloudflare {
+    pub(crate) fn new(options: CloudflareOptions, start: SystemTime, seed: u64) -> Self {
+        Self {
+            lists: Lists::new(options.clone(), start, seed),
+            rays: Random::new(seed, "cloudflare rays"),
+            options,
+        }
+    }
+
+    /// Makes an empty ip list, as the dashboard would, whatever the account's limit; returns its id.
+    pub fn create_list(&mut self, name: &str) -> String {
+        self.lists.create(name, "ip", None)
+    }
+
+    /// Puts items into a list at once, canonical or not: what other tools left there. Values are kept
+    /// verbatim, even those that the API would refuse or rewrite. Panics if there is no such list.
+    pub fn preload<I>(&mut self, list_id: &str, values: I)
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let items = values.into_iter().map(|value| (value.into(), None));
+        self.lists.preload(list_id, items.collect());
+    }
+
+    /// [`Cloudflare::preload`] of one item with a comment.
+    pub fn preload_commented(&mut self, list_id: &str, value: &str, comment: &str) {
+        self.lists.preload(list_id, vec![(value.to_owned(), Some(comment.to_owned()))]);
+    }
+
+    /// Empties a list at once, as another tool would.
+    pub fn empty(&mut self, list_id: &str) {
+        self.lists.empty(list_id);
+    }
+
+    /// The lists as `(id, name)`, in the order of their creation.
+    pub fn lists(&self) -> Vec<(String, String)> {
+        self.lists.names()
+    }
+
+    /// The items of a list in the API's order; none if there is no such list.
+    pub fn items(&self, list_id: &str) -> Vec<ItemView> {
+        self.lists.items(list_id)
+    }
+
+    /// The values of a list's items.
+    pub fn values(&self, list_id: &str) -> BTreeSet<String> {
+        self.lists.items(list_id).into_iter().map(|item| item.ip).collect()
+    }
+
+    /// Pretends that rules use this list, so that it cannot be deleted (code 10031).
+    pub fn set_referencing_filters(&mut self, list_id: &str, count: u32) {
+        self.lists.set_referencing_filters(list_id, count);
+    }
+
+    /// Every bulk operation that was accepted, oldest first.
+    pub fn operations(&self) -> &[Operation] {
+        self.lists.operations()
+    }
+
+    /// Every change of the lists' content, oldest first, preloading included.
+    pub fn edge_history(&self) -> &[EdgeChange] {
+        self.lists.history()
+    }
+
+    /// The lists that held this value, after each change that touched it: the story of one address.
+    pub fn whereabouts(&self, value: &str) -> Vec<(Duration, BTreeSet<String>)> {
+        lists::whereabouts(self.lists.history(), value)
+    }
+
+    /// Changes a knob while the world runs. The account and its token come from the same options.
+    pub fn configure(&mut self, change: impl FnOnce(&mut CloudflareOptions)) {
+        change(&mut self.options);
+        self.lists.configure(self.options.clone());
+    }
+
+    pub(crate) fn settle(&mut self, now: Duration) {
+        self.lists.settle(now);
+    }
+
+    pub(crate) fn release_stuck_operations(&mut self) {
+        self.lists.release_stuck();
+    }
+
+    pub(crate) fn with_write_counts(&self, counters: Counters) -> Counters {
+        self.lists.with_write_counts(counters)
+    }
+
+    pub(crate) fn reset_write_counts(&mut self) {
+        self.lists.reset_write_counts();
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        now: Duration,
+        request: &Request<Bytes>,
+        interference: &Interference,
+        judge: &mut Judge,
+    ) -> Response<Bytes> {
+        self.settle(now);
+        judge_content_type(request, judge);
+        let mut response =
+            self.route(now, request, interference, judge).unwrap_or_else(|errors| failure(&errors));
+        let ray = hex_id(self.rays.next_u128());
+        let headers = response.headers_mut();
+        // Always the same, also beside a 429: the headers do not reveal the Lists limiter (facts 1.8).
+        for (name, value) in [
+            ("ratelimit", "\"default\";r=1199;t=300"),
+            ("ratelimit-policy", "\"default\";q=1200;w=300"),
+            ("cf-ray", &ray[..16]),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+
+    fn route(
+        &mut self,
+        now: Duration,
+        request: &Request<Bytes>,
+        interference: &Interference,
+        judge: &mut Judge,
+    ) -> Result<Response<Bytes>, Vec<ApiError>> {
+        let path = request.uri().path();
+        self.check_token(request, judge)?;
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let ["client", "v4", "accounts", account_id, product @ ..] = segments.as_slice() else {
+            return Err(codes::no_route(path));
+        };
+        if parse_hex_id(account_id).is_none() {
+            return Err(codes::no_route(path));
+        }
+        let is_read = request.method() == Method::GET;
+        let permitted = match self.options.permission {
+            Permission::Edit => true,
+            Permission::Read => is_read,
+            Permission::None => false,
+        };
+        // A foreign account and a missing permission look the same (facts 3).
+        if *account_id != self.options.account_id || !permitted {
+            return Err(vec![codes::FORBIDDEN.into()]);
+        }
+        // The next products go here: ["storage", "kv", "namespaces", path @ ..] and, beside
+        // "accounts", the rulesets of ["zones", …].
+        match product {
+            ["rules", "lists", path @ ..] => {
+                let call = Call {
+                    now,
+                    method: request.method(),
+                    full_path: request.uri().path(),
+                    path,
+                    query: Query::parse(request.uri().query()),
+                    body: request.body(),
+                    interference,
+                };
+                self.lists.handle(&call, judge)
+            }
+            _ => Err(codes::no_route(path)),
+        }
+    }
+
+    /// The table of facts 3, observed for `rules/lists`.
+    fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<(), ApiError> {
+        let Some(header) = request.headers().get(AUTHORIZATION) else {
+            judge.note("Authorization is missing");
+            return Err(codes::MALFORMED_TOKEN.into());
+        };
+        let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        match token {
+            Some(token) if token == self.options.api_token && !token.is_empty() => Ok(()),
+            Some(token) if looks_like_a_token(token) => Err(codes::AUTHENTICATION.into()),
+            _ => Err(codes::MALFORMED_TOKEN.into()),
+        }
+    }
+}
+
+/// API tokens have 40 characters; newer ones have a prefix and are longer.
+fn looks_like_a_token(token: &str) -> bool {
+    (40..=80).contains(&token.len())
+        && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+fn judge_content_type(request: &Request<Bytes>, judge: &mut Judge) {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|text| text.starts_with("application/json"));
+    if !request.body().is_empty() && !is_json {
+        judge.note("a body without Content-Type: application/json");
+    }
+    if request.method() == Method::GET && !request.body().is_empty() {
+        judge.note("a GET with a body");
+    }
+}
+
+/// The method is not one of the path's (facts 3: 10000 with 405).
+fn method_not_allowed(method: &Method) -> ApiError {
+    ApiError {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: codes::AUTHENTICATION.code,
+        message: format!("{method} method not allowed for the api_token authentication scheme"),
+    }
+}
