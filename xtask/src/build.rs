@@ -1,0 +1,62 @@
+//! `cargo xtask build`: the component, and nothing else, at the path that `spin.toml` names.
+
+use crate::{setup, workspace};
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+/// The promise about the file's size: it is pulled by every node that runs it.
+const SIZE_BYTES_MAX: u64 = 600_000;
+
+/// Build the component (runs `setup` first).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn execute(Args {}: Args) -> Result<()> {
+    let component = component()?;
+    let size = component.metadata()?.len();
+    let path = component.strip_prefix(workspace::root()).unwrap_or(&component);
+    println!("{} ({} bytes, limit {})", path.display(), grouped(size), grouped(SIZE_BYTES_MAX));
+    ensure!(
+        size <= SIZE_BYTES_MAX,
+        "the component has {} bytes, {} over its limit",
+        grouped(size),
+        grouped(size - SIZE_BYTES_MAX)
+    );
+    Ok(())
+}
+
+/// Builds the component and says where it is.
+pub(crate) fn component() -> Result<PathBuf> {
+    let mut cargo = setup::ready()?.cargo_build()?;
+    cargo.args(["--release", "--package", "crowdsec-edge-sync"]);
+    let status = cargo.status().with_context(|| format!("failed to start {cargo:?}"))?;
+    ensure!(status.success(), "the component does not build ({status})");
+    let component = workspace::component();
+    ensure!(component.exists(), "cargo did not make {}", component.display());
+    Ok(component)
+}
+
+/// `204537` as `204,537`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn number_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (204_537, "204,537")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

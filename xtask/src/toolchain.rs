@@ -1,0 +1,127 @@
+//! The compilers that can build for wasm32-wasip2, and whether this machine has one. Looks, but does
+//! not install: that is `setup` and `debian`.
+
+use crate::debian;
+use crate::workspace::{root, target_dir};
+use anyhow::{Context, Result, ensure};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) const TARGET: &str = "wasm32-wasip2";
+
+/// A way to build the component.
+#[derive(Debug)]
+pub(crate) enum Toolchain {
+    /// The current Rust has the target's standard library (`rustup target add`).
+    Installed,
+    /// Debian's Rust builds the standard library from its source and links with the current Rust's
+    /// linkers, in these folders.
+    Debian { linkers: Vec<PathBuf> },
+}
+
+impl Toolchain {
+    /// What this machine has now. Quick: looks at a few paths.
+    pub(crate) fn find() -> Result<Option<Self>> {
+        if has_standard_library(&print("target-libdir", &["--target", TARGET])?) {
+            return Ok(Some(Toolchain::Installed));
+        }
+        if debian::missing().is_empty()
+            && let Ok(linkers) = linkers()
+        {
+            return Ok(Some(Toolchain::Debian { linkers }));
+        }
+        Ok(None)
+    }
+
+    /// `cargo build` for the component's target; the caller adds what to build.
+    pub(crate) fn cargo_build(&self) -> Result<Command> {
+        let mut cargo = match self {
+            // Cargo tells its subcommands which cargo they run under.
+            Toolchain::Installed => {
+                Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+            }
+            Toolchain::Debian { linkers } => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let path = std::env::join_paths(
+                    linkers.iter().cloned().chain(std::env::split_paths(&path)),
+                )?;
+                let mut cargo = Command::new(debian::CARGO);
+                // Not rustup's: this xtask runs under it, and it would choose the compiler.
+                for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTDOC"] {
+                    cargo.env_remove(name);
+                }
+                // RUSTC_BOOTSTRAP: building the standard library is an unstable option of a compiler
+                // that is otherwise the stable one.
+                cargo.env("PATH", path).env("RUSTC", debian::RUSTC).env("RUSTC_BOOTSTRAP", "1");
+                cargo
+            }
+        };
+        cargo.current_dir(root()).args(["build", "--target", TARGET, "--target-dir"]);
+        cargo.arg(target_dir());
+        if let Toolchain::Debian { .. } = self {
+            cargo.arg("-Zbuild-std=std,panic_abort");
+        }
+        Ok(cargo)
+    }
+}
+
+/// The folders of the current Rust that hold `wasm-component-ld` and the `wasm-ld` that it calls.
+/// Debian has neither.
+pub(crate) fn linkers() -> Result<Vec<PathBuf>> {
+    let bin = PathBuf::from(print("sysroot", &[])?)
+        .join("lib/rustlib")
+        .join(print("host-tuple", &[])?)
+        .join("bin");
+    let folders = vec![bin.clone(), bin.join("gcc-ld")];
+    for (folder, linker) in folders.iter().zip(["wasm-component-ld", "wasm-ld"]) {
+        let linker = folder.join(linker);
+        ensure!(linker.exists(), "{} is missing; a Rust from rustup has it", linker.display());
+    }
+    Ok(folders)
+}
+
+fn has_standard_library(folder: &str) -> bool {
+    let is_std = |name: OsString| {
+        name.to_str().is_some_and(|name| name.starts_with("libstd-") && name.ends_with(".rlib"))
+    };
+    Path::new(folder)
+        .read_dir()
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|e| is_std(e.file_name()))))
+}
+
+/// Asks the current Rust.
+fn print(what: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("rustc")
+        .args(["--print", what])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .context("failed to start rustc")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "rustc --print {what}: {}", error.trim());
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_cargo_build_escapes_rustup() {
+        let linkers = vec![PathBuf::from("/linkers")];
+        let cargo = Toolchain::Debian { linkers }.cargo_build().unwrap();
+        assert_eq!(cargo.get_program(), debian::CARGO);
+        let env = |name: &str| cargo.get_envs().find(|(key, _)| *key == name).unwrap().1;
+        assert_eq!(env("RUSTUP_TOOLCHAIN"), None);
+        assert_eq!(env("RUSTC").unwrap(), debian::RUSTC);
+        assert!(env("PATH").unwrap().to_str().unwrap().starts_with("/linkers"));
+        assert!(cargo.get_args().any(|argument| argument == "-Zbuild-std=std,panic_abort"));
+    }
+
+    #[test]
+    fn folder_without_std_is_no_target() {
+        assert!(!has_standard_library("/nowhere"));
+        assert!(!has_standard_library(env!("CARGO_MANIFEST_DIR")));
+    }
+}
