@@ -4,5 +4,6 @@
 mod control;
 mod http;
 pub mod in_process;
+mod wire;
 
 pub use http::{Ports, Running, serve};
