@@ -49,9 +49,7 @@ impl Transport for Spin {
 }
 
 /// A body on its way in.
-pub(crate) struct Incoming(
-    Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::streams::Error>>>>,
-);
+pub(crate) struct Incoming(Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::streams::Error>>>>);
 
 impl Body for Incoming {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
@@ -72,12 +70,8 @@ fn send_error(error: SendError) -> TransportError {
 
 fn error_code(code: ErrorCode) -> TransportError {
     match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => {
-            TransportError::Denied
-        }
-        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => {
-            TransportError::Dns(format!("{code:?}"))
-        }
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => TransportError::Denied,
+        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => TransportError::Dns(format!("{code:?}")),
         ErrorCode::TlsProtocolError
         | ErrorCode::TlsCertificateError
         | ErrorCode::TlsAlertReceived(_) => TransportError::Tls(format!("{code:?}")),

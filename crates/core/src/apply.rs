@@ -151,7 +151,7 @@ async fn watch<H: Host>(
     let end = until.min(accepted + POLL_LIMIT);
     let mut look = accepted + POLL_FIRST;
     let mut second = 0;
-    while look <= end {
+    while look < end {
         session.wait_until(look).await;
         let request = lists::operation(settings, id);
         match call(session, request, lists::decode_operation, POLL_TIMEOUT, end).await {
@@ -168,6 +168,8 @@ async fn watch<H: Host>(
                     "could not confirm {operation}: Cloudflare no longer knows its operation {id}; the next run reads the list again"
                 )));
             }
+            // Not an answer that says no, but none in the time that we have.
+            Err(_) if session.elapsed() >= end => break,
             Err(source) => {
                 let (list, operation) = (operation.effect().list, operation.to_string());
                 return Err(Stopped::Failed(Failure::Unconfirmed { list, operation, source }));

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn one_address_in_five_spellings_takes_one_place() {
-        let spellings = ["1.2.3.4", "1.2.3.4/32", " 1.2.3.4", "::ffff:1.2.3.4", "::FFFF:102:304/128"];
+        let spellings =
+            ["1.2.3.4", "1.2.3.4/32", " 1.2.3.4", "::ffff:1.2.3.4", "::FFFF:102:304/128"];
         let rows: Vec<_> = spellings.iter().map(|value| ("ip", "ban", *value)).collect();
         assert_eq!(texts(&desired(&rows, &both()), Remediation::Ban), ["1.2.3.4"]);
     }

@@ -41,7 +41,9 @@ pub enum Failure {
         source: CallError,
     },
     /// A write, or the end of its operation, was not seen: it may have happened.
-    #[error("could not confirm {operation}; it may have happened, the next run reads the list again")]
+    #[error(
+        "could not confirm {operation}; it may have happened, the next run reads the list again"
+    )]
     Unconfirmed {
         /// Which list.
         list: Remediation,
@@ -82,9 +84,9 @@ impl Failure {
             Self::Read { list, source } | Self::Unconfirmed { list, source, .. } => {
                 source.remedy(Some(Lists::variable(*list)))
             }
-            Self::Refused { source, .. } if source.is_throttled() => Some(
-                "Cloudflare limits writes to lists; the next run tries again".to_owned(),
-            ),
+            Self::Refused { source, .. } if source.is_throttled() => {
+                Some("Cloudflare limits writes to lists; the next run tries again".to_owned())
+            }
             Self::Refused { list, source, .. } => source.remedy(Some(Lists::variable(*list))),
             Self::Settings(_) | Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
         }

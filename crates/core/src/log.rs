@@ -159,6 +159,9 @@ mod tests {
     #[test]
     fn numbers_shown_to_people_have_separators_and_units() {
         assert_eq!([0, 999, 1000, 1234567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((plural(1, "item"), plural(2000, "item")), ("1 item".into(), "2,000 items".into()));
+        assert_eq!(
+            (plural(1, "item"), plural(2000, "item")),
+            ("1 item".into(), "2,000 items".into())
+        );
     }
 }

@@ -87,11 +87,7 @@ impl Metrics {
 
     /// Adds a metric with a sample for each set of labels. No label value comes from outside, so
     /// none needs escaping.
-    fn add<L: AsRef<str>>(
-        &mut self,
-        name: &str,
-        samples: impl IntoIterator<Item = (L, f64)>,
-    ) {
+    fn add<L: AsRef<str>>(&mut self, name: &str, samples: impl IntoIterator<Item = (L, f64)>) {
         let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or("", |(_, help)| help);
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {

@@ -58,7 +58,9 @@ pub enum TransportError {
     #[error("the host name does not resolve: {0}")]
     Dns(String),
     /// The host that runs us forbids the destination.
-    #[error("the runtime does not allow this destination; add it to allowed_outbound_hosts in spin.toml")]
+    #[error(
+        "the runtime does not allow this destination; add it to allowed_outbound_hosts in spin.toml"
+    )]
     Denied,
     /// TLS failed.
     #[error("TLS failed: {0}")]

@@ -140,7 +140,11 @@ impl Report {
 
     /// Items that were seen to be removed from `list`.
     pub fn removed(&self, list: Remediation) -> u64 {
-        self.completed.iter().filter(|effect| effect.list == list).map(|effect| effect.removed).sum()
+        self.completed
+            .iter()
+            .filter(|effect| effect.list == list)
+            .map(|effect| effect.removed)
+            .sum()
     }
 
     /// Items that still differ, as far as we saw; `None` if that is not known.
@@ -155,9 +159,10 @@ impl Report {
             Outcome::InSync => (Level::Info, "in sync: nothing to do".to_owned()),
             Outcome::Applied => (Level::Info, "applied: the edge is as desired".to_owned()),
             Outcome::Planned => (Level::Info, "dry run: nothing was written".to_owned()),
-            Outcome::Skipped(why) => {
-                (Level::Warn, format!("skipped: LAPI could not be read, the edge is left as it is: {why}"))
-            }
+            Outcome::Skipped(why) => (
+                Level::Warn,
+                format!("skipped: LAPI could not be read, the edge is left as it is: {why}"),
+            ),
             Outcome::Partial(waiting) => (Level::Warn, format!("partly done: {waiting}")),
             Outcome::Failed(failure) => (Level::Error, format!("failed: {}", failure.describe())),
         };

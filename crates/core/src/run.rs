@@ -158,7 +158,9 @@ async fn push<H: Host>(pushgateway: &Origin, report: &Report, host: &H) {
     .and_then(|answer| answer);
     let why = match answer {
         Ok((200..300, _)) => return,
-        Ok((status, body)) => format!("HTTP {status}: {}", clip(&String::from_utf8_lossy(&body), 120)),
+        Ok((status, body)) => {
+            format!("HTTP {status}: {}", clip(&String::from_utf8_lossy(&body), 120))
+        }
         Err(error) => error.to_string(),
     };
     let text = format!("the metrics could not be pushed to {pushgateway} (pushgateway_url): {why}");

@@ -192,7 +192,10 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             return None;
         }
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            self.problem(variable, "has white space or other characters that no key has; copy it again");
+            self.problem(
+                variable,
+                "has white space or other characters that no key has; copy it again",
+            );
             return None;
         }
         Some(Secret::new(text))
@@ -292,7 +295,9 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
     let rest = rest.trim_end_matches('/');
     if rest.contains('@') {
         // Not shown: this is where people put passwords.
-        return Err("has a user name or password in it; it must be only scheme://host[:port]".into());
+        return Err(
+            "has a user name or password in it; it must be only scheme://host[:port]".into()
+        );
     }
     if rest.contains(['/', '?', '#']) {
         return Err(format!(
@@ -318,7 +323,9 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
     };
     let host_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if host.is_empty() || !host.chars().all(host_ok) {
-        return Err(format!("{shown:?}: the host name is missing or has a character that no host name has"));
+        return Err(format!(
+            "{shown:?}: the host name is missing or has a character that no host name has"
+        ));
     }
     if let Some(port) = port
         && !(port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'))
@@ -389,7 +396,14 @@ mod tests {
         let names: Vec<_> = problems.iter().map(|p| p.variable).collect();
         assert_eq!(
             names,
-            ["lapi_url", "lapi_key", "cf_api_url", "cf_account_id", "cf_api_token", "cf_ban_list_id"]
+            [
+                "lapi_url",
+                "lapi_key",
+                "cf_api_url",
+                "cf_account_id",
+                "cf_api_token",
+                "cf_ban_list_id"
+            ]
         );
     }
 
@@ -413,7 +427,11 @@ mod tests {
             ("cf_account_id", "my-account", "not 32 hexadecimal digits (it has 10 characters)"),
             ("cf_ban_list_id", "1111111111111111111111111111111", "it has 31 characters"),
             ("cf_ban_list_id", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", "not 32 hexadecimal digits"),
-            ("cf_captcha_list_id", "11111111111111111111111111111111", "same list as cf_ban_list_id"),
+            (
+                "cf_captcha_list_id",
+                "11111111111111111111111111111111",
+                "same list as cf_ban_list_id",
+            ),
             ("pushgateway_url", "pushgateway:9091", "has no scheme"),
             ("dry_run", "maybe", "neither true nor false"),
             ("run_budget_seconds", "5", "from 60 to 3600"),

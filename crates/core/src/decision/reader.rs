@@ -44,7 +44,11 @@ enum State {
     /// After `,`: an element.
     Next,
     /// Inside an element.
-    Element { depth: u32, string: bool, escaped: bool },
+    Element {
+        depth: u32,
+        string: bool,
+        escaped: bool,
+    },
     /// After an element: `,` or `]`.
     After,
     End,
@@ -57,7 +61,9 @@ pub enum BodyError {
     #[error("the body is not a JSON array of decisions (it starts with {0:?})")]
     NotAnArray(String),
     /// An array, but with something else than objects in it.
-    #[error("the body is an array of something else than decisions (element {index} starts with {start:?})")]
+    #[error(
+        "the body is an array of something else than decisions (element {index} starts with {start:?})"
+    )]
     NotDecisions {
         /// Position in the array, from 0.
         index: u64,
@@ -110,10 +116,11 @@ impl DecisionReader {
                 State::Start if byte == b'n' => self.state = State::Null(1),
                 State::Start => return Err(BodyError::NotAnArray(start_of(rest))),
                 State::Null(seen) if NULL.get(usize::from(seen)) == Some(&byte) => {
-                    self.state =
-                        if seen == 3 { State::End } else { State::Null(seen + 1) };
+                    self.state = if seen == 3 { State::End } else { State::Null(seen + 1) };
                 }
-                State::Null(_) => return Err(BodyError::NotAnArray(format!("n{}", start_of(rest)))),
+                State::Null(_) => {
+                    return Err(BodyError::NotAnArray(format!("n{}", start_of(rest))));
+                }
                 State::First | State::Next if byte == b'{' => {
                     self.state = State::Element { depth: 0, string: false, escaped: false };
                     continue;
@@ -321,10 +328,7 @@ mod tests {
     #[test]
     fn syntax_error_inside_an_element_read_spoils_the_body() {
         let body = format!(r#"[{ONE},{{"scope":"Ip",}}]"#);
-        assert!(matches!(
-            read(body.as_bytes(), 64),
-            Err(BodyError::Syntax { index: 1, .. })
-        ));
+        assert!(matches!(read(body.as_bytes(), 64), Err(BodyError::Syntax { index: 1, .. })));
     }
 
     #[test]
@@ -341,10 +345,7 @@ mod tests {
             format!(r#"[{ONE},{{"scope":"Ip","type":"ban","value":"{}"}}]"#, "x".repeat(n))
         };
         assert_eq!(read(body(1 << 20).as_bytes(), 16 << 10).unwrap().0.len(), 2);
-        assert_eq!(
-            read(body(5 << 20).as_bytes(), 16 << 10),
-            Err(BodyError::TooLarge { index: 1 })
-        );
+        assert_eq!(read(body(5 << 20).as_bytes(), 16 << 10), Err(BodyError::TooLarge { index: 1 }));
     }
 
     proptest! {

@@ -45,10 +45,8 @@ fn list_drift<'o>(
     observed: &'o ObservedList,
     desired: &Desired,
 ) -> ListDrift<'o> {
-    let add = desired
-        .addresses(list)
-        .filter(|address| !observed.items().contains_key(address))
-        .collect();
+    let add =
+        desired.addresses(list).filter(|address| !observed.items().contains_key(address)).collect();
     let mut remove: Vec<(_, &ItemId)> = observed
         .items()
         .iter()
@@ -83,10 +81,7 @@ mod tests {
         let ban = &plan.lists()[0];
         assert_eq!(
             ban.changes,
-            [
-                Change::Add("1.1.1.1".parse().unwrap()),
-                Change::Remove("2.2.2.2".parse().unwrap())
-            ]
+            [Change::Add("1.1.1.1".parse().unwrap()), Change::Remove("2.2.2.2".parse().unwrap())]
         );
         assert_eq!((ban.added(), ban.removed(), ban.keep), (1, 1, 1));
     }

@@ -65,7 +65,9 @@ pub(super) fn express(
         } else {
             let items = drift.add.iter().map(|&ip| NewItem { ip, comment: None });
             operations.extend(
-                Batch::split(items).into_iter().map(|items| Operation::Append { list: drift.list, items }),
+                Batch::split(items)
+                    .into_iter()
+                    .map(|items| Operation::Append { list: drift.list, items }),
             );
         }
     }
@@ -168,8 +170,11 @@ mod tests {
         let desired: Vec<_> = desired.iter().map(String::as_str).collect();
         let mut list = ObservedList::default();
         for ip in &observed {
-            let created = age.map(|_| r#","created_on":"1970-01-01T00:00:00Z""#).unwrap_or_default();
-            list.add(serde_json::from_str(&format!(r#"{{"id":"{ip}","ip":"{ip}"{created}}}"#)).unwrap());
+            let created =
+                age.map(|_| r#","created_on":"1970-01-01T00:00:00Z""#).unwrap_or_default();
+            list.add(
+                serde_json::from_str(&format!(r#"{{"id":"{ip}","ip":"{ip}"{created}}}"#)).unwrap(),
+            );
         }
         let now = EPOCH + Duration::from_secs(age.unwrap_or(10_000_000));
         let observed = Observed::of(list, ObservedList::default());
@@ -189,10 +194,10 @@ mod tests {
 
     #[test]
     fn emptying_a_list_is_a_delete_and_never_an_empty_put() {
-        assert_eq!(plan((&[], &["1.1.1.1", "1.1.1.2"]), (&[], &["2.2.2.2"])), [
-            "DELETE ban",
-            "DELETE captcha"
-        ]);
+        assert_eq!(
+            plan((&[], &["1.1.1.1", "1.1.1.2"]), (&[], &["2.2.2.2"])),
+            ["DELETE ban", "DELETE captcha"]
+        );
     }
 
     #[test]
@@ -242,25 +247,24 @@ mod tests {
         // captcha -> ban
         assert_eq!(plan((&["1.1.1.1"], &[]), (&[], &["1.1.1.1"])), ["POST ban", "DELETE captcha"]);
         // ban -> captcha, the ban list changing in both directions: its PUT has to wait.
-        assert_eq!(plan((&["3.3.3.3"], &["1.1.1.1"]), (&["1.1.1.1"], &[])), [
-            "POST captcha",
-            "PUT ban"
-        ]);
+        assert_eq!(
+            plan((&["3.3.3.3"], &["1.1.1.1"]), (&["1.1.1.1"], &[])),
+            ["POST captcha", "PUT ban"]
+        );
         // ban -> captcha, both lists changing in both directions.
-        assert_eq!(plan((&["3.3.3.3"], &["1.1.1.1"]), (&["1.1.1.1"], &["4.4.4.4"])), [
-            "PUT captcha",
-            "PUT ban"
-        ]);
+        assert_eq!(
+            plan((&["3.3.3.3"], &["1.1.1.1"]), (&["1.1.1.1"], &["4.4.4.4"])),
+            ["PUT captcha", "PUT ban"]
+        );
         // Both ways at once: one list must be added to first and removed from last.
-        assert_eq!(plan((&["2.2.2.2"], &["1.1.1.1"]), (&["1.1.1.1"], &["2.2.2.2"])), [
-            "POST captcha",
-            "PUT ban",
-            "DELETE captcha"
-        ]);
+        assert_eq!(
+            plan((&["2.2.2.2"], &["1.1.1.1"]), (&["1.1.1.1"], &["2.2.2.2"])),
+            ["POST captcha", "PUT ban", "DELETE captcha"]
+        );
         // Nothing moves: bans first.
-        assert_eq!(plan((&["3.3.3.3"], &["1.1.1.1"]), (&["5.5.5.5"], &["4.4.4.4"])), [
-            "PUT ban",
-            "PUT captcha"
-        ]);
+        assert_eq!(
+            plan((&["3.3.3.3"], &["1.1.1.1"]), (&["5.5.5.5"], &["4.4.4.4"])),
+            ["PUT ban", "PUT captcha"]
+        );
     }
 }

@@ -130,10 +130,7 @@ pub fn decode_accepted(answer: &Answer) -> Result<OperationId, CallError> {
         (Some(Accepted { operation_id }), _) if is_plain(&operation_id) => {
             Ok(OperationId(operation_id))
         }
-        _ => Err(CallError::NotTheApi {
-            head: answer.head.clone(),
-            start: excerpt(&answer.body),
-        }),
+        _ => Err(CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) }),
     }
 }
 
@@ -237,7 +234,10 @@ mod tests {
             (r#"{"id":"x","status":"pending"}"#, Some(OperationState::Unfinished)),
             (r#"{"id":"x","status":"running"}"#, Some(OperationState::Unfinished)),
             (r#"{"id":"x","status":"completed","completed":"t"}"#, Some(OperationState::Completed)),
-            (r#"{"id":"x","status":"failed","error":"full"}"#, Some(OperationState::Failed("full".into()))),
+            (
+                r#"{"id":"x","status":"failed","error":"full"}"#,
+                Some(OperationState::Failed("full".into())),
+            ),
             (r#"{"id":"x","status":"lost"}"#, None),
             ("null", None),
         ] {

@@ -21,8 +21,7 @@ pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// A request to the account's part of the API; `path` starts with a slash.
 fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
     let url = format!("{}/client/v4/accounts/{}{path}", settings.cloudflare, settings.account);
-    Request::new(method, url)
-        .header("authorization", format!("Bearer {}", settings.token.expose()))
+    Request::new(method, url).header("authorization", format!("Bearer {}", settings.token.expose()))
 }
 
 /// What stands around every result.
@@ -151,7 +150,9 @@ impl CallError {
             return Some("cf_api_token is not in the form of an API token; copy it again".into());
         }
         if status == 401 || status == 403 {
-            return Some(format!("{PERMISSION_REMEDY}; cf_account_id must be the account that the token is for"));
+            return Some(format!(
+                "{PERMISSION_REMEDY}; cf_account_id must be the account that the token is for"
+            ));
         }
         if self.has_code(7003) || self.has_code(7000) {
             return Some("cf_account_id or a list's id is not one of Cloudflare's".into());
@@ -202,19 +203,37 @@ mod tests {
 
     #[test]
     fn success_decoded_gives_its_result() {
-        assert_eq!(decode_text(201, r#"{"success":true,"errors":null,"messages":[],"result":7}"#), Ok(Some(7)));
+        assert_eq!(
+            decode_text(201, r#"{"success":true,"errors":null,"messages":[],"result":7}"#),
+            Ok(Some(7))
+        );
         assert_eq!(decode_text(200, r#"{"success":true,"errors":[],"result":null}"#), Ok(None));
     }
 
     #[test]
     fn failure_decoded_says_cloudflares_own_words() {
         for (status, body, says) in [
-            (200, r#"{"success":false,"errors":[{"code":1,"message":"no"}],"result":null}"#, "HTTP 200: 1 no"),
-            (404, r#"{"success":false,"errors":[],"result":{"a":1}}"#, "HTTP 404, without a reason"),
-            (502, "<html>\nBad gateway</html>", r"HTTP 502, and the body is not the API's JSON: <html>\nBad gateway</html>"),
+            (
+                200,
+                r#"{"success":false,"errors":[{"code":1,"message":"no"}],"result":null}"#,
+                "HTTP 200: 1 no",
+            ),
+            (
+                404,
+                r#"{"success":false,"errors":[],"result":{"a":1}}"#,
+                "HTTP 404, without a reason",
+            ),
+            (
+                502,
+                "<html>\nBad gateway</html>",
+                r"HTTP 502, and the body is not the API's JSON: <html>\nBad gateway</html>",
+            ),
             (200, "", "HTTP 200, and the body is not the API's JSON: empty body"),
-            (400, r#"{"success":false,"errors":[{"code":6003,"message":"Invalid request headers","error_chain":[{"code":6111,"message":"Invalid format"}]}]}"#,
-             "HTTP 400: 6003 Invalid request headers (6111 Invalid format)"),
+            (
+                400,
+                r#"{"success":false,"errors":[{"code":6003,"message":"Invalid request headers","error_chain":[{"code":6111,"message":"Invalid format"}]}]}"#,
+                "HTTP 400: 6003 Invalid request headers (6111 Invalid format)",
+            ),
         ] {
             assert_eq!(decode_text(status, body).unwrap_err().to_string(), says);
         }

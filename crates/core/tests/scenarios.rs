@@ -1,0 +1,142 @@
+//! Stories: a script in `scenarios/` and, in `snapshots/`, what a person would see.
+//!
+//! | command | |
+//! |---|---|
+//! | `ban ADDRESS [FOR]`, `captcha ADDRESS [FOR]` | a decision comes, for some time (default: for ever) |
+//! | `decision JSON` | a row in LAPI's answer, verbatim |
+//! | `lift ADDRESS` | its decisions go |
+//! | `lapi BODY` | LAPI answers this instead; `lapi` alone ends it |
+//! | `ban-list ADDRESS…`, `captcha-list ADDRESS…` | items that are at the edge already |
+//! | `set NAME VALUE` | a setting |
+//! | `fault FAULT`, `heal` | see `simulator::fault` |
+//! | `knob NAME=VALUE` | an option of Cloudflare's |
+//! | `wait TIME` | time passes |
+//! | `run` | one run: `|` its log, `=` its result, `!` rules of the remote APIs that it broke |
+//! | `edge`, `requests`, `metrics` | what is at the edge; the requests and the metrics of the last run |
+
+mod common;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use common::World;
+use simulator::{Decision, Fate};
+
+#[test]
+fn every_story_goes_as_it_was_told() {
+    insta::glob!("scenarios/*.txt", |path| {
+        let script = std::fs::read_to_string(path).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let told = runtime.unwrap().block_on(play(&script));
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(told);
+        });
+    });
+}
+
+async fn play(script: &str) -> String {
+    let mut world = World::new();
+    let mut out = String::new();
+    let mut before_run = 0;
+    for line in script.lines() {
+        let _ = writeln!(out, "{line}");
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "" | "#" => {}
+            "ban" | "captcha" => {
+                let decision = decision(command, rest, world.front.elapsed());
+                world.front.world().lapi().add(decision);
+            }
+            "decision" => world.front.world().lapi().add_raw_row(rest),
+            "lift" => {
+                assert!(world.front.world().lapi().remove_value(rest) > 0, "{line}");
+            }
+            "lapi" => {
+                let body = (!rest.is_empty()).then(|| bytes::Bytes::from(rest.to_owned()));
+                world.front.world().lapi().override_body(body);
+            }
+            "ban-list" => world.preload(&rest.split(' ').collect::<Vec<_>>(), &[]),
+            "captcha-list" => world.preload(&[], &rest.split(' ').collect::<Vec<_>>()),
+            "set" => {
+                let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
+                world.set(name, value);
+            }
+            "fault" => world.fault(rest),
+            "heal" => world.front.world().clear_faults(),
+            "knob" => {
+                let mut options = world.front.world().options().clone();
+                options.set(rest).unwrap();
+                world.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+            }
+            "wait" => tokio::time::sleep(humantime::parse_duration(rest).unwrap()).await,
+            "run" => {
+                before_run = world.front.world().journal().len();
+                let began = world.front.elapsed();
+                let result = world.run().await;
+                for (at, line) in world.take_lines() {
+                    let at = (at - began).as_secs_f64();
+                    let level = format!("{:?}", line.level).to_uppercase();
+                    let _ = writeln!(out, "  | +{at:.1}s {level:<5} {}", line.text());
+                }
+                let _ = writeln!(out, "  = {}", if result.is_ok() { "ok" } else { "error" });
+                for broken in world.take_violations() {
+                    let _ = writeln!(out, "  ! {broken}");
+                }
+            }
+            "edge" => {
+                let (ban, captcha) = world.edge();
+                let _ = writeln!(out, "  ban: {}", ban.join(" "));
+                let _ = writeln!(out, "  captcha: {}", captcha.join(" "));
+            }
+            "requests" => {
+                for entry in &world.front.world().journal()[before_run..] {
+                    let target = entry.target.replace(&world.ban_list, "BAN");
+                    let target = target.replace(&world.captcha_list, "CAPTCHA");
+                    let target = target.rsplit("/accounts/").next().unwrap_or_default();
+                    let target = target.split_once("/rules").map_or(target, |(_, rest)| rest);
+                    let target = match target.split_once("bulk_operations/") {
+                        Some(_) => "/lists/bulk_operations/…",
+                        None => target,
+                    };
+                    let _ = writeln!(
+                        out,
+                        "  {} {} {target} -> {}",
+                        entry.service,
+                        entry.method,
+                        fate(&entry.fate)
+                    );
+                }
+            }
+            "metrics" => {
+                let exposition = world.front.world().pushgateway().exposition();
+                let ours = exposition.lines().filter(|line| line.starts_with("crowdsec_"));
+                for line in ours {
+                    let line = line.replace(r#"instance="",job="crowdsec-cf-list-sync""#, "");
+                    let line = line.replace(",,", ",").replace("{,", "{").replace(",}", "}");
+                    let line = line.replace("{}", "");
+                    let _ = writeln!(out, "  {line}");
+                }
+            }
+            _ => panic!("no such command: {line}"),
+        }
+    }
+    out
+}
+
+fn fate(fate: &Fate) -> String {
+    match fate {
+        Fate::Status(status) => status.to_string(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// A decision that is made `now` and holds for the time at the end of `rest`.
+fn decision(kind: &str, rest: &str, now: Duration) -> Decision {
+    let (value, time) = rest.split_once(' ').unwrap_or((rest, "10000d"));
+    let until = now + humantime::parse_duration(time).unwrap();
+    match kind {
+        "ban" => Decision::ban(value).until(until),
+        _ => Decision::captcha(value).until(until),
+    }
+}

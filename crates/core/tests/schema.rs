@@ -1,0 +1,61 @@
+//! Our write requests against Cloudflare's official schemas.
+//!
+//! The schemas are not part of the project. The test looks for `cloudflare-openapi-subset.json` in
+//! the folder that `EDGE_SYNC_FACTS` names, or in `shared/facts` beside the checkout, and is skipped,
+//! saying so, where there is none.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::World;
+use serde_json::{Value, json};
+
+fn official() -> Option<Value> {
+    let folder = std::env::var_os("EDGE_SYNC_FACTS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/facts"),
+        PathBuf::from,
+    );
+    let path = folder.join("cloudflare-openapi-subset.json");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some(serde_json::from_str(&text).unwrap()),
+        Err(error) => {
+            eprintln!("SKIPPED: the official schemas are not here: {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_write_body_sent_fits_the_official_schema() {
+    let Some(mut spec) = official() else { return };
+    let world = World::new();
+    world.preload(&["192.0.2.1"], &["192.0.2.2"]);
+    world.ban("203.0.113.7");
+    world.ban("2001:db8::/48");
+    world.run().await.unwrap(); // PUT ban, DELETE captcha
+    world.ban("203.0.113.8");
+    world.run().await.unwrap(); // POST ban
+
+    let sent = world.sent.borrow();
+    let writes: Vec<_> = sent.iter().filter(|(_, url, _)| url.contains("/rules/lists/")).collect();
+    let verbs: Vec<_> = writes.iter().map(|(method, ..)| method.as_str()).collect();
+    assert_eq!(verbs, ["PUT", "DELETE", "POST"]);
+    for (method, url, body) in writes {
+        let pointer = format!(
+            "#/paths/~1accounts~1{{account_id}}~1rules~1lists~1{{list_id}}~1items/{}/requestBody/content/application~1json/schema",
+            method.to_lowercase()
+        );
+        spec["$ref"] = json!(pointer);
+        let schema = jsonschema::validator_for(&spec).unwrap();
+        let body: Value = serde_json::from_slice(body).unwrap();
+        if let Err(error) = schema.validate(&body) {
+            panic!("{method} {url}: {body}: {error}");
+        }
+        // The schema lets extra keys pass; Cloudflare does not (code 10026).
+        let items = body.get("items").unwrap_or(&body).as_array().unwrap();
+        for key in items.iter().flat_map(|item| item.as_object().unwrap().keys()) {
+            assert_eq!(key, if method == "DELETE" { "id" } else { "ip" }, "{method} {url}");
+        }
+    }
+}
