@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::SystemTime;
 
 use crate::address::Address;
@@ -58,10 +59,9 @@ impl ObservedList {
             return self.foreign.add(shown.unwrap_or("item without id and address"));
         };
         let item = Item { id: ItemId(id.clone()), comment: raw.comment.filter(|c| !c.is_empty()) };
-        if self.items.contains_key(&address) {
-            self.surplus.push((address, item.id));
-        } else {
-            self.items.insert(address, item);
+        match self.items.entry(address) {
+            Entry::Vacant(place) => drop(place.insert(item)),
+            Entry::Occupied(_) => self.surplus.push((address, item.id)),
         }
     }
 

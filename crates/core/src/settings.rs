@@ -328,7 +328,7 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
         ));
     }
     if let Some(port) = port
-        && !(port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'))
+        && (port.starts_with('+') || !port.parse::<u16>().is_ok_and(|port| port > 0))
     {
         return Err(format!("{shown:?}: the port must be a number from 1 to 65535"));
     }
