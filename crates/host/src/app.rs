@@ -7,7 +7,7 @@ use crate::bindings::{self, CronGuestPre};
 use crate::guest::{ComponentVariables, Guest, HasVariables, MemoryMeter};
 use crate::key_value::{HasKeyValue, KeyValue, Store as KeyValueStore};
 use crate::manifest::Manifest;
-use crate::outbound::{self, Hooks, Kill, OnRequest, Outbound};
+use crate::outbound::{self, BrokenOff, Hooks, Kill, OnRequest, Outbound};
 use crate::run::{Outcome, Output, Run, Trigger};
 use crate::schedule::Schedule;
 use crate::stubs;
@@ -246,6 +246,10 @@ fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<Gue
     Ok(linker)
 }
 
+/// `wasi:cli/run`'s error carries no text, and some hosts drop even the error.
+const RUN_FAILED: &str = "wasi:cli/run returned an error (SpinKube's shim would take that for \
+                          success; only an exit with a code fails there)";
+
 /// The export that a trigger calls.
 enum Entry {
     Cron(CronGuestPre<Guest>, u64),
@@ -293,7 +297,7 @@ impl Entry {
             Entry::Command(pre) => {
                 let guest = pre.instantiate_async(&mut *store).await?;
                 let result = guest.wasi_cli_run().call_run(&mut *store).await?;
-                Ok(result.err().map(|()| "wasi:cli/run returned an error".to_owned()))
+                Ok(result.err().map(|()| RUN_FAILED.to_owned()))
             }
         }
     }
@@ -302,6 +306,10 @@ impl Entry {
 /// The cause on the first line, the component's stack on those below.
 fn describe_trap(error: &wasmtime::Error) -> String {
     let cause = error.root_cause();
+    if cause.is::<BrokenOff>() {
+        // Asked for: where the component was is of no interest.
+        return cause.to_string();
+    }
     match error.downcast_ref::<WasmBacktrace>() {
         Some(stack) => format!("{cause}\n{stack}").trim_end().to_owned(),
         None => cause.to_string(),

@@ -1,8 +1,10 @@
 //! `host`: runs a Spin application's component without Spin. Owns only the choice of the command.
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use host::commands::{run, up};
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 
 /// Runs the component of a spin.toml as Spin would.
 ///
@@ -21,14 +23,23 @@ enum Command {
     Up(up::Args),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => run::execute(args).await,
-        Command::Up(args) => up::execute(args).await,
-    };
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Runtime::new().map_err(Into::into).and_then(|runtime| {
+        let result = runtime.block_on(execute(cli.command));
+        // A name being looked up, or a run that computes, must not hold up the end.
+        runtime.shutdown_background();
+        result
+    });
     result.unwrap_or_else(|error| {
         eprintln!("host: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+async fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::execute(args).await,
+        Command::Up(args) => up::execute(args).await,
+    }
 }
