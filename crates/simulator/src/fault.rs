@@ -167,10 +167,7 @@ impl Fault {
 
     /// The whole service is down: the HTTP front closes its listener instead of each connection.
     pub(crate) fn closes(&self, service: Service) -> bool {
-        self.matching == service
-            && self.action == FaultAction::Refuse
-            && (self.method.is_none(), self.path.is_none(), self.skip, self.times)
-                == (true, true, 0, None)
+        *self == Self::every(service, FaultAction::Refuse)
     }
 
     fn matches(&self, service: Service, request: &Request<Bytes>) -> bool {

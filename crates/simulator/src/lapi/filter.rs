@@ -91,7 +91,6 @@ impl Filter {
 
     /// True if every row passes.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { ignored: _, contained_in: _, .. } = self;
         self.kind.is_none()
             && self.value.is_none()
             && self.scopes.is_none()

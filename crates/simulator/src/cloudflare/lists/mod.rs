@@ -1,6 +1,6 @@
 //! Custom lists of an account: their content, the one queue of bulk operations that changes it, and
 //! the routes under `/accounts/{id}/rules/lists` (facts: cloudflare.md 1). Content changes only when an
-//! operation completes, in [`Lists::settle`]; until then every read sees the old content.
+//! operation completes, in `Lists::settle`; until then every read sees the old content.
 
 mod address;
 mod body;
