@@ -138,9 +138,10 @@ fn component_loaded_compiled_code_is_kept() {
     App::load(options(folder.path())).unwrap();
     assert!(folder.path().join(".spin/compiled").is_dir());
     let elsewhere = tempfile::tempdir().unwrap();
-    let cache_dir = Some(elsewhere.path().join("cache"));
-    App::load(Options { cache_dir: cache_dir.clone(), ..options(folder.path()) }).unwrap();
-    assert!(cache_dir.unwrap().is_dir());
+    let cache_dir = elsewhere.path().join("cache");
+    let options = options(folder.path());
+    App::load(Options { cache_dir: Some(cache_dir.clone()), ..options }).unwrap();
+    assert!(cache_dir.is_dir());
 }
 
 #[test]
