@@ -1,11 +1,16 @@
 //! `cargo xtask`: the project's own commands, a module each. Owns only the choice of the command.
 
+mod bench;
 mod build;
 mod debian;
+mod demo;
 mod progress;
 mod setup;
+mod test;
 mod toolchain;
+mod tools;
 mod workspace;
+mod world;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,12 +27,18 @@ struct Cli {
 enum Command {
     Setup(setup::Args),
     Build(build::Args),
+    Demo(demo::Args),
+    Test(test::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::execute(args),
         Command::Build(args) => build::execute(args),
+        Command::Demo(args) => demo::execute(args),
+        Command::Test(args) => test::execute(args),
+        Command::Bench(args) => bench::execute(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,114 @@
+//! One measured run of a program as a whole process, by the operating system's own accounting.
+
+use crate::tools::Tools;
+use crate::workspace;
+use crate::world::World;
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use wait4::Wait4;
+
+/// What is measured.
+#[derive(Debug)]
+pub(super) enum Program<'a> {
+    /// The component in the host.
+    Ours(&'a Tools),
+    /// The program that it replaces.
+    Seed(&'a Path),
+}
+
+impl std::fmt::Debug for Tools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.host.display())
+    }
+}
+
+/// What a run needed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measured {
+    pub(super) wall: Duration,
+    pub(super) cpu: Duration,
+    /// Of the process; for ours that is Wasmtime with everything in it.
+    pub(super) resident_peak_bytes: u64,
+    /// The component's linear memory; 0 for a program that has none.
+    pub(super) guest_peak_bytes: u64,
+    pub(super) requests: u64,
+    pub(super) operations: u64,
+    pub(super) bytes: u64,
+}
+
+pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
+    let stats = workspace::notes_dir().join("bench-stats.json");
+    let mut command = match program {
+        Program::Ours(tools) => {
+            let mut command = Command::new(&tools.host);
+            command
+                .args(["run", "--once", "--state-dir"])
+                .arg(workspace::notes_dir().join("bench"));
+            command.arg("--stats").arg(&stats).envs(world.environment());
+            command
+        }
+        Program::Seed(script) => {
+            let mut command = Command::new("python3");
+            command.arg(script);
+            command.env("CF_API", format!("{}/client/v4", world.setting("cf_api_url")));
+            for name in [
+                "lapi_url",
+                "lapi_key",
+                "cf_account_id",
+                "cf_api_token",
+                "cf_ban_list_id",
+                "cf_captcha_list_id",
+                "pushgateway_url",
+            ] {
+                command.env(name.to_uppercase(), world.setting(name));
+            }
+            command
+        }
+    };
+    command.current_dir(workspace::root()).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::inherit());
+    let began = Instant::now();
+    let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
+    let ended = child.wait4()?;
+    let wall = began.elapsed();
+    ensure!(ended.status.success(), "{command:?} ended with {}", ended.status);
+    let counters = world.counters()?;
+    let guest_peak_bytes = match program {
+        Program::Seed(_) => 0,
+        Program::Ours(_) => {
+            let stats: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&stats)?)?;
+            stats["guest_memory_peak_bytes"].as_u64().context("the host gave no memory figure")?
+        }
+    };
+    Ok(Measured {
+        wall,
+        cpu: ended.rusage.utime + ended.rusage.stime,
+        resident_peak_bytes: ended.rusage.maxrss,
+        guest_peak_bytes,
+        requests: counters.requests,
+        operations: counters.writes_accepted,
+        bytes: counters.bytes_in + counters.bytes_out,
+    })
+}
+
+impl Measured {
+    /// The median of each figure.
+    pub(super) fn median(runs: &[Self]) -> Option<Self> {
+        fn median<T: Ord + Copy>(runs: &[Measured], figure: impl Fn(&Measured) -> T) -> Option<T> {
+            let mut values: Vec<T> = runs.iter().map(figure).collect();
+            values.sort_unstable();
+            values.get(values.len() / 2).copied()
+        }
+        Some(Self {
+            wall: median(runs, |m| m.wall)?,
+            cpu: median(runs, |m| m.cpu)?,
+            resident_peak_bytes: median(runs, |m| m.resident_peak_bytes)?,
+            guest_peak_bytes: median(runs, |m| m.guest_peak_bytes)?,
+            requests: median(runs, |m| m.requests)?,
+            operations: median(runs, |m| m.operations)?,
+            bytes: median(runs, |m| m.bytes)?,
+        })
+    }
+}
