@@ -1,1 +1,19 @@
-//! probe
+//! What the end-to-end tests stand on: the built component in the host, and a world around it.
+//!
+//! [`World`] is the simulated one, with any of its services replaceable by a real one: [`RealLapi`],
+//! [`RealPushgateway`]. [`seed`] runs the program that the component replaces. The tests themselves
+//! are in `tests/`, a file for each story.
+
+pub mod debian;
+pub mod log;
+pub mod net;
+pub mod real_lapi;
+pub mod real_pushgateway;
+pub mod seed;
+pub mod skip;
+pub mod workspace;
+pub mod world;
+
+pub use real_lapi::RealLapi;
+pub use real_pushgateway::RealPushgateway;
+pub use world::World;

@@ -1,0 +1,258 @@
+//! The world of one test: the simulator on loopback ports, two lists at its Cloudflare, and the
+//! settings with which the component meets it. Any setting can be changed, so any of its services
+//! can be replaced by a real one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use host::{App, OnRequest, Outcome, Output, Run, Trigger};
+use simulator::front::{Ports, Running, serve};
+use simulator::{Decision, Options, Service, Simulator};
+use tempfile::TempDir;
+
+use crate::log::LogLine;
+use crate::workspace;
+
+/// The job under which the component, and the seed, push their metrics.
+pub const JOB: &str = "crowdsec-cf-list-sync";
+
+/// See the module.
+pub struct World {
+    running: Running,
+    /// The id of the ban list.
+    pub ban_list: String,
+    /// The id of the captcha list.
+    pub captcha_list: String,
+    settings: BTreeMap<String, String>,
+    manifest: Option<PathBuf>,
+    on_request: Option<OnRequest>,
+    folder: TempDir,
+}
+
+impl World {
+    /// An empty world.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// An empty world with other options. Its clock is the real one, and operations take a tenth of
+    /// the simulator's default, unless they are changed.
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options { start: SystemTime::now(), ..Options::default() };
+        options.cloudflare.operation_delay = Duration::from_millis(70);
+        change(&mut options);
+        let (lapi, cloudflare) = (options.lapi.clone(), options.cloudflare.clone());
+        let mut simulator = Simulator::new(options);
+        let ban_list = simulator.cloudflare().create_list("crowdsec_ban");
+        let captcha_list = simulator.cloudflare().create_list("crowdsec_captcha");
+        let running = serve(simulator.shared(), Ports::default()).await.expect("loopback ports");
+        let settings = [
+            ("lapi_url", running.url(Service::Lapi)),
+            ("lapi_key", lapi.key),
+            ("cf_account_id", cloudflare.account_id),
+            ("cf_api_token", cloudflare.api_token),
+            ("cf_ban_list_id", ban_list.clone()),
+            ("cf_captcha_list_id", captcha_list.clone()),
+            ("cf_api_url", running.url(Service::Cloudflare)),
+            ("pushgateway_url", running.url(Service::Pushgateway)),
+        ];
+        Self {
+            running,
+            ban_list,
+            captcha_list,
+            settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
+            manifest: None,
+            on_request: None,
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// The simulator itself.
+    pub fn simulator(&self) -> MutexGuard<'_, Simulator> {
+        self.running.world().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A setting as it stands.
+    pub fn setting(&self, name: &str) -> &str {
+        &self.settings[name]
+    }
+
+    /// Changes a setting.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Runs the component from a manifest that was made from the deployed one.
+    pub fn change_manifest(&mut self, change: impl FnOnce(String) -> String) {
+        let deployed = std::fs::read_to_string(workspace::manifest()).expect("spin.toml");
+        let path = self.folder.path().join("spin.toml");
+        std::fs::write(&path, change(deployed)).expect("a manifest in the temporary folder");
+        self.manifest = Some(path);
+    }
+
+    /// Asks `hook` about every outgoing request of every run.
+    pub fn on_request(&mut self, hook: OnRequest) {
+        self.on_request = Some(hook);
+    }
+
+    /// Adds bans.
+    pub fn ban(&self, values: &[&str]) {
+        self.simulator().lapi().add_all(values.iter().map(|value| Decision::ban(*value)));
+    }
+
+    /// Adds captchas.
+    pub fn captcha(&self, values: &[&str]) {
+        self.simulator().lapi().add_all(values.iter().map(|value| Decision::captcha(*value)));
+    }
+
+    /// Puts items on the ban and on the captcha list, as an earlier run would have left them.
+    pub fn preload(&self, ban: &[&str], captcha: &[&str]) {
+        let mut simulator = self.simulator();
+        simulator.cloudflare().preload(&self.ban_list, ban.iter().copied());
+        simulator.cloudflare().preload(&self.captcha_list, captcha.iter().copied());
+    }
+
+    /// Injects a fault in its text form, see `simulator::fault`.
+    pub fn fault(&self, fault: &str) {
+        self.simulator().inject(fault.parse().expect("a fault"));
+    }
+
+    /// Lets the usual time between two runs pass, so that what is under way at Cloudflare ends.
+    pub fn two_minutes_later(&self) {
+        self.simulator().advance(Duration::from_secs(120));
+    }
+
+    /// What is on the ban and on the captcha list.
+    pub fn edge(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let mut simulator = self.simulator();
+        let cloudflare = simulator.cloudflare();
+        (cloudflare.values(&self.ban_list), cloudflare.values(&self.captcha_list))
+    }
+
+    /// Asserts what is on both lists.
+    #[track_caller]
+    pub fn assert_edge(&self, ban: &[&str], captcha: &[&str]) {
+        let set = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        assert_eq!(self.edge(), (set(ban), set(captcha)));
+    }
+
+    /// The bulk operations that Cloudflare accepted so far.
+    pub fn operations(&self) -> usize {
+        self.simulator().cloudflare().operations().len()
+    }
+
+    /// A pushed metric without labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.simulator().pushgateway().value(JOB, name)
+    }
+
+    /// Asserts that the component broke no rule of the remote APIs.
+    #[track_caller]
+    pub fn assert_no_violations(&self) {
+        let violations = self.simulator().violations().to_vec();
+        assert!(violations.is_empty(), "{violations:#?}");
+    }
+
+    /// Loads the application with the settings as they stand.
+    pub fn load(&self) -> anyhow::Result<App> {
+        // One at a time: the first compiles, and the others find it compiled.
+        static LOADING: Mutex<()> = Mutex::new(());
+        let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        App::load(host::Options {
+            manifest: self.manifest.clone().unwrap_or_else(workspace::manifest),
+            component_override: Some(workspace::component()),
+            variables: self.settings.clone().into_iter().collect(),
+            state_dir: Some(self.folder.path().join("state")),
+            cache_dir: Some(workspace::cache().join("compiled")),
+            on_request: self.on_request.clone(),
+            ..host::Options::default()
+        })
+    }
+
+    /// Runs the component once, as the cron trigger does.
+    pub async fn run(&self) -> Ran {
+        self.run_by(cron()).await
+    }
+
+    /// Runs the component once.
+    pub async fn run_by(&self, trigger: Trigger) -> Ran {
+        run(&self.load().expect("the application loads"), trigger).await
+    }
+
+    /// Runs once and expects the edge to be as desired afterwards.
+    #[track_caller]
+    pub fn run_well(&self) -> impl Future<Output = Ran> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let ran = self.run().await;
+            assert_eq!(ran.run.outcome, Outcome::Ok, "{caller}: {}", ran.run.stdout);
+            assert_eq!(ran.summary().get("success"), "1", "{caller}: {}", ran.run.stdout);
+            ran
+        }
+    }
+}
+
+/// The cron trigger, due now.
+pub fn cron() -> Trigger {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Trigger::Cron { timestamp: now.as_secs() }
+}
+
+/// Runs a loaded application once.
+pub async fn run(app: &App, trigger: Trigger) -> Ran {
+    let run = app.run(trigger, Output::Captured).await.expect("the component exports the trigger");
+    let lines = run.stdout.lines();
+    let lines = lines.map(|line| {
+        LogLine::parse(line)
+            .unwrap_or_else(|| panic!("stdout has a line that is not key=value: {line}"))
+    });
+    Ran { lines: lines.collect(), run }
+}
+
+/// A run that is over, and what it said.
+#[derive(Debug)]
+pub struct Ran {
+    /// The run.
+    pub run: Run,
+    /// Its stdout.
+    pub lines: Vec<LogLine>,
+}
+
+impl Ran {
+    /// The line that every run ends with.
+    #[track_caller]
+    pub fn summary(&self) -> &LogLine {
+        let summaries: Vec<_> = self.events("summary").collect();
+        assert_eq!(summaries.len(), 1, "one summary: {} {:?}", self.run.stdout, self.run.outcome);
+        summaries[0]
+    }
+
+    /// The lines about one event.
+    pub fn events(&self, event: &str) -> impl Iterator<Item = &LogLine> {
+        self.lines.iter().filter(move |line| line.get("event") == event)
+    }
+
+    /// Asserts that LAPI was called unreadable, for this reason, and that the run ended well.
+    #[track_caller]
+    pub fn assert_skipped(&self, says: &str) {
+        let stdout = &self.run.stdout;
+        assert_eq!((self.run.exit_code(), &self.run.outcome), (0, &Outcome::Ok), "{stdout}");
+        let summary = self.summary();
+        assert_eq!((summary.get("outcome"), summary.get("success")), ("skipped", "0"), "{stdout}");
+        assert_eq!(summary.get("level"), "warn", "{stdout}");
+        assert!(summary.get("msg").contains(says), "should say {says:?}: {stdout}");
+    }
+
+    /// Asserts that the run failed loudly, saying this.
+    #[track_caller]
+    pub fn assert_failed(&self, says: &str) {
+        let stdout = &self.run.stdout;
+        assert_eq!(self.run.exit_code(), 1, "{stdout}");
+        let summary = self.summary();
+        assert_eq!((summary.get("outcome"), summary.get("success")), ("failed", "0"), "{stdout}");
+        assert_eq!(summary.get("level"), "error", "{stdout}");
+        assert!(stdout.contains(says), "should say {says:?}: {stdout}");
+    }
+}
