@@ -14,6 +14,7 @@
 //! | `vanish-operation` | an operation cannot be read any more | not wait for ever, not take it for success |
 //! | `repeat-cursor` | a paging bug on the far side | bound its reading, with an error |
 //! | `empty-page-with-cursor` | a page of tombstones | loop on the cursor, not on the page size |
+//! | `unsuccessful-keys` | KV stores a part of a bulk request and says success | read the names in the answer, try those again |
 //!
 //! A fault has a text form, which its `Display` prints and `FromStr` reads:
 //! `cloudflare PUT /items skip=1 times=2: drop-after-effect`. This file owns the faults and which
@@ -83,6 +84,9 @@ pub enum FaultAction {
     RepeatCursor,
     /// The page is empty, and its cursor leads to the content.
     EmptyPageWithCursor,
+    /// The first so many pairs or names of a KV bulk request have no effect and are named in the
+    /// answer, which says success.
+    UnsuccessfulKeys(usize),
 }
 
 impl FaultAction {
@@ -123,6 +127,12 @@ impl FaultAction {
             headers.push(("retry-after".to_owned(), "60".to_owned()));
         }
         action
+    }
+
+    /// The free plan's day quota of KV: 429, code 10048, good until 00:00 UTC (facts 2.7).
+    pub fn day_quota_used_up() -> Self {
+        let error = crate::cloudflare::kv::codes::DAY_QUOTA_USED_UP;
+        Self::envelope(error.status.as_u16(), error.code, error.message)
     }
 }
 
@@ -272,6 +282,7 @@ impl fmt::Display for FaultAction {
             Self::VanishOperation => f.write_str("vanish-operation"),
             Self::RepeatCursor => f.write_str("repeat-cursor"),
             Self::EmptyPageWithCursor => f.write_str("empty-page-with-cursor"),
+            Self::UnsuccessfulKeys(count) => write!(f, "unsuccessful-keys {count}"),
         }
     }
 }
@@ -315,7 +326,11 @@ impl FromStr for FaultAction {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         let wrong = |what: &str| format!("fault action {text:?}: {what}");
-        if rest.is_empty() != !matches!(name, "delay" | "cut-body" | "answer" | "fail-operation") {
+        let has_argument = matches!(
+            name,
+            "delay" | "cut-body" | "answer" | "fail-operation" | "unsuccessful-keys"
+        );
+        if rest.is_empty() == has_argument {
             return Err(wrong("has too much or too little after its name"));
         }
         Ok(match name {
@@ -337,6 +352,9 @@ impl FromStr for FaultAction {
             "vanish-operation" => Self::VanishOperation,
             "repeat-cursor" => Self::RepeatCursor,
             "empty-page-with-cursor" => Self::EmptyPageWithCursor,
+            "unsuccessful-keys" => {
+                Self::UnsuccessfulKeys(rest.parse().map_err(|_| wrong("needs a number of keys"))?)
+            }
             _ => return Err(wrong("is not one that is known")),
         })
     }
@@ -385,6 +403,8 @@ mod tests {
             A::VanishOperation,
             A::RepeatCursor,
             A::EmptyPageWithCursor,
+            A::UnsuccessfulKeys(3),
+            A::day_quota_used_up(),
         ];
         for action in actions {
             let plain = Fault::every(Service::Lapi, action);
@@ -404,6 +424,8 @@ mod tests {
             ("lapi times=x: refuse", "number"),
             ("lapi: refuse now", "too much"),
             ("lapi: delay", "too little"),
+            ("cloudflare: unsuccessful-keys", "too little"),
+            ("cloudflare: unsuccessful-keys all", "number of keys"),
             ("lapi: delay soon", "delay soon"),
             ("lapi: answer 99 x", "200 to 599"),
             ("lapi: explode", "known"),

@@ -10,7 +10,7 @@ use simulator::decisions::{Mix, generate_mix};
 use simulator::front::{Ports, Running, serve};
 use simulator::{Fault, Options, Service, Simulator};
 
-/// CrowdSec's Local API, Cloudflare's lists and a Pushgateway, simulated.
+/// CrowdSec's Local API, Cloudflare's lists and KV and a Pushgateway, simulated.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -60,7 +60,8 @@ struct Serve {
     /// lapi, cloudflare or pushgateway and ACTION is one of: refuse | delay 5s | drop-before-effect |
     /// drop-after-effect | cut-body BYTES | answer STATUS [header: value] BODY | silent |
     /// stuck-operation | fail-operation TEXT | vanish-operation | repeat-cursor |
-    /// empty-page-with-cursor. Example: "cloudflare PUT /items times=1: drop-after-effect".
+    /// empty-page-with-cursor | unsuccessful-keys N. Example:
+    /// "cloudflare PUT /items times=1: drop-after-effect".
     #[arg(long, value_name = "FAULT", verbatim_doc_comment)]
     fault: Vec<Fault>,
     /// Any other knob, repeatable, as name=value in the form that is printed at the start.
@@ -80,6 +81,7 @@ async fn run(arguments: Serve) -> Result<()> {
     let mut simulator = Simulator::new(options(&arguments)?);
     let ban = simulator.cloudflare().create_list("crowdsec_ban");
     let captcha = simulator.cloudflare().create_list("crowdsec_captcha");
+    let namespace = simulator.cloudflare().create_namespace("crowdsec");
     let mix = if arguments.untidy { Mix::untidy() } else { Mix::default() };
     simulator.lapi().add_all(generate_mix(arguments.decisions, arguments.seed, &mix));
     let options = simulator.options().clone();
@@ -93,7 +95,7 @@ async fn run(arguments: Serve) -> Result<()> {
         control: arguments.control_port,
     };
     let running = serve(simulator.shared(), ports).await.context("failed to listen")?;
-    announce(&options, &faults, arguments.decisions, &running, [&ban, &captcha])?;
+    announce(&options, &faults, arguments.decisions, &running, [&ban, &captcha], &namespace)?;
     tokio::signal::ctrl_c().await.context("failed to wait for an interrupt")?;
     running.stop().await;
     Ok(())
@@ -128,6 +130,7 @@ fn announce(
     decisions: usize,
     running: &Running,
     [ban, captcha]: [&str; 2],
+    namespace: &str,
 ) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "# {decisions} decisions; knobs (each can be given as --set name=value):")?;
@@ -138,6 +141,8 @@ fn announce(
         writeln!(out, "#   fault {}", fault.escape_debug())?;
     }
     writeln!(out, "# control: http://{}/", running.control)?;
+    // Not a setting like those below: naming it turns the component's KV target on.
+    writeln!(out, "# kv namespace: {namespace}")?;
     for (name, value) in [
         ("LAPI_URL", running.url(Service::Lapi).as_str()),
         ("LAPI_KEY", &options.lapi.key),

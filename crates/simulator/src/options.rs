@@ -92,15 +92,40 @@ pub struct CloudflareOptions {
     /// for 1,000 beside the new one. Pages of more than 500 do not exist, so both pay the same
     /// number of requests.
     pub tolerate_large_pages: bool,
+    /// What the token may do with Workers KV.
+    pub kv_permission: Permission,
+    /// Most KV namespaces in the account.
+    pub kv_namespaces_max: usize,
+    /// How the last page of keys says that it is the last.
+    pub kv_page_end: PageEnd,
+    /// What the answer to a KV bulk request tells (facts 2.3: treat all of it as optional).
+    pub kv_bulk_reply: BulkReply,
+    /// How far list-keys is behind the writes; reads of values are current. Up to a minute is
+    /// documented.
+    #[serde(with = "duration_text")]
+    pub kv_list_lag: Duration,
+    /// Least time between two writes of one key; zero = off. One second is documented.
+    #[serde(with = "duration_text")]
+    pub kv_key_write_interval: Duration,
+    /// Keys that may be read in a day (UTC); 0 = no quota, like all quotas here. Free has 100,000.
+    pub kv_daily_reads: u64,
+    /// Pairs that may be written in a day. Free has 1,000.
+    pub kv_daily_writes: u64,
+    /// Names that may be deleted in a day. Free has 1,000.
+    pub kv_daily_deletes: u64,
+    /// Pages of keys that may be listed in a day. Free has 1,000.
+    pub kv_daily_lists: u64,
+    /// The client may touch only keys that begin with this; touching another is noted, not refused.
+    pub kv_own_prefix: String,
 }
 
-/// What the API token may do with lists.
+/// What the API token may do with a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
-    /// Account Filter Lists: Edit.
+    /// Account Filter Lists or Workers KV Storage: Edit.
     Edit,
-    /// Account Filter Lists: Read. Writes get 403.
+    /// The same: Read. Writes get 403.
     Read,
     /// A valid token for something else. Everything gets 403.
     None,
@@ -116,7 +141,8 @@ pub enum PendingMode {
     Queue,
 }
 
-/// The forms of the last page's `result_info.cursors.after`.
+/// The forms of the last page's cursor: `result_info.cursors.after` of items, `result_info.cursor` of
+/// keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PageEnd {
@@ -128,6 +154,18 @@ pub enum PageEnd {
     Null,
     /// The last page has no `result_info` at all.
     NoResultInfo,
+}
+
+/// The forms of `result` in the answer to a KV bulk request that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BulkReply {
+    /// `{successful_key_count, unsuccessful_keys}`.
+    Full,
+    /// `null`.
+    Null,
+    /// `{}`.
+    Empty,
 }
 
 /// The forms of a refusal by the write limiter.
@@ -184,6 +222,17 @@ impl Default for CloudflareOptions {
             limiter_body: LimiterBody::Envelope,
             cursor_lifetime: Duration::ZERO,
             tolerate_large_pages: false,
+            kv_permission: Permission::Edit,
+            kv_namespaces_max: 1_000,
+            kv_page_end: PageEnd::Empty,
+            kv_bulk_reply: BulkReply::Full,
+            kv_list_lag: Duration::ZERO,
+            kv_key_write_interval: Duration::ZERO,
+            kv_daily_reads: 0,
+            kv_daily_writes: 0,
+            kv_daily_deletes: 0,
+            kv_daily_lists: 0,
+            kv_own_prefix: String::new(),
         }
     }
 }

@@ -28,6 +28,11 @@ impl Query {
     }
 }
 
+/// Decodes one segment of a path, where `+` is itself.
+pub(crate) fn decode_segment(text: &str) -> String {
+    decode(&text.replace('+', "%2B"))
+}
+
 /// Decodes one component; a broken escape stays as it is.
 pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
@@ -67,5 +72,6 @@ mod tests {
         assert_eq!(query.first("c"), Some("%zz"));
         assert_eq!(query.names().count(), 5);
         assert_eq!(Query::parse(None).names().count(), 0);
+        assert_eq!(decode_segment("ip%3A%3A1+%2F%"), "ip::1+/%", "in a path plus is plus");
     }
 }

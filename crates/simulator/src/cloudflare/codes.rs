@@ -1,5 +1,6 @@
-//! The error codes, with their HTTP status and text (facts: cloudflare.md 1.9 and 3). Where the real
-//! code is unknown the constant says so: a client must not key on those.
+//! The error codes of lists and of the whole API, with their HTTP status and text (facts: cloudflare.md
+//! 1.9 and 3); a further product has its own. Where the real code is unknown the constant says so: a
+//! client must not key on those.
 
 use http::StatusCode;
 
@@ -41,7 +42,7 @@ impl From<ApiError> for Vec<ApiError> {
 }
 
 impl KnownError {
-    const fn new(status: StatusCode, code: u32, message: &'static str) -> Self {
+    pub(super) const fn new(status: StatusCode, code: u32, message: &'static str) -> Self {
         Self { status, code, message }
     }
 

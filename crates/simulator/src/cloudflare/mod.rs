@@ -3,7 +3,9 @@
 //! module; each one owns the paths under its prefix.
 
 pub mod codes;
+mod cursor;
 mod envelope;
+pub mod kv;
 pub mod lists;
 
 use std::collections::BTreeSet;
@@ -20,13 +22,15 @@ use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
 use envelope::failure;
-use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate, PageTwist};
+use kv::Kv;
+use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
 
 /// One account of Cloudflare.
 #[derive(Debug)]
 pub struct Cloudflare {
     options: CloudflareOptions,
     lists: Lists,
+    kv: Kv,
     rays: Random,
 }
 
@@ -39,6 +43,7 @@ struct Call<'a> {
     /// The segments after the product's prefix.
     path: &'a [&'a str],
     query: Query,
+    content_type: &'a str,
     body: &'a Bytes,
     interference: &'a Interference,
 }
@@ -48,6 +53,17 @@ struct Call<'a> {
 pub(crate) struct Interference {
     operation: OperationFate,
     page: Option<PageTwist>,
+    /// The first pairs or names of a KV bulk request that fail, in an answer that says success.
+    unsuccessful_keys: usize,
+}
+
+/// What a fault makes of a page of items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageTwist {
+    /// Its cursor leads to itself.
+    RepeatCursor,
+    /// It is empty, and its cursor leads to its content.
+    EmptyWithCursor,
 }
 
 impl Interference {
@@ -63,6 +79,7 @@ impl Interference {
             Some(FaultAction::EmptyPageWithCursor) => {
                 interference.page = Some(PageTwist::EmptyWithCursor);
             }
+            Some(FaultAction::UnsuccessfulKeys(count)) => interference.unsuccessful_keys = *count,
             _ => {}
         }
         interference
@@ -73,6 +90,7 @@ impl Cloudflare {
     pub(crate) fn new(options: CloudflareOptions, start: SystemTime, seed: u64) -> Self {
         Self {
             lists: Lists::new(options.clone(), start, seed),
+            kv: Kv::new(options.clone(), start, seed),
             rays: Random::new(seed, "cloudflare rays"),
             options,
         }
@@ -143,10 +161,12 @@ impl Cloudflare {
     pub fn configure(&mut self, change: impl FnOnce(&mut CloudflareOptions)) {
         change(&mut self.options);
         self.lists.configure(self.options.clone());
+        self.kv.configure(self.options.clone());
     }
 
     pub(crate) fn settle(&mut self, now: Duration) {
         self.lists.settle(now);
+        self.kv.settle(now);
     }
 
     pub(crate) fn release_stuck_operations(&mut self) {
@@ -159,6 +179,7 @@ impl Cloudflare {
 
     pub(crate) fn reset_write_counts(&mut self) {
         self.lists.reset_write_counts();
+        self.kv.reset_counters();
     }
 
     pub(crate) fn handle(
@@ -203,8 +224,14 @@ impl Cloudflare {
         if parse_hex_id(account_id).is_none() {
             return Err(codes::no_route(path));
         }
-        let is_read = request.method() == Method::GET;
-        let permitted = match self.options.permission {
+        let is_get = request.method() == Method::GET;
+        let (permission, is_read) = match product {
+            ["storage", "kv", ..] => {
+                (self.options.kv_permission, is_get || product.ends_with(&["bulk", "get"]))
+            }
+            _ => (self.options.permission, is_get),
+        };
+        let permitted = match permission {
             Permission::Edit => true,
             Permission::Read => is_read,
             Permission::None => false,
@@ -213,21 +240,20 @@ impl Cloudflare {
         if *account_id != self.options.account_id || !permitted {
             return Err(vec![codes::FORBIDDEN.into()]);
         }
-        // The next products go here: ["storage", "kv", "namespaces", path @ ..] and, beside
-        // "accounts", the rulesets of ["zones", …].
+        let call = |path| Call {
+            now,
+            method: request.method(),
+            full_path: request.uri().path(),
+            path,
+            query: Query::parse(request.uri().query()),
+            content_type: content_type(request),
+            body: request.body(),
+            interference,
+        };
+        // The next products go here and, beside "accounts", the rulesets of ["zones", …].
         match product {
-            ["rules", "lists", path @ ..] => {
-                let call = Call {
-                    now,
-                    method: request.method(),
-                    full_path: request.uri().path(),
-                    path,
-                    query: Query::parse(request.uri().query()),
-                    body: request.body(),
-                    interference,
-                };
-                self.lists.handle(&call, judge)
-            }
+            ["rules", "lists", path @ ..] => self.lists.handle(&call(path), judge),
+            ["storage", "kv", "namespaces", path @ ..] => self.kv.handle(&call(path), judge),
             _ => Err(codes::no_route(path)),
         }
     }
@@ -253,10 +279,16 @@ fn looks_like_a_token(token: &str) -> bool {
         && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+fn content_type(request: &Request<Bytes>) -> &str {
+    let header = request.headers().get(CONTENT_TYPE);
+    header.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 fn judge_content_type(request: &Request<Bytes>, judge: &mut Judge) {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.is_some_and(|text| text.starts_with("application/json"));
-    if !request.body().is_empty() && !is_json {
+    let is_json = content_type(request).starts_with("application/json");
+    // The value of a single KV key is bytes of any type.
+    let is_value = request.uri().path().contains("/values/");
+    if !request.body().is_empty() && !is_json && !is_value {
         judge.note("a body without Content-Type: application/json");
     }
     if request.method() == Method::GET && !request.body().is_empty() {

@@ -1,6 +1,7 @@
 //! The control endpoint: the world's inside over HTTP, for demos, benchmarks and end-to-end tests that
 //! run in another process. JSON out; JSON or plain lines in. Nothing here counts as a request.
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::http::{CONFUSED, Front};
 use super::in_process::lock;
+use crate::cloudflare::kv::KvEntryView;
 use crate::decisions::{Mix, generate_mix};
 use crate::fault::Fault;
 use crate::lapi::Decision;
@@ -35,6 +37,12 @@ POST   /lists/ID/items          put values into a list at once, one a line, verb
 DELETE /lists/ID/items          empty a list at once
 GET    /operations              Cloudflare's bulk operations
 GET    /edge-history            every change of a list's content
+GET    /kv                      what Cloudflare KV stores: {\"NAMESPACE\":{\"KEY\":{\"value\":\"ban\",
+                                \"expiration\":1793000000,\"metadata\":{}}}}
+POST   /kv/NAMESPACE            put keys there at once: {\"KEY\":{\"value\":\"ban\"}}
+DELETE /kv/NAMESPACE            empty it at once
+GET    /kv/NAMESPACE/history    every change of a value
+GET    /kv-counters             what the client's use of KV has cost
 GET    /faults                  the faults, one a line
 POST   /faults                  add faults, one a line: cloudflare PUT /items times=1: silent
 DELETE /faults                  heal the world
@@ -59,6 +67,10 @@ pub(super) fn router(front: Front) -> Router {
         .route("/lists/{id}/items", post(post_items).delete(delete_items))
         .route("/operations", get(get_operations))
         .route("/edge-history", get(get_edge_history))
+        .route("/kv", get(get_kv))
+        .route("/kv/{namespace}", post(post_kv).delete(delete_kv))
+        .route("/kv/{namespace}/history", get(get_kv_history))
+        .route("/kv-counters", get(get_kv_counters))
         .route("/faults", get(get_faults).post(post_faults).delete(delete_faults))
         .route("/journal", get(get_journal).delete(delete_journal))
         .route("/counters", get(get_counters))
@@ -222,6 +234,61 @@ async fn get_operations(State(front): State<Front>) -> Json<Value> {
 
 async fn get_edge_history(State(front): State<Front>) -> Json<Value> {
     Json(json!(front.world().cloudflare().edge_history()))
+}
+
+async fn get_kv(State(front): State<Front>) -> Json<Value> {
+    let mut world = front.world();
+    let cloudflare = world.cloudflare();
+    let content = |(id, _): (String, String)| {
+        let entries = cloudflare.kv_entries(&id);
+        (id, json!(entries))
+    };
+    Json(cloudflare.namespaces().into_iter().map(content).collect())
+}
+
+async fn post_kv(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    Json(entries): Json<BTreeMap<String, KvEntryView>>,
+) -> Result<Json<Value>, Refusal> {
+    let mut world = front.world();
+    let cloudflare = world.cloudflare();
+    known_namespace(cloudflare, &id)?;
+    let count = entries.len();
+    cloudflare.kv_preload(&id, entries);
+    Ok(Json(json!({ "added": count })))
+}
+
+async fn delete_kv(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let mut world = front.world();
+    let cloudflare = world.cloudflare();
+    known_namespace(cloudflare, &id)?;
+    cloudflare.kv_clear(&id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn get_kv_history(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let mut world = front.world();
+    let cloudflare = world.cloudflare();
+    known_namespace(cloudflare, &id)?;
+    Ok(Json(json!(cloudflare.kv_history(&id))))
+}
+
+fn known_namespace(cloudflare: &crate::Cloudflare, id: &str) -> Result<(), Refusal> {
+    match cloudflare.namespaces().iter().any(|(known, _)| known == id) {
+        true => Ok(()),
+        false => Err((StatusCode::NOT_FOUND, format!("there is no namespace {id}\n"))),
+    }
+}
+
+async fn get_kv_counters(State(front): State<Front>) -> Json<Value> {
+    Json(json!(front.world().cloudflare().kv_counters()))
 }
 
 async fn get_faults(State(front): State<Front>) -> String {

@@ -4,7 +4,6 @@
 
 mod address;
 mod body;
-mod cursor;
 mod history;
 mod operation;
 mod routes;
@@ -15,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 pub use history::EdgeChange;
 pub(crate) use history::whereabouts;
+pub(crate) use operation::OperationFate;
 pub use operation::{Operation, OperationStatus, Verb};
-pub(crate) use operation::{OperationFate, PageTwist};
 pub use store::ItemView;
 
 use super::codes::{self, ApiError};

@@ -68,15 +68,6 @@ pub(crate) enum OperationFate {
     Vanished,
 }
 
-/// What a fault makes of a page of items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PageTwist {
-    /// Its cursor leads to itself.
-    RepeatCursor,
-    /// It is empty, and its cursor leads to its content.
-    EmptyWithCursor,
-}
-
 /// The content of a write.
 #[derive(Debug)]
 pub(super) enum Change {

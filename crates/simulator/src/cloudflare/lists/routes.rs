@@ -7,13 +7,13 @@ use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::cursor::Cursor;
-use super::operation::{Change, PageTwist};
+use super::operation::Change;
 use super::store::{ItemView, Position};
 use super::{Lists, body, find_mut};
 use crate::cloudflare::codes::{self, ApiError};
+use crate::cloudflare::cursor::Cursor;
 use crate::cloudflare::envelope::{page, success};
-use crate::cloudflare::{Call, method_not_allowed};
+use crate::cloudflare::{Call, PageTwist, method_not_allowed};
 use crate::journal::Judge;
 use crate::options::{LimiterBody, PageEnd};
 use crate::random::parse_hex_id;
@@ -153,11 +153,13 @@ impl Lists {
             }
         };
         let list = self.find(list_id).ok_or(codes::LIST_NOT_FOUND)?;
-        let from = cursor.and_then(|cursor| cursor.after);
+        let from = cursor.and_then(|cursor| cursor.after).map(Position::of);
         let (mut items, has_more) = list.page_after(from.as_ref(), per_page, search, self.start);
 
-        let cursor_after =
-            |after: Option<Position>| Cursor { after, issued: call.now }.encode(list_id);
+        let cursor_after = |after: Option<Position>| {
+            let after = after.map(|position| position.text().to_owned());
+            Cursor { after, issued: call.now }.encode(list_id)
+        };
         let mut cursors = Map::new();
         if let Some(from) = &from {
             // This page begins after `from`; the one before it ends there.

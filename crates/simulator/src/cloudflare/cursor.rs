@@ -1,51 +1,50 @@
 //! Cursors: opaque to the client, a position and a time to us. They carry a check digest, so that an
-//! invented, cut or foreign one is refused (10027), and characters that do not survive in a URL
-//! unless the client encodes them.
+//! invented, cut or foreign one is refused, and characters that do not survive in a URL unless the
+//! client encodes them. What a position means is the product's business.
 
 use std::time::Duration;
 
-use super::store::Position;
-
-/// A place in one list from which a page is read.
+/// A place from which a page is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The page begins after this item; `None` = at the beginning.
-    pub(super) after: Option<Position>,
+    /// The page begins after this; `None` = at the beginning.
+    pub(super) after: Option<String>,
     /// When it was given out.
     pub(super) issued: Duration,
 }
 
 impl Cursor {
-    pub(super) fn encode(&self, list_id: &str) -> String {
+    /// The text that the client gets. `scope` is what it was given out for.
+    pub(super) fn encode(&self, scope: &str) -> String {
         let (kind, text) = match &self.after {
-            Some(position) => ('a', position.text()),
+            Some(position) => ('a', position.as_str()),
             None => ('s', ""),
         };
         let payload = format!("{kind}{:x}.{text}", self.issued.as_millis());
         let hex: String = payload.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}+/{:016x}==", digest(list_id, &payload))
+        format!("{hex}+/{:016x}==", digest(scope, &payload))
     }
 
-    pub(super) fn decode(text: &str, list_id: &str) -> Option<Self> {
+    pub(super) fn decode(text: &str, scope: &str) -> Option<Self> {
         let (hex, check) = text.strip_suffix("==")?.split_once("+/")?;
         let bytes: Option<Vec<u8>> = (0..hex.len())
             .step_by(2)
             .map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok())
             .collect();
         let payload = String::from_utf8(bytes?).ok()?;
-        if check != format!("{:016x}", digest(list_id, &payload)) {
+        if check != format!("{:016x}", digest(scope, &payload)) {
             return None;
         }
         let (head, text) = payload.split_once('.')?;
         let issued = u64::from_str_radix(head.get(1..)?, 16).ok().map(Duration::from_millis)?;
-        let after = head.starts_with('a').then(|| Position::of(text.to_owned()));
+        let after = head.starts_with('a').then(|| text.to_owned());
         Some(Self { after, issued })
     }
 }
 
 /// FNV-1a; nobody attacks a simulator, mistakes are enough.
-fn digest(list_id: &str, payload: &str) -> u64 {
-    list_id.bytes().chain(payload.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+fn digest(scope: &str, payload: &str) -> u64 {
+    scope.bytes().chain(payload.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
@@ -56,7 +55,7 @@ mod tests {
 
     #[test]
     fn cursor_given_back_is_read_and_any_other_is_refused() {
-        for after in [None, Some(Position::of("2001:db8::/32".to_owned()))] {
+        for after in [None, Some("2001:db8::/32".to_owned())] {
             let cursor = Cursor { after, issued: Duration::from_millis(1_234) };
             let text = cursor.encode("list");
             assert_eq!(Cursor::decode(&text, "list"), Some(cursor));

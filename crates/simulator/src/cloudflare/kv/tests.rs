@@ -1,0 +1,1 @@
+//! Stories of a client and KV, told through Cloudflare's front door.
