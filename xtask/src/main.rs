@@ -30,6 +30,8 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Bench(bench::Args),
+    #[command(hide = true)]
+    Account(bench::AccountArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Bench(args) => bench::execute(args),
+        Command::Account(args) => bench::account(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

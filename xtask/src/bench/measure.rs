@@ -1,10 +1,16 @@
 //! One measured run of a program as a whole process, by the operating system's own accounting.
+//!
+//! The program is started by a fresh copy of xtask (`cargo xtask account`), because Linux counts the
+//! memory of the process that starts a program as the program's own peak, and the bench itself holds
+//! all decisions.
 
 use crate::tools::Tools;
 use crate::workspace;
 use crate::world::World;
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
@@ -24,6 +30,36 @@ impl std::fmt::Debug for Tools {
     }
 }
 
+/// Run a program and write what it used to a file; a part of `bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AccountArgs {
+    usage: PathBuf,
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Usage {
+    wall: Duration,
+    cpu: Duration,
+    resident_peak_bytes: u64,
+}
+
+pub(crate) fn account(args: AccountArgs) -> Result<()> {
+    let (program, arguments) = args.command.split_first().context("no program was given")?;
+    let began = Instant::now();
+    let child = Command::new(program).args(arguments).spawn()?;
+    let ended = { child }.wait4()?;
+    let wall = began.elapsed();
+    ensure!(ended.status.success(), "{program:?} ended with {}", ended.status);
+    let usage = Usage {
+        wall,
+        cpu: ended.rusage.utime + ended.rusage.stime,
+        resident_peak_bytes: ended.rusage.maxrss,
+    };
+    Ok(std::fs::write(args.usage, serde_json::to_string(&usage)?)?)
+}
+
 /// What a run needed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Measured {
@@ -40,7 +76,7 @@ pub(super) struct Measured {
 
 pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
     let stats = workspace::notes_dir().join("bench-stats.json");
-    let mut command = match program {
+    let command = match program {
         Program::Ours(tools) => {
             let mut command = Command::new(&tools.host);
             command
@@ -67,13 +103,17 @@ pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
             command
         }
     };
-    command.current_dir(workspace::root()).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::inherit());
-    let began = Instant::now();
-    let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
-    let ended = child.wait4()?;
-    let wall = began.elapsed();
-    ensure!(ended.status.success(), "{command:?} ended with {}", ended.status);
+    let usage = workspace::notes_dir().join("bench-usage.json");
+    let mut accountant = Command::new(std::env::current_exe()?);
+    accountant.arg("account").arg(&usage).arg("--").arg(command.get_program());
+    accountant.args(command.get_args()).current_dir(workspace::root());
+    for (name, value) in command.get_envs() {
+        accountant.env(name, value.unwrap_or_default());
+    }
+    accountant.stdin(Stdio::null()).stdout(Stdio::null());
+    let status = accountant.status().context("failed to start xtask again")?;
+    ensure!(status.success(), "{command:?} failed");
+    let usage: Usage = serde_json::from_str(&std::fs::read_to_string(&usage)?)?;
     let counters = world.counters()?;
     let guest_peak_bytes = match program {
         Program::Seed(_) => 0,
@@ -83,9 +123,9 @@ pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
         }
     };
     Ok(Measured {
-        wall,
-        cpu: ended.rusage.utime + ended.rusage.stime,
-        resident_peak_bytes: ended.rusage.maxrss,
+        wall: usage.wall,
+        cpu: usage.cpu,
+        resident_peak_bytes: usage.resident_peak_bytes,
         guest_peak_bytes,
         requests: counters.requests,
         operations: counters.writes_accepted,

@@ -13,6 +13,8 @@ use crate::world::World;
 use crate::{build, workspace};
 use anyhow::{Context, Result, ensure};
 use measure::{Measured, Program};
+
+pub(crate) use measure::{AccountArgs, account};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
