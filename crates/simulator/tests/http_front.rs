@@ -144,3 +144,24 @@ async fn control_endpoint_changes_and_shows_the_world() {
     assert!(decisions(&running).await.unwrap().ends_with("null"));
     assert_eq!(running.url(Service::Lapi), format!("http://{}", running.lapi));
 }
+
+#[tokio::test]
+async fn control_endpoint_fills_shows_and_empties_kv() {
+    let running = start(0).await;
+    let namespace = running.world().lock().unwrap().cloudflare().create_namespace("crowdsec");
+    let path = format!("/kv/{namespace}");
+    let entries = r#"{"ip:192.0.2.1":{"value":"ban","expiration":4000000000,"metadata":{"v":1}},
+                      "ip:192.0.2.2":{"value":"captcha"}}"#;
+    control(&running, "POST", &path, entries).await;
+    let shown = control(&running, "GET", "/kv", "").await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(entries).unwrap();
+    assert_eq!(shown[&namespace], expected);
+    control(&running, "DELETE", &path, "").await;
+    assert_eq!(control(&running, "GET", "/kv", "").await, format!("{{\"{namespace}\":{{}}}}"));
+    let history = control(&running, "GET", &format!("{path}/history"), "").await;
+    let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+    assert_eq!(history.as_array().unwrap().len(), 4);
+    let counters = control(&running, "GET", "/kv-counters", "").await;
+    assert!(counters.contains("\"pairs_written\":0"), "none of this was a request: {counters}");
+}
