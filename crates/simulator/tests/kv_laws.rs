@@ -82,8 +82,8 @@ fn write(world: &mut Simulator, now: Duration, namespace: &str, dice: &mut Dice)
     }
     let mut pair = |key: &String| {
         let value = ["ban", "captcha"][dice.roll(2) as usize];
-        let ttl = 60 + dice.roll(60);
-        json!({ "key": key, "value": value, "expiration_ttl": ttl, "metadata": { "v": dice.roll(2) } })
+        let (ttl, version) = (60 + dice.roll(60), dice.roll(2));
+        json!({ "key": key, "value": value, "expiration_ttl": ttl, "metadata": { "v": version } })
     };
     let pairs = Value::from_iter(keys.iter().map(&mut pair));
     ask(world, now, Method::PUT, &format!("{namespace}/bulk"), &pairs);

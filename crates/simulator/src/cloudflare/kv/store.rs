@@ -181,6 +181,8 @@ impl Store {
         &self.history
     }
 
+    /// Every change of what is stored goes through here, so that nothing escapes the listing, the
+    /// expiry and the history.
     fn change(&mut self, key: &str, entry: Option<Entry>, at: Duration, cause: KvCause) {
         let entry = entry.map(Arc::new);
         let cell = match self.cells.get_mut(key) {
@@ -208,8 +210,7 @@ impl Store {
 
     /// Shows the key as this in listings; `None` = not at all.
     fn list(&mut self, key: String, entry: Option<Arc<Entry>>) {
-        let cell = self.cells.entry(key);
-        match cell {
+        match self.cells.entry(key) {
             btree_map::Entry::Occupied(mut cell) => {
                 cell.get_mut().listed = entry;
                 if cell.get().stored.is_none() && cell.get().listed.is_none() {
