@@ -70,7 +70,10 @@ impl Account {
 
     /// Writes keys with their values for this many seconds.
     fn write(&mut self, pairs: &[(&str, &str)], ttl: u64) -> (u16, u64, Value) {
-        let pair = |(key, value): &(&str, &str)| json!({ "key": key, "value": value, "expiration_ttl": ttl });
+        let pair = |pair: &(&str, &str)| {
+            let (key, value) = pair;
+            json!({ "key": key, "value": value, "expiration_ttl": ttl })
+        };
         let body = Value::from_iter(pairs.iter().map(pair)).to_string();
         self.send(Method::PUT, "/bulk", &body)
     }
