@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -43,30 +44,37 @@ impl World {
         let mut options = Options { start: SystemTime::now(), ..Options::default() };
         options.cloudflare.operation_delay = Duration::from_millis(70);
         change(&mut options);
-        let (lapi, cloudflare) = (options.lapi.clone(), options.cloudflare.clone());
-        let mut simulator = Simulator::new(options);
-        let ban_list = simulator.cloudflare().create_list("crowdsec_ban");
-        let captcha_list = simulator.cloudflare().create_list("crowdsec_captcha");
-        let running = serve(simulator.shared(), Ports::default()).await.expect("loopback ports");
-        let settings = [
-            ("lapi_url", running.url(Service::Lapi)),
-            ("lapi_key", lapi.key),
-            ("cf_account_id", cloudflare.account_id),
-            ("cf_api_token", cloudflare.api_token),
-            ("cf_ban_list_id", ban_list.clone()),
-            ("cf_captcha_list_id", captcha_list.clone()),
-            ("cf_api_url", running.url(Service::Cloudflare)),
-            ("pushgateway_url", running.url(Service::Pushgateway)),
-        ];
-        Self {
-            running,
-            ban_list,
-            captcha_list,
-            settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
-            manifest: None,
-            on_request: None,
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        }
+        Self::build(options).await
+    }
+
+    fn build(options: Options) -> Pin<Box<dyn Future<Output = Self>>> {
+        Box::pin(async move {
+            let (lapi, cloudflare) = (options.lapi.clone(), options.cloudflare.clone());
+            let mut simulator = Simulator::new(options);
+            let ban_list = simulator.cloudflare().create_list("crowdsec_ban");
+            let captcha_list = simulator.cloudflare().create_list("crowdsec_captcha");
+            let running =
+                serve(simulator.shared(), Ports::default()).await.expect("loopback ports");
+            let settings = [
+                ("lapi_url", running.url(Service::Lapi)),
+                ("lapi_key", lapi.key),
+                ("cf_account_id", cloudflare.account_id),
+                ("cf_api_token", cloudflare.api_token),
+                ("cf_ban_list_id", ban_list.clone()),
+                ("cf_captcha_list_id", captcha_list.clone()),
+                ("cf_api_url", running.url(Service::Cloudflare)),
+                ("pushgateway_url", running.url(Service::Pushgateway)),
+            ];
+            Self {
+                running,
+                ban_list,
+                captcha_list,
+                settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
+                manifest: None,
+                on_request: None,
+                folder: tempfile::tempdir().expect("a temporary folder"),
+            }
+        })
     }
 
     /// The simulator itself.
@@ -201,14 +209,19 @@ pub fn cron() -> Trigger {
 }
 
 /// Runs a loaded application once.
-pub async fn run(app: &App, trigger: Trigger) -> Ran {
-    let run = app.run(trigger, Output::Captured).await.expect("the component exports the trigger");
-    let lines = run.stdout.lines();
-    let lines = lines.map(|line| {
-        LogLine::parse(line)
-            .unwrap_or_else(|| panic!("stdout has a line that is not key=value: {line}"))
-    });
-    Ran { lines: lines.collect(), run }
+///
+/// Boxed, here and in [`World::with`], so that the host and the simulator's server are compiled into
+/// this crate and not anew into each file of tests.
+pub fn run(app: &App, trigger: Trigger) -> Pin<Box<dyn Future<Output = Ran> + '_>> {
+    Box::pin(async move {
+        let run = app.run(trigger, Output::Captured).await;
+        let run = run.expect("the component exports the trigger");
+        let line = |line| {
+            let parsed = LogLine::parse(line);
+            parsed.unwrap_or_else(|| panic!("stdout has a line that is not key=value: {line}"))
+        };
+        Ran { lines: run.stdout.lines().map(line).collect(), run }
+    })
 }
 
 /// A run that is over, and what it said.
