@@ -30,6 +30,11 @@ impl Address {
         }
     }
 
+    /// Whether it is one address and not a prefix of several.
+    pub fn is_single(&self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
+
     fn canonical(net: IpNet) -> Self {
         if let IpNet::V6(v6) = net
             && v6.prefix_len() >= MAPPED_PREFIX_LEN

@@ -1,21 +1,32 @@
-//! Decisions -> what should be at the edge: one remediation for each canonical address.
+//! Decisions -> what should be at the edge: for each canonical address one remediation, and how long.
 //!
-//! Knows nothing of what is there now.
+//! Knows nothing of what is there now. The two targets do not take the same values: a list takes
+//! prefixes and may be missing for one remediation, a KV key is one address. Both views come from
+//! one pass over the decisions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::address::Address;
 use crate::decision::{Decision, Remediation};
-use crate::settings::Lists;
+use crate::settings::{Lists, Targets};
 use crate::skipped::{Left, Words};
 
 /// What should be at the edge, and what was left out of it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
-    remediations: BTreeMap<Address, Remediation>,
+    wanted: BTreeMap<Address, Wanted>,
     skipped: Skipped,
+}
+
+/// What the decisions on one address ask for. Kept small: there may be 150,000.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wanted {
+    list: Option<Remediation>,
+    key: Option<Remediation>,
+    remaining_secs: u32,
 }
 
 /// Decisions that ask nothing of the edge, by reason.
@@ -27,24 +38,27 @@ pub struct Skipped {
     pub scopes: Words,
     /// Types other than ban and captcha.
     pub types: Words,
-    /// Remediations that no list is set for.
-    pub without_list: Words,
     /// Values of scope `ip` that are no address.
     pub not_addresses: Left,
-    /// Prefixes that Cloudflare does not take.
+    /// Remediations that no list is set for; they may still have a KV key.
+    pub without_list: Words,
+    /// Prefixes that a Cloudflare list does not take.
     pub prefixes: Left,
+    /// Prefixes that no KV key can express.
+    pub prefixes_in_kv: Left,
 }
 
 impl Skipped {
     /// `(reason, count)` for each reason, as metrics name them.
-    pub fn counts(&self) -> [(&'static str, u64); 6] {
+    pub fn counts(&self) -> [(&'static str, u64); 7] {
         [
             ("malformed", self.malformed.count),
             ("scope", self.scopes.count()),
             ("type", self.types.count()),
-            ("without_list", self.without_list.count()),
             ("not_an_address", self.not_addresses.count),
+            ("without_list", self.without_list.count()),
             ("prefix", self.prefixes.count),
+            ("prefix_in_kv", self.prefixes_in_kv.count),
         ]
     }
 
@@ -54,10 +68,19 @@ impl Skipped {
     }
 }
 
+/// What a decision is taken to last whose duration cannot be read: long enough that its key outlives
+/// a few runs, each of which reads the decision again.
+const REMAINING_UNKNOWN: Duration = Duration::from_secs(3_600);
+
 impl Desired {
+    /// Nothing desired yet.
+    pub fn new() -> Self {
+        Self { wanted: BTreeMap::new(), skipped: Skipped::default() }
+    }
+
     /// Takes one decision, or the reason why it cannot be read, into account. The order in which
     /// decisions come does not matter: LAPI's is unspecified (facts crowdsec 1.2).
-    pub fn add(&mut self, decision: Result<Decision<'_>, serde_json::Error>, lists: &Lists) {
+    pub fn add(&mut self, decision: Result<Decision<'_>, serde_json::Error>, targets: &Targets) {
         let decision = match decision {
             Ok(decision) => decision,
             Err(error) => return self.skipped.malformed.add(&error.to_string()),
@@ -69,35 +92,82 @@ impl Desired {
         let Some(remediation) = Remediation::from_type(&decision.kind) else {
             return self.skipped.types.add(&decision.kind);
         };
-        if lists.get(remediation).is_none() {
-            return self.skipped.without_list.add(remediation.as_str());
-        }
         let Ok(address) = decision.value.parse::<Address>() else {
             return self.skipped.not_addresses.add(&decision.value);
         };
-        if !address.fits_list() {
-            return self.skipped.prefixes.add(&decision.value);
+        let list = targets
+            .lists
+            .as_ref()
+            .and_then(|lists| self.for_lists(lists, remediation, &address, &decision.value));
+        let key = targets.kv.as_ref().and_then(|_| {
+            if !address.is_single() {
+                self.skipped.prefixes_in_kv.add(&decision.value);
+                return None;
+            }
+            Some(remediation)
+        });
+        if list.is_none() && key.is_none() {
+            return;
         }
-        let strongest = self.remediations.entry(address).or_insert(remediation);
-        *strongest = remediation.max(*strongest);
+        let remaining = decision.remaining.0.unwrap_or(REMAINING_UNKNOWN);
+        let wanted = self.wanted.entry(address).or_insert(Wanted {
+            list: None,
+            key: None,
+            remaining_secs: 0,
+        });
+        // The strongest remediation and the longest time win, each by itself.
+        wanted.list = wanted.list.max(list);
+        wanted.key = wanted.key.max(key);
+        let secs = u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX);
+        wanted.remaining_secs = wanted.remaining_secs.max(secs);
     }
 
-    /// The remediation that `address` should have.
-    pub fn get(&self, address: &Address) -> Option<Remediation> {
-        self.remediations.get(address).copied()
+    fn for_lists(
+        &mut self,
+        lists: &Lists,
+        remediation: Remediation,
+        address: &Address,
+        value: &str,
+    ) -> Option<Remediation> {
+        if lists.get(remediation).is_none() {
+            self.skipped.without_list.add(remediation.as_str());
+            return None;
+        }
+        if !address.fits_list() {
+            self.skipped.prefixes.add(value);
+            return None;
+        }
+        Some(remediation)
     }
 
-    /// The addresses that should have `remediation`, in order.
-    pub fn addresses(&self, remediation: Remediation) -> impl Iterator<Item = Address> {
-        self.remediations
+    /// The list that `address` should be on.
+    pub fn on_list(&self, address: &Address) -> Option<Remediation> {
+        self.wanted.get(address)?.list
+    }
+
+    /// The addresses that should be on this list, in order.
+    pub fn addresses(&self, list: Remediation) -> impl Iterator<Item = Address> {
+        self.wanted
             .iter()
-            .filter(move |(_, chosen)| **chosen == remediation)
+            .filter(move |(_, wanted)| wanted.list == Some(list))
             .map(|(address, _)| *address)
     }
 
-    /// How many addresses should have `remediation`.
-    pub fn count(&self, remediation: Remediation) -> u64 {
-        self.remediations.values().filter(|chosen| **chosen == remediation).count() as u64
+    /// How many addresses should be on this list.
+    pub fn count(&self, list: Remediation) -> u64 {
+        self.addresses(list).count() as u64
+    }
+
+    /// The addresses that should have a KV key, in order, with value and remaining time.
+    pub fn keys(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
+        self.wanted.iter().filter_map(|(address, wanted)| {
+            Some((*address, wanted.key?, Duration::from_secs(wanted.remaining_secs.into())))
+        })
+    }
+
+    /// Whether `address` should have a KV key.
+    pub fn has_key(&self, address: &Address) -> bool {
+        self.wanted.get(address).is_some_and(|wanted| wanted.key.is_some())
     }
 
     /// What was left out.
@@ -106,51 +176,75 @@ impl Desired {
     }
 }
 
+impl Default for Desired {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 impl Desired {
-    /// A desired state from addresses, for the tests of later phases.
+    /// A desired state of the lists from addresses, for the tests of later phases.
     pub(crate) fn of(ban: &[&str], captcha: &[&str]) -> Self {
         let all = [(Remediation::Captcha, captcha), (Remediation::Ban, ban)];
-        let remediations = all
+        let wanted = all
             .into_iter()
-            .flat_map(|(r, texts)| texts.iter().map(move |t| (t.parse().unwrap(), r)))
+            .flat_map(|(r, texts)| texts.iter().map(move |text| (text.parse().unwrap(), r)))
+            .map(|(address, r)| {
+                (address, Wanted { list: Some(r), key: Some(r), remaining_secs: 3_600 })
+            })
             .collect();
-        Self { remediations, ..Self::default() }
+        Self { wanted, ..Self::default() }
+    }
+
+    /// A desired state of the KV keys, for the tests of later phases.
+    pub(crate) fn of_keys(keys: &[(&str, Remediation, u32)]) -> Self {
+        let wanted = keys.iter().map(|(address, key, remaining_secs)| {
+            let wanted = Wanted { list: None, key: Some(*key), remaining_secs: *remaining_secs };
+            (address.parse().unwrap(), wanted)
+        });
+        Self { wanted: wanted.collect(), ..Self::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::{Remaining, parse_go_duration};
     use std::borrow::Cow;
 
-    fn lists(captcha: &str) -> Lists {
+    /// Targets with both lists, but for the variables that `changes` sets otherwise.
+    fn targets(changes: &[(&str, &str)]) -> Targets {
         crate::settings::Settings::parse(|name| {
-            Some(
-                match name {
-                    "lapi_url" | "cf_api_url" => "http://x",
-                    "lapi_key" | "cf_api_token" => "k",
-                    "cf_account_id" => "00000000000000000000000000000000",
-                    "cf_ban_list_id" => "11111111111111111111111111111111",
-                    "cf_captcha_list_id" => captcha,
-                    _ => return None,
-                }
-                .to_owned(),
-            )
+            if let Some((_, value)) = changes.iter().find(|(changed, _)| *changed == name) {
+                return Some((*value).to_owned());
+            }
+            let value = match name {
+                "lapi_url" | "cf_api_url" => "http://x",
+                "lapi_key" | "cf_api_token" => "k",
+                "cf_account_id" => "00000000000000000000000000000000",
+                "cf_ban_list_id" => "11111111111111111111111111111111",
+                "cf_captcha_list_id" => "22222222222222222222222222222222",
+                _ => return None,
+            };
+            Some(value.to_owned())
         })
         .unwrap()
-        .lists
+        .targets
     }
 
-    fn both() -> Lists {
-        lists("22222222222222222222222222222222")
+    fn both() -> Targets {
+        targets(&[])
     }
 
-    fn desired(rows: &[(&str, &str, &str)], lists: &Lists) -> Desired {
+    fn desired(rows: &[(&str, &str, &str)], targets: &Targets) -> Desired {
         let mut desired = Desired::default();
         for (scope, kind, value) in rows {
-            let [scope, kind, value] = [scope, kind, value].map(|t| Cow::Borrowed(*t));
-            desired.add(Ok(Decision { scope, kind, value }), lists);
+            // A value may carry its remaining time: `1.1.1.1 for 4h`.
+            let (value, time) = value.split_once(" for ").unwrap_or((value, "1h"));
+            let [scope, kind, value] = [scope, kind, value].map(Cow::Borrowed);
+            let remaining = Remaining(parse_go_duration(time));
+            desired.add(Ok(Decision { scope, kind, value, remaining }), targets);
         }
         desired
     }
@@ -220,8 +314,48 @@ mod tests {
     #[test]
     fn remediation_without_a_list_is_counted_and_ignored() {
         let rows = [("Ip", "captcha", "1.1.1.1"), ("Ip", "ban", "2.2.2.2")];
-        let desired = desired(&rows, &lists(""));
+        let desired = desired(&rows, &targets(&[("cf_captcha_list_id", "")]));
         assert_eq!(texts(&desired, Remediation::Ban), ["2.2.2.2"]);
         assert_eq!(desired.skipped().without_list.describe(), "captcha 1");
+    }
+
+    const KV_ONLY: [(&str, &str); 3] = [
+        ("cf_ban_list_id", ""),
+        ("cf_captcha_list_id", ""),
+        ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+    ];
+
+    #[test]
+    fn key_has_the_strongest_remediation_and_the_longest_time_of_its_decisions() {
+        let rows = [
+            ("Ip", "ban", "1.1.1.1 for 10m"),
+            ("Ip", "captcha", "1.1.1.1/32 for 363h"),
+            ("Ip", "captcha", "2.2.2.2 for not-a-duration"),
+        ];
+        let desired = desired(&rows, &targets(&KV_ONLY));
+        let keys: Vec<_> =
+            desired.keys().map(|(a, r, t)| (a.to_string(), r, t.as_secs())).collect();
+        assert_eq!(
+            keys,
+            [
+                ("1.1.1.1".to_owned(), Remediation::Ban, 363 * 3_600),
+                ("2.2.2.2".to_owned(), Remediation::Captcha, 3_600)
+            ]
+        );
+        assert_eq!(desired.count(Remediation::Ban), 0, "no list is in use");
+    }
+
+    #[test]
+    fn prefix_that_no_key_can_express_is_counted() {
+        let desired = desired(&[("Ip", "ban", "1.2.3.0/24")], &targets(&KV_ONLY));
+        assert_eq!(desired.skipped().prefixes_in_kv.describe(), r#""1.2.3.0/24""#);
+        assert_eq!(desired.keys().count(), 0);
+    }
+
+    #[test]
+    fn captcha_without_a_list_still_has_its_key() {
+        let both = targets(&[("cf_captcha_list_id", ""), KV_ONLY[2]]);
+        let desired = desired(&[("Ip", "captcha", "1.1.1.1")], &both);
+        assert_eq!((desired.keys().count(), desired.count(Remediation::Captcha)), (1, 0));
     }
 }

@@ -5,10 +5,39 @@
 //! happened.
 
 use std::error::Error;
+use std::fmt;
 
 use crate::decision::Remediation;
 use crate::settings::{Lists, SettingsError};
 use crate::wire::cloudflare::CallError;
+
+/// A part of a target: what is read and written as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// One of the lists.
+    List(Remediation),
+    /// The KV namespace.
+    Namespace,
+}
+
+impl Place {
+    /// The variable that names it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::List(list) => Lists::variable(list),
+            Self::Namespace => "cf_kv_namespace_id",
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
+            Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
+        }
+    }
+}
 
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,37 +45,35 @@ pub enum Failure {
     /// The settings cannot be used; nothing was requested.
     #[error("the settings cannot be used; nothing was requested")]
     Settings(#[from] SettingsError),
-    /// A list could not be read; nothing was written.
-    #[error("failed to read the {list} list ({})", Lists::variable(*list))]
+    /// A target could not be read; nothing was written to it.
+    #[error("failed to read {place}")]
     Read {
-        /// Which list.
-        list: Remediation,
+        /// What.
+        place: Place,
         /// Why.
         source: CallError,
     },
-    /// A list's pages do not end; nothing was written.
-    #[error("failed to read the {list} list ({}): Cloudflare's pages repeat and do not end", Lists::variable(*list))]
+    /// A target's pages do not end; nothing was written to it.
+    #[error("failed to read {place}: Cloudflare's pages repeat and do not end")]
     EndlessPages {
-        /// Which list.
-        list: Remediation,
+        /// What.
+        place: Place,
     },
     /// A write was refused: it changed nothing, and no other was tried.
     #[error("Cloudflare refused {operation}; it changed nothing, and no other write was tried")]
     Refused {
-        /// Which list.
-        list: Remediation,
+        /// Where.
+        place: Place,
         /// The write.
         operation: String,
         /// Cloudflare's answer.
         source: CallError,
     },
     /// A write, or the end of its operation, was not seen: it may have happened.
-    #[error(
-        "could not confirm {operation}; it may have happened, the next run reads the list again"
-    )]
+    #[error("could not confirm {operation}; it may have happened, the next run reads again")]
     Unconfirmed {
-        /// Which list.
-        list: Remediation,
+        /// Where.
+        place: Place,
         /// The write.
         operation: String,
         /// What came instead.
@@ -81,13 +108,12 @@ impl Failure {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Read { list, source } | Self::Unconfirmed { list, source, .. } => {
-                source.remedy(Some(Lists::variable(*list)))
-            }
             Self::Refused { source, .. } if source.is_throttled() => {
-                Some("Cloudflare limits writes to lists; the next run tries again".to_owned())
+                Some("Cloudflare limits writes; the next run tries again".to_owned())
             }
-            Self::Refused { list, source, .. } => source.remedy(Some(Lists::variable(*list))),
+            Self::Read { place, source }
+            | Self::Unconfirmed { place, source, .. }
+            | Self::Refused { place, source, .. } => source.remedy(*place),
             Self::Settings(_) | Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
         }
     }

@@ -26,6 +26,8 @@ pub mod metrics;
 pub mod observed;
 pub mod plan;
 pub mod ports;
+
+pub mod quota;
 mod read;
 pub mod report;
 pub mod run;

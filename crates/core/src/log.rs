@@ -57,6 +57,11 @@ impl Line {
         self
     }
 
+    /// The same line, saying `text`.
+    pub(crate) fn saying(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+
     /// What it says to a person.
     pub fn text(&self) -> &str {
         &self.text

@@ -1,93 +1,171 @@
-//! The metrics of one run in Prometheus' text format 0.0.4.
+//! The metrics of one run in Prometheus' text format 0.0.4, a group a target.
 //!
-//! All are gauges: a Pushgateway keeps the last push, so a value speaks of the last run. Names,
-//! job and meaning of the first four are those of the program that this one replaces.
+//! All are gauges: a Pushgateway keeps the last push, so a value speaks of the last run. Jobs, and
+//! names and meaning of the first four metrics of each, are those of the programs that this one
+//! replaces.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
 use crate::decision::Remediation;
-use crate::report::Report;
+use crate::desired::Skipped;
+use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::wire::pushgateway::Push;
 
 /// Every metric that a run may push: name and help.
-pub const FAMILIES: [(&str, &str); 12] = [
-    (BAN_COUNT, "Addresses that should be on the ban list."),
-    (CAPTCHA_COUNT, "Addresses that should be on the captcha list."),
-    (SUCCESS, "1 if the last run ended with the edge as desired, 0 if not."),
-    (LAST_RUN, "When the last run ended, in seconds since the Unix epoch."),
-    (DRIFT, "List items that still differ from what is desired after the last run."),
-    (ADDED, "List items added by the last run, by list."),
-    (REMOVED, "List items removed by the last run, by list."),
-    (OPERATIONS, "Bulk operations that the last run asked for."),
-    (SKIPPED, "Decisions that the last run left out, by reason."),
-    (LEFT_ALONE, "List items that the last run did not understand and left alone, by list."),
-    (DURATION, "How long the last run took, in seconds."),
-    (REQUESTS, "API requests of the last run, by API and outcome."),
+pub const FAMILIES: [(&str, &str); 25] = [
+    ("crowdsec_cf_list_ban_count", "Addresses that should be on the ban list."),
+    ("crowdsec_cf_list_captcha_count", "Addresses that should be on the captcha list."),
+    ("crowdsec_cf_list_sync_success", SUCCESS_HELP),
+    ("crowdsec_cf_list_sync_last_run_seconds", LAST_RUN_HELP),
+    (
+        "crowdsec_cf_list_sync_drift",
+        "List items that still differ from what is desired after the last run.",
+    ),
+    ("crowdsec_cf_list_sync_items_added", "List items added by the last run, by list."),
+    ("crowdsec_cf_list_sync_items_removed", "List items removed by the last run, by list."),
+    (
+        "crowdsec_cf_list_sync_items_left_alone",
+        "List items that the last run did not understand and left alone, by list.",
+    ),
+    ("crowdsec_cf_list_sync_bulk_operations", "Bulk operations that the last run asked for."),
+    ("crowdsec_cf_list_sync_skipped_values", SKIPPED_HELP),
+    ("crowdsec_cf_list_sync_duration_seconds", DURATION_HELP),
+    ("crowdsec_cf_list_sync_api_requests", REQUESTS_HELP),
+    ("crowdsec_kv_sync_decisions", "Addresses that should have a KV key."),
+    ("crowdsec_kv_sync_deleted", "KV keys deleted by the last run."),
+    ("crowdsec_kv_sync_success", SUCCESS_HELP),
+    ("crowdsec_kv_sync_last_run_seconds", LAST_RUN_HELP),
+    (
+        "crowdsec_kv_sync_written",
+        "KV keys written by the last run because they were absent or wrong.",
+    ),
+    ("crowdsec_kv_sync_refreshed", "KV keys written by the last run because their expiry was off."),
+    (
+        "crowdsec_kv_sync_waiting",
+        "KV keys that should change and wait, for quota or for the next run.",
+    ),
+    (
+        "crowdsec_kv_sync_drift",
+        "KV keys that still differ from what is desired after the last run.",
+    ),
+    (
+        "crowdsec_kv_sync_quota_used",
+        "KV keys written and deleted today (UTC), as far as this program counts.",
+    ),
+    ("crowdsec_kv_sync_bulk_writes", "Bulk write requests that the last run sent."),
+    ("crowdsec_kv_sync_skipped_values", SKIPPED_HELP),
+    ("crowdsec_kv_sync_duration_seconds", DURATION_HELP),
+    ("crowdsec_kv_sync_api_requests", REQUESTS_HELP),
 ];
 
-const BAN_COUNT: &str = "crowdsec_cf_list_ban_count";
-const CAPTCHA_COUNT: &str = "crowdsec_cf_list_captcha_count";
-const SUCCESS: &str = "crowdsec_cf_list_sync_success";
-const LAST_RUN: &str = "crowdsec_cf_list_sync_last_run_seconds";
-const DRIFT: &str = "crowdsec_cf_list_sync_drift";
-const ADDED: &str = "crowdsec_cf_list_sync_items_added";
-const REMOVED: &str = "crowdsec_cf_list_sync_items_removed";
-const OPERATIONS: &str = "crowdsec_cf_list_sync_bulk_operations";
-const SKIPPED: &str = "crowdsec_cf_list_sync_skipped_values";
-const LEFT_ALONE: &str = "crowdsec_cf_list_sync_items_left_alone";
-const DURATION: &str = "crowdsec_cf_list_sync_duration_seconds";
-const REQUESTS: &str = "crowdsec_cf_list_sync_api_requests";
+const SUCCESS_HELP: &str = "1 if the last run ended with the edge as desired, 0 if not.";
+const LAST_RUN_HELP: &str = "When the last run ended, in seconds since the Unix epoch.";
+const SKIPPED_HELP: &str = "Decisions that the last run left out, by reason.";
+const DURATION_HELP: &str = "How long the last run took, in seconds.";
+const REQUESTS_HELP: &str = "API requests of the last run, by API and outcome.";
 
-/// A set of metrics. `Display` is the text format.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The metrics of one target. `Display` is the text format.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
+    job: &'static str,
+    prefix: &'static str,
+    push: Push,
     text: String,
 }
 
 impl Metrics {
-    /// The metrics of a run that ended at `now`, and how to push them.
+    /// The metrics of a run that ended at `now`, a group for each target.
     ///
     /// Where desired or observed state is not known, only success and the time are pushed, and
     /// merged into the group, so that the last known counts stay.
-    pub fn of(report: &Report, now: SystemTime) -> (Push, Self) {
-        let mut metrics = Self::default();
-        let success = if report.outcome.is_success() { 1.0 } else { 0.0 };
+    pub fn of(report: &Report, now: SystemTime) -> Vec<Self> {
+        let lists = report.lists.iter().map(|lists| Self::of_lists(lists, report, now));
+        lists.chain(report.kv.iter().map(|kv| Self::of_kv(kv, report, now))).collect()
+    }
+
+    /// The group that they belong to.
+    pub fn job(&self) -> &'static str {
+        self.job
+    }
+
+    /// How to push them.
+    pub fn push(&self) -> Push {
+        self.push
+    }
+
+    fn begin(job: &'static str, prefix: &'static str, outcome: &Outcome, now: SystemTime) -> Self {
+        let mut metrics = Self { job, prefix, push: Push::Merge, text: String::new() };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        metrics.add(SUCCESS, [("", success)]);
-        metrics.add(LAST_RUN, [("", since_epoch.as_secs() as f64)]);
-        let (Some(desired), Some(plan)) = (&report.desired, &report.plan) else {
-            return (Push::Merge, metrics);
+        metrics.value("sync_success", u64::from(outcome.is_success()));
+        metrics.value("sync_last_run_seconds", since_epoch.as_secs());
+        metrics
+    }
+
+    fn of_lists(lists: &ListsReport, report: &Report, now: SystemTime) -> Self {
+        let mut metrics =
+            Self::begin("crowdsec-cf-list-sync", "crowdsec_cf_list_", &lists.outcome, now);
+        let (Some(desired), Some(plan), Some(drift)) = (lists.desired, &lists.plan, lists.drift())
+        else {
+            return metrics;
         };
-        metrics.add(BAN_COUNT, [("", desired.ban as f64)]);
-        metrics.add(CAPTCHA_COUNT, [("", desired.captcha as f64)]);
-        metrics.add(DRIFT, [("", report.drift().unwrap_or_default() as f64)]);
-        let lists = |value: &dyn Fn(Remediation) -> u64| -> Vec<(String, f64)> {
+        metrics.push = Push::Replace;
+        metrics.value("ban_count", desired.ban);
+        metrics.value("captcha_count", desired.captcha);
+        metrics.value("sync_drift", drift);
+        let by_list = |value: &dyn Fn(Remediation) -> u64| -> Vec<(String, f64)> {
             let lists = plan.lists.iter();
             lists.map(|l| (format!("list=\"{}\"", l.list), value(l.list) as f64)).collect()
         };
-        metrics.add(ADDED, lists(&|list| report.added(list)));
-        metrics.add(REMOVED, lists(&|list| report.removed(list)));
-        metrics.add(LEFT_ALONE, lists(&|list| plan.left_alone(list)));
-        metrics.add(OPERATIONS, [("", report.writes as f64)]);
-        metrics.add(
-            SKIPPED,
-            desired.skipped.counts().map(|(reason, n)| (format!("reason=\"{reason}\""), n as f64)),
+        metrics.add("sync_items_added", by_list(&|list| lists.added(list)));
+        metrics.add("sync_items_removed", by_list(&|list| lists.removed(list)));
+        metrics.add("sync_items_left_alone", by_list(&|list| plan.left_alone(list)));
+        metrics.value("sync_bulk_operations", lists.writes);
+        metrics.run(report);
+        metrics
+    }
+
+    fn of_kv(kv: &KvReport, report: &Report, now: SystemTime) -> Self {
+        let mut metrics = Self::begin("crowdsec-kv-sync", "crowdsec_kv_", &kv.outcome, now);
+        let (Some(desired), Some(drift)) = (kv.desired, kv.drift_left()) else { return metrics };
+        metrics.push = Push::Replace;
+        metrics.value("sync_decisions", desired.ban + desired.captcha);
+        metrics.value("sync_deleted", kv.applied.deleted);
+        metrics.value("sync_written", kv.applied.written);
+        metrics.value("sync_refreshed", kv.applied.refreshed);
+        metrics.value("sync_waiting", kv.waiting);
+        metrics.value("sync_drift", drift);
+        metrics.value("sync_quota_used", kv.quota_used);
+        metrics.value("sync_bulk_writes", kv.applied.writes);
+        metrics.run(report);
+        metrics
+    }
+
+    /// What is the run's and not a target's.
+    fn run(&mut self, report: &Report) {
+        let counts = report.skipped.as_ref().map(Skipped::counts).into_iter().flatten();
+        self.add(
+            "sync_skipped_values",
+            counts.map(|(reason, n)| (format!("reason=\"{reason}\""), n as f64)),
         );
-        metrics.add(DURATION, [("", report.duration.as_secs_f64())]);
-        metrics.add(
-            REQUESTS,
+        self.add("sync_duration_seconds", [("", report.duration.as_secs_f64())]);
+        self.add(
+            "sync_api_requests",
             report.requests.iter().map(|((api, outcome), count)| {
                 let labels = format!("api=\"{}\",outcome=\"{}\"", api.as_str(), outcome.as_str());
                 (labels, *count as f64)
             }),
         );
-        (Push::Replace, metrics)
+    }
+
+    fn value(&mut self, name: &str, value: u64) {
+        self.add(name, [("", value as f64)]);
     }
 
     /// Adds a metric with a sample for each set of labels. No label value comes from outside, so
     /// none needs escaping.
     fn add<L: AsRef<str>>(&mut self, name: &str, samples: impl IntoIterator<Item = (L, f64)>) {
+        let name = format!("{}{name}", self.prefix);
         let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or("", |(_, help)| help);
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {

@@ -44,9 +44,22 @@ pub trait Log {
     fn log(&self, line: &Line);
 }
 
+/// Keeps a few small values from one run to the next. No compare-and-set: not every host has it.
+pub trait Store {
+    /// The value of `key`, if it has one.
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Sets the value of `key`.
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+}
+
+/// The store cannot be used, in the host's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the key-value store \"default\" cannot be used: {0}")]
+pub struct StoreError(pub String);
+
 /// Everything at once: what a run is given.
-pub trait Host: Transport + Clock + Log {}
-impl<H: Transport + Clock + Log> Host for H {}
+pub trait Host: Transport + Clock + Log + Store {}
+impl<H: Transport + Clock + Log + Store> Host for H {}
 
 /// Why no (whole) answer came. Whether the request had an effect is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,20 +1,22 @@
-//! Reads both sides: LAPI's decisions into [`Desired`], Cloudflare's lists into [`Observed`].
+//! Reads all sides at once: LAPI's decisions into [`Desired`], Cloudflare's lists into [`Observed`], its
+//! KV keys into [`ObservedKeys`].
 //!
 //! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
 //! state can be made, so nothing can be removed because of it.
 
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{OptionFuture, join_all, join3};
 
 use crate::decision::{BodyError, DecisionReader, Remediation};
 use crate::desired::Desired;
-use crate::failure::Failure;
-use crate::observed::{Observed, ObservedList};
+use crate::failure::{Failure, Place};
+use crate::observed::kv::ObservedKeys;
+use crate::observed::lists::{Observed, ObservedList};
 use crate::ports::{Body, Host, TransportError};
 use crate::session::{Again, Api, Session, collect, within};
-use crate::settings::{Id, Settings};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, lists};
+use crate::settings::{Id, Kv, Lists, Settings};
+use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, kv, lists};
 use crate::wire::{Answer, Request, lapi};
 
 /// One attempt at LAPI's answer. A LAPI on half a core takes 12-25 s to its first byte, and 60 s is
@@ -59,13 +61,31 @@ impl Unavailable {
     }
 }
 
-/// Reads LAPI and all lists at the same time, nothing begun after `until`.
-pub(crate) async fn both<H: Host>(
+/// What was read, each side by itself: a target that cannot be read does not stop the other.
+pub(crate) struct Readings {
+    pub(crate) desired: Result<Desired, Unavailable>,
+    /// `None` if no list is in use.
+    pub(crate) lists: Option<Result<Observed, Failure>>,
+    /// `None` if KV is not in use.
+    pub(crate) keys: Option<Result<ObservedKeys, Failure>>,
+}
+
+/// Reads all sides at the same time, nothing begun after `until`.
+pub(crate) async fn all<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     until: Duration,
-) -> (Result<Desired, Unavailable>, Result<Observed, Failure>) {
-    join(desired(session, settings, until), observed(session, settings, until)).await
+) -> Readings {
+    let targets = &settings.targets;
+    let lists = targets.lists.as_ref().map(|lists| observed(session, settings, lists, until));
+    let keys = targets.kv.as_ref().map(|kv| keys(session, settings, kv, until));
+    let (desired, lists, keys) = join3(
+        desired(session, settings, until),
+        OptionFuture::from(lists),
+        OptionFuture::from(keys),
+    )
+    .await;
+    Readings { desired, lists, keys }
 }
 
 async fn desired<H: Host>(
@@ -98,7 +118,7 @@ async fn decisions<H: Host>(
     let mut reader = DecisionReader::default();
     let mut desired = Desired::default();
     while let Some(chunk) = body.chunk().await? {
-        reader.push(&chunk, |decision| desired.add(decision, &settings.lists))?;
+        reader.push(&chunk, |decision| desired.add(decision, &settings.targets))?;
     }
     reader.finish()?;
     Ok(desired)
@@ -107,9 +127,10 @@ async fn decisions<H: Host>(
 async fn observed<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
+    targets: &Lists,
     until: Duration,
 ) -> Result<Observed, Failure> {
-    let reads = settings.lists.iter().map(async |(remediation, id)| {
+    let reads = targets.iter().map(async |(remediation, id)| {
         let content = list(session, settings, remediation, id, until).await;
         content.map(|content| (remediation, content))
     });
@@ -134,7 +155,7 @@ async fn list<H: Host>(
         let request = lists::items(settings, id, cursor.as_deref());
         let page = call(session, request, lists::decode_items, PAGE_TIMEOUT, until)
             .await
-            .map_err(|source| Failure::Read { list: remediation, source })?;
+            .map_err(|source| Failure::Read { place: Place::List(remediation), source })?;
         page.items.into_iter().for_each(|item| content.add(item));
         match page.next {
             None => return Ok(content),
@@ -143,7 +164,30 @@ async fn list<H: Host>(
             next => cursor = next,
         }
     }
-    Err(Failure::EndlessPages { list: remediation })
+    Err(Failure::EndlessPages { place: Place::List(remediation) })
+}
+
+async fn keys<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    target: &Kv,
+    until: Duration,
+) -> Result<ObservedKeys, Failure> {
+    let mut observed = ObservedKeys::default();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let request = kv::keys(settings, target, cursor.as_deref());
+        let page = call(session, request, kv::decode_keys, PAGE_TIMEOUT, until)
+            .await
+            .map_err(|source| Failure::Read { place: Place::Namespace, source })?;
+        page.keys.into_iter().for_each(|key| observed.add(key, &target.prefix));
+        match page.next {
+            None => return Ok(observed),
+            next if next == cursor => break,
+            next => cursor = next,
+        }
+    }
+    Err(Failure::EndlessPages { place: Place::Namespace })
 }
 
 /// A read of Cloudflare's: repeated while the failure may pass, each attempt within `limit`, none

@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
-use crate::apply::{Applied, WRITE_ROOM, apply};
+use futures_util::future::join_all;
+
+use crate::apply::{self, lists::WRITE_ROOM};
+use crate::desired::Desired;
 use crate::failure::Failure;
 use crate::log::{Level, Line, clip};
 use crate::metrics::Metrics;
-use crate::observed::Observed;
-use crate::plan::{self, Change, Plan};
+use crate::observed::kv::ObservedKeys;
+use crate::observed::lists::Observed;
+use crate::plan;
+use crate::plan::kv::KvPlan;
+use crate::plan::lists::{Change, Plan};
 use crate::ports::Host;
-use crate::read;
-use crate::report::{DesiredCounts, Outcome, PlanCounts, Report};
+use crate::quota::Quota;
+use crate::read::{self, Readings};
+use crate::report::kv::KeyCounts;
+use crate::report::lists::{DesiredCounts, PlanCounts};
+use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::session::{Session, collect, within};
-use crate::settings::{Origin, Settings};
+use crate::settings::{Kv, Lists, Origin, Settings, Targets};
 use crate::wire::pushgateway;
 
 /// What pushing the metrics may take, kept back from the run's budget.
@@ -53,17 +62,18 @@ pub async fn run<H: Host>(
     if let Some(line) = report.skipped() {
         host.log(&line);
     }
-    host.log(&report.summary());
+    report.summaries().iter().for_each(|line| host.log(line));
     if let Some(pushgateway) = &settings.pushgateway {
-        push(pushgateway, &report, host).await;
+        let pushes = Metrics::of(&report, host.wall());
+        join_all(pushes.iter().map(|metrics| push(pushgateway, metrics, host))).await;
     }
-    match report.outcome {
-        Outcome::Failed(failure) => Err(failure),
-        _ => Ok(()),
+    match report.into_failure() {
+        Some(failure) => Err(failure),
+        None => Ok(()),
     }
 }
 
-/// Reads both sides, plans, applies; everything but settings, summary and metrics.
+/// Reads all sides, plans, applies; everything but settings, summary and metrics.
 pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
     let session = Session::start(host);
     let until = match settings.pushgateway {
@@ -73,53 +83,127 @@ pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
     // What is read later than that could not be acted on.
     let read_until = until.saturating_sub(WRITE_ROOM);
 
-    let (desired, observed) = read::both(&session, settings, read_until).await;
-    let counts = desired.as_ref().ok().map(DesiredCounts::from);
-    let (plan, applied, outcome) = match (desired, observed) {
-        (_, Err(failure)) => (None, Applied::default(), Outcome::Failed(failure)),
-        (Err(unavailable), Ok(_)) => {
-            (None, Applied::default(), Outcome::Skipped(clip(&unavailable.to_string(), 400)))
+    let Readings { desired, lists: observed_lists, keys } =
+        read::all(&session, settings, read_until).await;
+    let desired = desired.map_err(|unavailable| clip(&unavailable.to_string(), 400));
+    let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
+    let Targets { lists, kv } = &settings.targets;
+    // KV first: a bulk write is done when it is answered, while an operation on a list is watched for
+    // up to half a minute. It leaves the lists the room for one.
+    let kv = match (kv, keys) {
+        (Some(kv), Some(keys)) => {
+            Some(sync_kv(&session, settings, kv, &desired, keys, read_until).await)
         }
-        (Ok(desired), Ok(observed)) => {
-            let plan = plan::diff(&desired, &observed, host.wall());
-            // Both are large, and the plan holds what is still needed of them.
-            drop(desired);
-            announce(&plan, &observed, host);
-            drop(observed);
-            let (applied, outcome) = settle(&session, settings, &plan, until).await;
-            (Some(PlanCounts::from(&plan)), applied, outcome)
-        }
+        _ => None,
     };
-    Report {
-        outcome,
-        desired: counts,
-        plan,
-        completed: applied.completed,
-        writes: applied.writes,
-        requests: session.requests(),
-        duration: session.elapsed(),
-    }
+    let lists = match (lists, observed_lists) {
+        (Some(lists), Some(observed)) => {
+            Some(sync_lists(&session, settings, lists, desired, observed, until).await)
+        }
+        _ => None,
+    };
+    Report { skipped, lists, kv, requests: session.requests(), duration: session.elapsed() }
 }
 
-async fn settle<H: Host>(
+async fn sync_lists<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
-    plan: &Plan,
+    lists: &Lists,
+    desired: Result<Desired, String>,
+    observed: Result<Observed, Failure>,
     until: Duration,
-) -> (Applied, Outcome) {
-    if plan.is_empty() {
-        return (Applied::default(), Outcome::InSync);
-    }
-    if settings.dry_run {
-        return (Applied::default(), Outcome::Planned);
-    }
-    let mut applied = apply(session, settings, plan, until).await;
-    let outcome = applied.stopped.take().map_or(Outcome::Applied, Outcome::from);
-    (applied, outcome)
+) -> ListsReport {
+    let counts = desired.as_ref().ok().map(DesiredCounts::from);
+    let (desired, observed) = match (desired, observed) {
+        (Ok(desired), Ok(observed)) => (desired, observed),
+        (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure), counts),
+        (Err(why), Ok(_)) => return ListsReport::unplanned(Outcome::Skipped(why), counts),
+    };
+    let host = session.host();
+    let plan = plan::lists::diff(&desired, &observed, host.wall());
+    let counts = DesiredCounts::from(&desired);
+    // Both are large, and the plan holds what is still needed of them.
+    drop(desired);
+    announce_lists(&plan, &observed, host);
+    drop(observed);
+    let mut applied = apply::lists::Applied::default();
+    let outcome = if plan.is_empty() {
+        Outcome::InSync
+    } else if settings.dry_run {
+        Outcome::Planned
+    } else {
+        applied = apply::lists::apply(session, settings, lists, &plan, until).await;
+        applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
+    };
+    ListsReport::planned(outcome, counts, PlanCounts::from(&plan), applied)
 }
 
-/// Says what is going to change, before it is tried.
-fn announce(plan: &Plan, observed: &Observed, host: &impl Host) {
+async fn sync_kv<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    target: &Kv,
+    desired: &Result<Desired, String>,
+    observed: Result<ObservedKeys, Failure>,
+    until: Duration,
+) -> KvReport {
+    let host = session.host();
+    let now = session.unix_now();
+    let (mut quota, stored) = Quota::load(host, now);
+    let mut report = KvReport {
+        outcome: Outcome::InSync,
+        desired: desired.as_ref().ok().map(KeyCounts::from),
+        drift: None,
+        waiting: 0,
+        applied: apply::kv::AppliedKeys::default(),
+        quota_used: quota.used(),
+    };
+    let (desired, observed) = match (desired, observed) {
+        (Ok(desired), Ok(observed)) => (desired, observed),
+        (_, Err(failure)) => return KvReport { outcome: Outcome::Failed(failure), ..report },
+        (Err(why), Ok(_)) => return KvReport { outcome: Outcome::Skipped(why.clone()), ..report },
+    };
+    if let (Err(error), Some(_)) = (stored, target.daily_writes_max) {
+        let text = format!("kv_daily_writes_max cannot be kept from one run to the next: {error}");
+        host.log(&Line::new(Level::Warn, "store", text));
+    }
+    let rules = plan::kv::Rules {
+        prefix: &target.prefix,
+        tolerance: target.tolerance,
+        now,
+        budget: quota.left(target),
+    };
+    let plan = plan::kv::diff(desired, &observed, rules);
+    announce_kv(&plan, &observed, host);
+    drop(observed);
+    report.drift = Some(plan.drift());
+    report.waiting = plan.waiting();
+    if settings.dry_run {
+        let outcome = if plan.drift() == 0 { Outcome::InSync } else { Outcome::Planned };
+        return KvReport { outcome, ..report };
+    }
+    if !plan.is_empty() {
+        report.applied =
+            apply::kv::apply(session, settings, target, &plan, &mut quota, until).await;
+        report.outcome = Outcome::Applied;
+    }
+    report.quota_used = quota.used();
+    if let Some(stopped) = report.applied.stopped.take() {
+        report.outcome = Outcome::from(stopped);
+    } else if plan.waiting() > 0 {
+        let why = if quota.is_exhausted() {
+            "Cloudflare's daily KV quota is used up until 00:00 UTC"
+        } else if quota.left(target) == Some(0) {
+            "kv_daily_writes_max is used up until 00:00 UTC"
+        } else {
+            "written a moment ago, perhaps by another run"
+        };
+        report.outcome = Outcome::Partial(format!("{} wait: {why}", plan.describe_waiting()));
+    }
+    report
+}
+
+/// Says what is going to change on the lists, before it is tried.
+fn announce_lists(plan: &Plan, observed: &Observed, host: &impl Host) {
     for (list, content) in observed.lists().filter(|(_, content)| content.foreign().count > 0) {
         let text = format!(
             "the {list} list has items that are no IP addresses; they are left alone: {}",
@@ -131,7 +215,7 @@ fn announce(plan: &Plan, observed: &Observed, host: &impl Host) {
     if plan.is_empty() {
         return;
     }
-    let mut line = Line::new(Level::Info, "plan", format!("plan: {plan}"));
+    let mut line = Line::new(Level::Info, "plan", format!("plan: {plan}")).with("target", "lists");
     line = line.with("drift", plan.drift()).with("operations", plan.operations().len());
     host.log(&line);
     let changes = plan.lists().iter().flat_map(|l| l.changes.iter().map(move |c| (l.list, c)));
@@ -146,10 +230,44 @@ fn announce(plan: &Plan, observed: &Observed, host: &impl Host) {
     }
 }
 
-/// Pushes the metrics; that this fails is a warning and nothing more.
-async fn push<H: Host>(pushgateway: &Origin, report: &Report, host: &H) {
-    let (push, metrics) = Metrics::of(report, host.wall());
-    let request = pushgateway::push(pushgateway, push, &metrics);
+/// Says what is going to change in KV, before it is tried.
+fn announce_kv(plan: &KvPlan, observed: &ObservedKeys, host: &impl Host) {
+    if observed.foreign().count > 0 {
+        let text = format!(
+            "the KV namespace has keys with our prefix that are no addresses; they are left alone: {}",
+            observed.foreign().describe()
+        );
+        let line = Line::new(Level::Warn, "left_alone", text).with("target", "kv");
+        host.log(&line.with("keys", observed.foreign().count));
+    }
+    if plan.is_empty() && plan.waiting() == 0 {
+        return;
+    }
+    let line = Line::new(Level::Info, "plan", format!("kv plan: {plan}")).with("target", "kv");
+    host.log(&line.with("drift", plan.drift()).with("waiting", plan.waiting()));
+    let puts = plan.puts().iter().map(|put| {
+        let text = format!(
+            "  + {} {} for {} s ({})",
+            put.address,
+            put.value,
+            put.ttl_secs,
+            put.why.as_str()
+        );
+        (text, put.why)
+    });
+    let deletes = plan.deletes().iter().map(|delete| {
+        (format!("  - {} ({})", clip(&delete.key, 80), delete.why.as_str()), delete.why)
+    });
+    for (text, why) in puts.chain(deletes).take(CHANGES_LOGGED_MAX) {
+        host.log(
+            &Line::new(Level::Info, "change", text).with("target", "kv").with("why", why.as_str()),
+        );
+    }
+}
+
+/// Pushes the metrics of one target; that this fails is a warning and nothing more.
+async fn push<H: Host>(pushgateway: &Origin, metrics: &Metrics, host: &H) {
+    let request = pushgateway::push(pushgateway, metrics.job(), metrics.push(), metrics);
     let answer = within(host, PUSH_TIMEOUT, async {
         let (head, body) = host.send(request).await?;
         Ok((head.status, collect(body, 64 << 10).await.unwrap_or_default()))
@@ -164,5 +282,5 @@ async fn push<H: Host>(pushgateway: &Origin, report: &Report, host: &H) {
         Err(error) => error.to_string(),
     };
     let text = format!("the metrics could not be pushed to {pushgateway} (pushgateway_url): {why}");
-    host.log(&Line::new(Level::Warn, "pushgateway", text));
+    host.log(&Line::new(Level::Warn, "pushgateway", text).with("job", metrics.job()));
 }

@@ -103,6 +103,12 @@ impl<'h, H: Host> Session<'h, H> {
         self.host.monotonic().saturating_sub(self.started)
     }
 
+    /// The date, in Unix seconds.
+    pub(crate) fn unix_now(&self) -> u64 {
+        let since_epoch = self.host.wall().duration_since(std::time::UNIX_EPOCH);
+        since_epoch.unwrap_or_default().as_secs()
+    }
+
     pub(crate) fn requests(&self) -> RequestCounts {
         self.requests.borrow().clone()
     }

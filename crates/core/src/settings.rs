@@ -5,6 +5,8 @@
 //! interface: `spin.toml` declares them, the README's table explains them.
 
 use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::decision::Remediation;
@@ -24,14 +26,36 @@ pub struct Settings {
     pub account: Id,
     /// `cf_api_token`.
     pub token: Secret,
-    /// `cf_ban_list_id` and `cf_captcha_list_id`.
-    pub lists: Lists,
+    /// Where decisions are sent.
+    pub targets: Targets,
     /// `pushgateway_url`; `None` = no metrics.
     pub pushgateway: Option<Origin>,
     /// `dry_run`.
     pub dry_run: bool,
     /// `run_budget_seconds`.
     pub run_budget: Duration,
+}
+
+/// Where decisions are sent: at least one of the two.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// `cf_ban_list_id` and `cf_captcha_list_id`.
+    pub lists: Option<Lists>,
+    /// `cf_kv_namespace_id` and what belongs to it.
+    pub kv: Option<Kv>,
+}
+
+/// A Workers KV namespace, and how it is used.
+#[derive(Debug, Clone)]
+pub struct Kv {
+    /// `cf_kv_namespace_id`.
+    pub namespace: Id,
+    /// `kv_key_prefix`: what our keys begin with. Other keys do not exist for us.
+    pub prefix: String,
+    /// `kv_expiry_tolerance_seconds`: how far a key's expiry may be off without being rewritten.
+    pub tolerance: Duration,
+    /// `kv_daily_writes_max`: keys that may be written or deleted in a day (UTC).
+    pub daily_writes_max: Option<NonZeroU64>,
 }
 
 /// The Cloudflare lists in use: one or two, never the same one twice.
@@ -77,7 +101,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A Cloudflare identifier of an account or a list: 32 hexadecimal digits in lower case.
+/// A Cloudflare identifier of an account, a list or a namespace: 32 hexadecimal digits in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id(String);
 
@@ -114,7 +138,7 @@ pub struct Problem {
 pub const PUSHGATEWAY_OFF: &str = "http://pushgateway.invalid";
 
 /// Shorter budgets leave no room for one write: 10 s to send it, 25 s to see it completed.
-const RUN_BUDGET_SECONDS: std::ops::RangeInclusive<u64> = 60..=3600;
+const RUN_BUDGET_SECONDS: RangeInclusive<u64> = 60..=3600;
 
 impl Settings {
     /// Reads every setting through `get`; a variable that is not set is the same as an empty one.
@@ -149,7 +173,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             "cf_api_token",
             "create one with the permission Account > Account Filter Lists > Edit",
         );
-        let lists = self.lists();
+        let targets = self.targets();
         let pushgateway = self.pushgateway();
         let dry_run = self.flag("dry_run");
         let run_budget = self.run_budget();
@@ -159,7 +183,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             cloudflare: cloudflare?,
             account: account?,
             token: token?,
-            lists: lists?,
+            targets: targets?,
             pushgateway: pushgateway?,
             dry_run: dry_run?,
             run_budget: run_budget?,
@@ -219,18 +243,28 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         Some(Id(text.to_ascii_lowercase()))
     }
 
-    fn lists(&mut self) -> Option<Lists> {
+    fn targets(&mut self) -> Option<Targets> {
         let problems_before = self.problems.len();
-        let ban = self.id("cf_ban_list_id");
-        let captcha = self.id("cf_captcha_list_id");
+        let lists = self.lists();
+        let kv = self.kv();
         if self.problems.len() > problems_before {
             return None;
         }
-        if ban.is_none() && captcha.is_none() {
+        if lists.is_none() && kv.is_none() {
             self.problem(
                 "cf_ban_list_id",
-                "is empty, and so is cf_captcha_list_id; set at least one, or nothing can be synced",
+                "is empty, and so are cf_captcha_list_id and cf_kv_namespace_id; set at least one, or nothing can be synced",
             );
+            return None;
+        }
+        Some(Targets { lists, kv })
+    }
+
+    /// `None` if no list is set, or with a problem.
+    fn lists(&mut self) -> Option<Lists> {
+        let ban = self.id("cf_ban_list_id");
+        let captcha = self.id("cf_captcha_list_id");
+        if ban.is_none() && captcha.is_none() {
             return None;
         }
         if ban == captcha {
@@ -241,6 +275,37 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             return None;
         }
         Some(Lists { ban, captcha })
+    }
+
+    /// `None` if no namespace is set, or with a problem. What belongs to it is checked all the same.
+    fn kv(&mut self) -> Option<Kv> {
+        let namespace = self.id("cf_kv_namespace_id");
+        let prefix = self.kv_prefix();
+        let tolerance = self.number("kv_expiry_tolerance_seconds", 600, 0..=86_400);
+        let daily = self.number("kv_daily_writes_max", 0, 0..=u64::MAX);
+        Some(Kv {
+            namespace: namespace?,
+            prefix: prefix?,
+            tolerance: Duration::from_secs(tolerance?),
+            daily_writes_max: NonZeroU64::new(daily?),
+        })
+    }
+
+    fn kv_prefix(&mut self) -> Option<String> {
+        let prefix = match self.text("kv_key_prefix") {
+            empty if empty.is_empty() => "ip:".to_owned(),
+            prefix => prefix,
+        };
+        // A key has at most 512 bytes, and an address up to 43 of them.
+        if prefix.len() > 64 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
+            let shown = clip(&prefix, 40);
+            self.problem(
+                "kv_key_prefix",
+                format!("{shown:?} is not 1 to 64 printable ASCII characters without white space"),
+            );
+            return None;
+        }
+        Some(prefix)
     }
 
     fn pushgateway(&mut self) -> Option<Option<Origin>> {
@@ -262,17 +327,29 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
     }
 
     fn run_budget(&mut self) -> Option<Duration> {
-        let text = self.text("run_budget_seconds");
-        let seconds = if text.is_empty() { Ok(110) } else { text.parse() };
-        match seconds {
-            Ok(seconds) if RUN_BUDGET_SECONDS.contains(&seconds) => {
-                Some(Duration::from_secs(seconds))
-            }
+        self.number("run_budget_seconds", 110, RUN_BUDGET_SECONDS).map(Duration::from_secs)
+    }
+
+    fn number(
+        &mut self,
+        variable: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let text = self.text(variable);
+        let number = if text.is_empty() { Ok(default) } else { text.parse() };
+        match number {
+            Ok(number) if range.contains(&number) && !text.starts_with('+') => Some(number),
             _ => {
-                let (least, most) = (RUN_BUDGET_SECONDS.start(), RUN_BUDGET_SECONDS.end());
+                let shown = clip(&text, 40);
+                let (least, most) = (range.start(), range.end());
                 self.problem(
-                    "run_budget_seconds",
-                    format!("{:?} is not a whole number from {least} to {most}", clip(&text, 40)),
+                    variable,
+                    if *most == u64::MAX {
+                        format!("{shown:?} is not a whole number")
+                    } else {
+                        format!("{shown:?} is not a whole number from {least} to {most}")
+                    },
                 );
                 None
             }
@@ -436,6 +513,10 @@ mod tests {
             ("dry_run", "maybe", "neither true nor false"),
             ("run_budget_seconds", "5", "from 60 to 3600"),
             ("run_budget_seconds", "1e3", "from 60 to 3600"),
+            ("cf_kv_namespace_id", "crowdsec", "not 32 hexadecimal digits"),
+            ("kv_key_prefix", "a b", "without white space"),
+            ("kv_expiry_tolerance_seconds", "-1", "from 0 to 86400"),
+            ("kv_daily_writes_max", "many", "not a whole number"),
         ] {
             let problems = problems(&[(variable, value)]);
             assert_eq!(problems.len(), 1, "{problems:?}");
@@ -460,7 +541,24 @@ mod tests {
 
     #[test]
     fn one_list_only_parsed_is_enough() {
-        let lists = parse(&[("cf_captcha_list_id", "")]).unwrap().lists;
+        let targets = parse(&[("cf_captcha_list_id", "")]).unwrap().targets;
+        assert!(targets.kv.is_none());
+        let lists = targets.lists.unwrap();
         assert_eq!(lists.iter().map(|(r, _)| r).collect::<Vec<_>>(), [Remediation::Ban]);
+    }
+
+    #[test]
+    fn namespace_only_parsed_is_enough_and_has_its_defaults() {
+        let targets = parse(&[
+            ("cf_ban_list_id", ""),
+            ("cf_captcha_list_id", ""),
+            ("cf_kv_namespace_id", ID),
+        ])
+        .unwrap()
+        .targets;
+        assert!(targets.lists.is_none());
+        let kv = targets.kv.unwrap();
+        assert_eq!((kv.prefix.as_str(), kv.tolerance.as_secs()), ("ip:", 600));
+        assert_eq!(kv.daily_writes_max, None);
     }
 }

@@ -4,6 +4,7 @@
 //! edge, is `desired`'s business.
 
 mod reader;
+mod remaining;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use reader::{BodyError, DecisionReader};
+pub use remaining::{Remaining, parse_go_duration};
 
 /// What is to be done with requests from an address.
 ///
@@ -67,4 +69,7 @@ pub struct Decision<'a> {
     /// What is meant by the scope, verbatim as somebody once wrote it.
     #[serde(borrow)]
     pub value: Cow<'a, str>,
+    /// How long it still holds.
+    #[serde(default, rename = "duration")]
+    pub remaining: Remaining,
 }

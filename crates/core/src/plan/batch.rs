@@ -11,7 +11,7 @@ pub struct Batch<T>(Vec<T>);
 
 impl<T> Batch<T> {
     /// As many batches as the items need, in order; none for none.
-    pub(super) fn split(items: impl IntoIterator<Item = T>) -> Vec<Self> {
+    pub(crate) fn split(items: impl IntoIterator<Item = T>) -> Vec<Self> {
         let mut batches: Vec<Self> = Vec::new();
         for item in items {
             match batches.last_mut() {

@@ -7,10 +7,6 @@ use crate::settings::Origin;
 
 use super::{Method, Request};
 
-/// The group that the metrics belong to; the job of the program that this one replaces, so that
-/// dashboards and alerts go on working.
-const LISTS_JOB: &str = "crowdsec-cf-list-sync";
-
 /// How a push treats what the group holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Push {
@@ -20,12 +16,12 @@ pub enum Push {
     Merge,
 }
 
-/// The push of `metrics`.
-pub fn push(origin: &Origin, push: Push, metrics: &Metrics) -> Request {
+/// The push of `metrics` into the group of `job`.
+pub fn push(origin: &Origin, job: &str, push: Push, metrics: &Metrics) -> Request {
     let method = match push {
         Push::Replace => Method::Put,
         Push::Merge => Method::Post,
     };
-    Request::new(method, format!("{origin}/metrics/job/{LISTS_JOB}"))
+    Request::new(method, format!("{origin}/metrics/job/{job}"))
         .body("text/plain; version=0.0.4; charset=utf-8", metrics.to_string().into_bytes())
 }

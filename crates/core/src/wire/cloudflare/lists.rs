@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::observed::ItemId;
+use crate::observed::lists::ItemId;
 use crate::settings::{Id, Settings};
 
 use super::{Answer, CallError, Method, Request, account_request, decode, excerpt};

@@ -3,12 +3,14 @@
 //! Source: facts cloudflare 3 and 1.9. Error codes are per product, so they are only looked at
 //! together with the request that they answer.
 
+pub mod kv;
 pub mod lists;
 
 use std::fmt;
 
 use serde::Deserialize;
 
+use crate::failure::Place;
 use crate::log::clip;
 use crate::ports::TransportError;
 use crate::settings::Settings;
@@ -36,7 +38,10 @@ struct Envelope<T> {
 
 #[derive(Deserialize)]
 struct ResultInfo {
+    /// Of lists.
     cursors: Option<Cursors>,
+    /// Of KV.
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -142,8 +147,23 @@ impl CallError {
         }
     }
 
-    /// What the operator can do about it, where the answer tells.
-    pub fn remedy(&self, list_variable: Option<&str>) -> Option<String> {
+    /// Whether a write that was answered so certainly changed nothing: the API itself said no. An
+    /// error of a server or a proxy in between leaves that open.
+    pub fn is_definite(&self) -> bool {
+        match self {
+            Self::Transport(error) => *error == TransportError::Denied,
+            Self::Refused { head, .. } => head.status < 500,
+            Self::NotTheApi { head, .. } => (400..500).contains(&head.status),
+        }
+    }
+
+    /// Whether KV's free quota of the day is used up.
+    pub fn is_day_used_up(&self) -> bool {
+        self.has_code(kv::DAY_IS_USED_UP)
+    }
+
+    /// What the operator can do about it, where the answer tells. `place` is what was asked for.
+    pub fn remedy(&self, place: Place) -> Option<String> {
         let status = self.status()?;
         // 9106 and 6003: "authentication failed" and "invalid request headers" with status 400.
         if self.has_code(9106) || self.has_code(6003) {
@@ -151,25 +171,40 @@ impl CallError {
         }
         if status == 401 || status == 403 {
             return Some(format!(
-                "{PERMISSION_REMEDY}; cf_account_id must be the account that the token is for"
+                "cf_api_token needs the permission {}; cf_account_id must be the account that the token is for",
+                permission(place)
             ));
         }
         if self.has_code(7003) || self.has_code(7000) {
-            return Some("cf_account_id or a list's id is not one of Cloudflare's".into());
-        }
-        if let Some(variable) = list_variable
-            && (status == 404 || self.has_code(lists::LIST_NOT_FOUND))
-        {
             return Some(format!(
-                "there is no list with this id in the account; check {variable} and cf_account_id"
+                "cf_account_id or {} is not an id of Cloudflare's",
+                place.variable()
             ));
         }
-        None
+        let (what, not_found) = match place {
+            Place::List(_) => ("list", lists::LIST_NOT_FOUND),
+            Place::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
+        };
+        (status == 404 || self.has_code(not_found)).then(|| {
+            format!(
+                "there is no {what} with this id in the account; check {} and cf_account_id",
+                place.variable()
+            )
+        })
     }
 }
 
-/// Three names for one permission: the dashboard's, and the API's (facts cloudflare 3).
-const PERMISSION_REMEDY: &str = "cf_api_token needs the permission Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)";
+/// The permission as the dashboard and as the API call it (facts cloudflare 3).
+fn permission(place: Place) -> &'static str {
+    match place {
+        Place::List(_) => {
+            "Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)"
+        }
+        Place::Namespace => {
+            "Account > Workers KV Storage > Edit (in the API: Workers KV Storage Write)"
+        }
+    }
+}
 
 /// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.
 fn decode<T: for<'de> Deserialize<'de>>(
@@ -195,6 +230,7 @@ fn decode<T: for<'de> Deserialize<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Remediation;
 
     fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
         let head = ResponseHead { status, retry_after: None };
@@ -249,10 +285,11 @@ mod tests {
             (404, 7003, "cf_account_id"),
         ] {
             let body = format!(r#"{{"success":false,"errors":[{{"code":{code},"message":"m"}}]}}"#);
-            let remedy = decode_text(status, &body).unwrap_err().remedy(Some("cf_ban_list_id"));
+            let remedy =
+                decode_text(status, &body).unwrap_err().remedy(Place::List(Remediation::Ban));
             assert!(remedy.as_deref().unwrap_or_default().contains(says), "{code}: {remedy:?}");
         }
-        assert_eq!(decode_text(500, "x").unwrap_err().remedy(Some("cf_ban_list_id")), None);
+        assert_eq!(decode_text(500, "x").unwrap_err().remedy(Place::Namespace), None);
     }
 
     #[test]

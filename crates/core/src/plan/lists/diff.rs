@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::observed::{ItemId, Observed, ObservedList};
+use crate::observed::lists::{ItemId, Observed, ObservedList};
 
 use super::operations::{self, ListDrift};
 use super::{Change, ListPlan, Plan};
@@ -50,7 +50,7 @@ fn list_drift<'o>(
     let mut remove: Vec<(_, &ItemId)> = observed
         .items()
         .iter()
-        .filter(|(address, _)| desired.get(address) != Some(list))
+        .filter(|(address, _)| desired.on_list(address) != Some(list))
         .map(|(address, item)| (*address, &item.id))
         .collect();
     remove.extend(observed.surplus().iter().map(|(address, id)| (*address, id)));

@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 use crate::address::Address;
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::observed::{ItemId, ObservedList};
+use crate::observed::lists::{ItemId, ObservedList};
 use crate::wire::cloudflare::lists::NewItem;
 
-use super::batch::Batch;
 use super::{Items, Operation};
+use crate::plan::Batch;
 
 /// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
 /// (facts cloudflare 1.5); its Terraform provider writes lists of every size in one PUT.
@@ -143,7 +143,7 @@ fn replace(drift: &ListDrift<'_>, desired: &Desired) -> Option<Operation> {
 mod tests {
     use super::super::{Plan, diff};
     use super::*;
-    use crate::observed::Observed;
+    use crate::observed::lists::Observed;
 
     /// Observed items of these tests carry no age, so `EPOCH` means "written just now".
     const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;

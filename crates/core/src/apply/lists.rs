@@ -1,18 +1,19 @@
-//! Carries a plan out: one bulk operation at a time, each seen to its end before the next.
+//! Carries a plan for the lists out: one bulk operation at a time, each seen to its end before the next.
 //!
-//! Makes no choice of what to change. Cloudflare allows one pending bulk operation for the whole
+//! Cloudflare allows one pending bulk operation for the whole
 //! account (facts cloudflare 1.6), so the first thing that is not plainly completed ends writing for
 //! this run; the next run reads again and goes on.
 
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::apply::Stopped;
+use crate::failure::{Failure, Place};
 use crate::log::{Level, Line, seconds};
-use crate::plan::{Effect, Operation, Plan};
-use crate::ports::{Host, TransportError};
+use crate::plan::lists::{Effect, Operation, Plan};
+use crate::ports::Host;
 use crate::read::call;
 use crate::session::{Api, Session};
-use crate::settings::Settings;
+use crate::settings::{Lists, Settings};
 use crate::wire::Request;
 use crate::wire::cloudflare::lists::{self, OperationId, OperationState};
 use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
@@ -41,19 +42,11 @@ pub struct Applied {
     pub stopped: Option<Stopped>,
 }
 
-/// Why applying a plan ended early.
-#[derive(Debug, PartialEq)]
-pub enum Stopped {
-    /// Something is still going on, or there was no time: wait for the next run.
-    Waiting(String),
-    /// Cloudflare refuses or cannot be reached.
-    Failed(Failure),
-}
-
 /// Applies the plan; nothing is begun that could not be seen to its end when the run is `until` old.
 pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
+    targets: &Lists,
     plan: &Plan,
     until: Duration,
 ) -> Applied {
@@ -68,7 +61,7 @@ pub(crate) async fn apply<H: Host>(
             break;
         }
         applied.writes += 1;
-        if let Err(stopped) = carry_out(session, settings, operation, until).await {
+        if let Err(stopped) = carry_out(session, settings, targets, operation, until).await {
             applied.stopped = Some(stopped);
             break;
         }
@@ -80,17 +73,18 @@ pub(crate) async fn apply<H: Host>(
 async fn carry_out<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
+    targets: &Lists,
     operation: &Operation,
     until: Duration,
 ) -> Result<(), Stopped> {
     let list = operation.effect().list;
     let began = session.elapsed();
-    let id = accept(session, settings, operation).await.map_err(|source| {
-        let operation = operation.to_string();
-        Stopped::Failed(if is_definite(&source) {
-            Failure::Refused { list, operation, source }
+    let id = accept(session, settings, targets, operation).await.map_err(|source| {
+        let (place, operation) = (Place::List(list), operation.to_string());
+        Stopped::Failed(if source.is_definite() {
+            Failure::Refused { place, operation, source }
         } else {
-            Failure::Unconfirmed { list, operation, source }
+            Failure::Unconfirmed { place, operation, source }
         })
     })?;
     watch(session, settings, operation, &id, until).await?;
@@ -111,31 +105,21 @@ async fn carry_out<H: Host>(
 async fn accept<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
+    targets: &Lists,
     operation: &Operation,
 ) -> Result<OperationId, CallError> {
-    let request = request(settings, operation);
+    let request = request(settings, targets, operation);
     let answer = session.fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX).await?;
     lists::decode_accepted(&answer)
 }
 
-fn request(settings: &Settings, operation: &Operation) -> Request {
+fn request(settings: &Settings, targets: &Lists, operation: &Operation) -> Request {
     let list = operation.effect().list;
-    let id = settings.lists.get(list).expect("a plan is made from the lists of the same settings");
+    let id = targets.get(list).expect("a plan is made from the lists of the same settings");
     match operation {
         Operation::Append { items, .. } => lists::append(settings, id, items.as_slice()),
         Operation::Replace { items, .. } => lists::replace(settings, id, items.as_slice()),
         Operation::Delete { ids, .. } => lists::delete(settings, id, ids.as_slice()),
-    }
-}
-
-/// Whether the write certainly changed nothing: the API itself said no. An error of a server or a
-/// proxy in between leaves that open.
-fn is_definite(error: &CallError) -> bool {
-    match error {
-        CallError::Transport(TransportError::Denied) => true,
-        CallError::Transport(_) => false,
-        CallError::Refused { head, .. } => head.status < 500,
-        CallError::NotTheApi { head, .. } => (400..500).contains(&head.status),
     }
 }
 
@@ -171,8 +155,9 @@ async fn watch<H: Host>(
             // Not an answer that says no, but none in the time that we have.
             Err(_) if session.elapsed() >= end => break,
             Err(source) => {
-                let (list, operation) = (operation.effect().list, operation.to_string());
-                return Err(Stopped::Failed(Failure::Unconfirmed { list, operation, source }));
+                let place = Place::List(operation.effect().list);
+                let operation = operation.to_string();
+                return Err(Stopped::Failed(Failure::Unconfirmed { place, operation, source }));
             }
         }
         while look <= session.elapsed() {

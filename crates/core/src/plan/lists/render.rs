@@ -101,8 +101,8 @@ mod tests {
     use std::time::SystemTime;
 
     use crate::desired::Desired;
-    use crate::observed::{Observed, ObservedList};
-    use crate::plan::{Plan, diff};
+    use crate::observed::lists::{Observed, ObservedList};
+    use crate::plan::lists::{Plan, diff};
 
     fn plan() -> Plan {
         let desired = Desired::of(&["203.0.113.7", "198.51.100.1"], &["192.0.2.9"]);

@@ -1,0 +1,216 @@
+//! Carries a KV plan out: bans, other values, then deletes, in bulk requests of up to 10,000 keys.
+//!
+//! A bulk write is done when it is answered; there is nothing to wait for. It may take some keys and
+//! not others, and those are sent once more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::apply::Stopped;
+use crate::failure::{Failure, Place};
+use crate::log::{Level, Line, plural, seconds, thousands};
+use crate::plan::Batch;
+use crate::plan::kv::{KvPlan, Why};
+use crate::ports::Host;
+use crate::quota::Quota;
+use crate::session::{Api, Session};
+use crate::settings::{Kv, Settings};
+use crate::wire::Request;
+use crate::wire::cloudflare::kv::{self, Pair};
+use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
+
+/// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How far applying a plan came.
+#[derive(Debug, Default, PartialEq)]
+pub struct AppliedKeys {
+    /// Keys written because their value or existence was wrong.
+    pub written: u64,
+    /// Keys written because their expiry was off.
+    pub refreshed: u64,
+    /// Keys deleted.
+    pub deleted: u64,
+    /// Write requests that were sent.
+    pub writes: u64,
+    /// Why it did not go to the end.
+    pub stopped: Option<Stopped>,
+}
+
+/// What one bulk request carries.
+enum Bulk {
+    Put(Batch<(Why, Pair)>),
+    Delete(Batch<String>),
+}
+
+impl Bulk {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Put(pairs) => pairs.len() as u64,
+            Self::Delete(keys) => keys.len() as u64,
+        }
+    }
+
+    fn request(&self, settings: &Settings, target: &Kv, now: u64) -> Request {
+        match self {
+            Self::Put(pairs) => {
+                let pairs: Vec<_> = pairs.as_slice().iter().map(|(_, pair)| pair.clone()).collect();
+                kv::put(settings, target, &pairs, now)
+            }
+            Self::Delete(keys) => kv::delete(settings, target, keys.as_slice()),
+        }
+    }
+
+    /// The part of it with these keys, if any.
+    fn only(&self, names: &[String]) -> Option<Self> {
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        match self {
+            Self::Put(pairs) => {
+                let pairs =
+                    pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
+                Batch::split(pairs.cloned()).into_iter().next().map(Self::Put)
+            }
+            Self::Delete(keys) => {
+                let keys = keys.as_slice().iter().filter(|key| names.contains(key.as_str()));
+                Batch::split(keys.cloned()).into_iter().next().map(Self::Delete)
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Put(pairs) => format!("writing {}", plural(pairs.len() as u64, "KV key")),
+            Self::Delete(keys) => format!("deleting {}", plural(keys.len() as u64, "KV key")),
+        }
+    }
+}
+
+/// Applies the plan; nothing is begun that could not be answered when the run is `until` old.
+pub(crate) async fn apply<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    target: &Kv,
+    plan: &KvPlan,
+    quota: &mut Quota,
+    until: Duration,
+) -> AppliedKeys {
+    let puts = plan.puts().iter().map(|put| {
+        let key = format!("{}{}", target.prefix, put.address);
+        (put.why, Pair { key, value: put.value, ttl_secs: put.ttl_secs })
+    });
+    let deletes = plan.deletes().iter().map(|delete| delete.key.clone());
+    let bulks = Batch::split(puts).into_iter().map(Bulk::Put);
+    let bulks = bulks.chain(Batch::split(deletes).into_iter().map(Bulk::Delete));
+
+    let mut applied = AppliedKeys::default();
+    let mut run = Applying { session, settings, target, quota, until, applied: &mut applied };
+    for bulk in bulks {
+        if let Err(stopped) = run.carry_out(bulk).await {
+            applied.stopped = Some(stopped);
+            break;
+        }
+    }
+    applied
+}
+
+struct Applying<'a, 'h, H> {
+    session: &'a Session<'h, H>,
+    settings: &'a Settings,
+    target: &'a Kv,
+    quota: &'a mut Quota,
+    until: Duration,
+    applied: &'a mut AppliedKeys,
+}
+
+impl<H: Host> Applying<'_, '_, H> {
+    /// Sends a bulk, and what was not taken of it once more.
+    async fn carry_out(&mut self, bulk: Bulk) -> Result<(), Stopped> {
+        let began = self.session.elapsed();
+        let failed = self.send(&bulk).await?;
+        let left = match bulk.only(&failed) {
+            None => None,
+            Some(again) => {
+                let failed = self.send(&again).await?;
+                again.only(&failed)
+            }
+        };
+        self.count(&bulk, left.as_ref());
+        let took = self.session.elapsed() - began;
+        let line = format!("{}: done in {}", bulk.describe(), seconds(took));
+        self.session.host().log(
+            &Line::new(Level::Info, "bulk", line)
+                .with("target", "kv")
+                .with("keys", bulk.len())
+                .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
+        );
+        match left {
+            None => Ok(()),
+            Some(left) => Err(Stopped::Waiting(format!(
+                "Cloudflare did not take {} of {} when {}, tried twice; the next run tries again",
+                thousands(left.len()),
+                plural(bulk.len(), "KV key"),
+                bulk.describe()
+            ))),
+        }
+    }
+
+    /// Sends one bulk request; the names of the keys that were not taken.
+    async fn send(&mut self, bulk: &Bulk) -> Result<Vec<String>, Stopped> {
+        if self.session.elapsed() + WRITE_TIMEOUT > self.until {
+            return Err(Stopped::Waiting(
+                "no time left in this run for all KV keys; the next run goes on".to_owned(),
+            ));
+        }
+        let now = self.session.unix_now();
+        let request = bulk.request(self.settings, self.target, now);
+        self.applied.writes += 1;
+        self.quota.spend(bulk.len());
+        self.remember();
+        let answer = self
+            .session
+            .fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX)
+            .await
+            .map_err(CallError::from)
+            .and_then(|answer| kv::decode_bulk(&answer));
+        let error = match answer {
+            Ok(failed) => return Ok(failed),
+            Err(error) => error,
+        };
+        if !error.is_definite() {
+            let (place, operation) = (Place::Namespace, bulk.describe());
+            return Err(Stopped::Failed(Failure::Unconfirmed { place, operation, source: error }));
+        }
+        self.quota.refund(bulk.len());
+        if error.is_day_used_up() {
+            self.quota.exhaust();
+            self.remember();
+            let hours = Quota::next_day_in(now) as f64 / 3_600.0;
+            return Err(Stopped::Waiting(format!(
+                "Cloudflare's daily KV quota is used up; nothing more is written until 00:00 UTC, in {hours:.1} h ({error})"
+            )));
+        }
+        self.remember();
+        let (place, operation) = (Place::Namespace, bulk.describe());
+        Err(Stopped::Failed(Failure::Refused { place, operation, source: error }))
+    }
+
+    fn count(&mut self, bulk: &Bulk, left: Option<&Bulk>) {
+        match (bulk, left) {
+            (Bulk::Put(pairs), left) => {
+                let left = left.map_or(0, Bulk::len);
+                let refreshed = pairs.as_slice().iter().filter(|(why, _)| *why == Why::Refresh);
+                let refreshed = refreshed.count() as u64;
+                self.applied.refreshed += refreshed;
+                self.applied.written += (bulk.len() - refreshed).saturating_sub(left);
+            }
+            (Bulk::Delete(_), left) => {
+                self.applied.deleted += bulk.len() - left.map_or(0, Bulk::len);
+            }
+        }
+    }
+
+    /// Stores the quota's use. Without a store it is forgotten with the run; that was said already.
+    fn remember(&self) {
+        let _ = self.quota.save(self.session.host());
+    }
+}

@@ -1,0 +1,179 @@
+//! How long a decision still holds: Go's duration text, as LAPI sends it.
+//!
+//! Source: facts crowdsec 1.1. `875999h59m58.87283113s`, `587.005257ms`, `0s`, `-1m`; LAPI 1.6.3 and
+//! later round to whole seconds. There is no unit for days.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Reads a Go duration. What has passed already is zero; what is no duration is `None`.
+pub fn parse_go_duration(text: &str) -> Option<Duration> {
+    let (negative, mut rest) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut nanos: u128 = 0;
+    while !rest.is_empty() {
+        let (whole, after) = digits(rest);
+        let (fraction, after) = after.strip_prefix('.').map_or(("", after), digits);
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let (unit, after) =
+            UNITS.iter().find_map(|(name, nanos)| Some((*nanos, after.strip_prefix(name)?)))?;
+        // 30 digits are far beyond what a duration can hold, and still fit.
+        if whole.len() > 18 {
+            return None;
+        }
+        nanos += whole.parse::<u128>().unwrap_or(0) * unit;
+        let fraction = &fraction[..fraction.len().min(18)];
+        if !fraction.is_empty() {
+            let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
+            nanos += fraction.parse::<u128>().ok()? * unit / scale;
+        }
+        rest = after;
+    }
+    if negative {
+        return Some(Duration::ZERO);
+    }
+    let seconds = u64::try_from(nanos / NANOS).ok()?;
+    Some(Duration::new(seconds, u32::try_from(nanos % NANOS).ok()?))
+}
+
+const NANOS: u128 = 1_000_000_000;
+
+/// Longer names first, so that `m` does not eat the beginning of `ms`. Go writes U+00B5 and reads
+/// U+03BC too.
+const UNITS: [(&str, u128); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", NANOS),
+    ("m", 60 * NANOS),
+    ("h", 3_600 * NANOS),
+];
+
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// The remaining time in a decision. Whatever stands there is taken, so that a decision whose time
+/// cannot be read still protects: `None` then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remaining(pub Option<Duration>);
+
+impl<'de> Deserialize<'de> for Remaining {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Lenient)
+    }
+}
+
+struct Lenient;
+
+impl<'de> Visitor<'de> for Lenient {
+    type Value = Remaining;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Remaining, E> {
+        Ok(Remaining(parse_go_duration(text)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Remaining, E> {
+        Ok(Remaining(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Remaining, E> {
+        Ok(Remaining(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Remaining, E> {
+        Ok(Remaining(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Remaining, E> {
+        Ok(Remaining(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Remaining, E> {
+        Ok(Remaining(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Remaining, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Remaining(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Remaining, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Remaining(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations_read_as_go_means_them() {
+        for (text, nanos) in [
+            ("875999h59m58.87283113s", 3_153_599_998_872_831_130),
+            ("587.005257ms", 587_005_257),
+            ("3h59m56s", 14_396_000_000_000),
+            ("0s", 0),
+            ("0", 0),
+            ("-1m", 0),
+            ("-131.478625ms", 0),
+            ("+5s", 5_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("12\u{b5}s", 12_000),
+            ("12\u{3bc}s", 12_000),
+            ("12us", 12_000),
+            ("7ns", 7),
+            ("1m1ms", 60_001_000_000),
+        ] {
+            let read = parse_go_duration(text).map(|d| d.as_nanos());
+            assert_eq!(read, Some(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_duration_read_is_none() {
+        for text in ["", "-", "5", "s", "5d", "1h 5m", "h5", "1.2.3s", "9999999999999999999h", "∞"]
+        {
+            assert_eq!(parse_go_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn remaining_of_any_json_read_is_never_an_error() {
+        for json in ["null", "7", "-7", "7.5", "true", "[1,{}]", r#"{"a":[1]}"#, r#""x""#] {
+            assert_eq!(serde_json::from_str::<Remaining>(json).unwrap(), Remaining(None), "{json}");
+        }
+        let read: Remaining = serde_json::from_str(r#""4h""#).unwrap();
+        assert_eq!(read.0, Some(Duration::from_secs(4 * 3_600)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_read_never_panics(text in "[-+0-9.hmsnuµμ]{0,40}") {
+            let _ = parse_go_duration(&text);
+        }
+    }
+}

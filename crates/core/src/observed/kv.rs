@@ -1,0 +1,83 @@
+//! The keys of our KV namespace, as one listing shows them.
+//!
+//! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2).
+
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::skipped::Left;
+use crate::wire::cloudflare::kv::{Key, Metadata};
+
+/// Our keys.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObservedKeys {
+    entries: BTreeMap<Address, Entry>,
+    misspelt: Vec<String>,
+    foreign: Left,
+}
+
+/// A key that is named after an address, canonically.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// When it expires, Unix seconds; `None` = never.
+    pub expires: Option<u64>,
+    /// What we wrote with it; `None` if we did not write it.
+    pub metadata: Option<Metadata>,
+}
+
+impl ObservedKeys {
+    /// Takes one key. Keys without our prefix do not exist for us.
+    pub fn add(&mut self, key: Key, prefix: &str) {
+        let Some(text) = key.name.strip_prefix(prefix) else { return };
+        match text.parse::<Address>() {
+            Ok(address) if address.is_single() && address.to_string() == text => {
+                let entry = Entry { expires: key.expires, metadata: key.metadata };
+                self.entries.insert(address, entry);
+            }
+            Ok(_) => self.misspelt.push(key.name),
+            Err(_) => self.foreign.add(&key.name),
+        }
+    }
+
+    /// The keys that an edge Worker can look up, by address.
+    pub fn entries(&self) -> &BTreeMap<Address, Entry> {
+        &self.entries
+    }
+
+    /// Keys that are named after an address in a spelling which nobody looks up: the program that
+    /// this one replaces used LAPI's text as it was.
+    pub fn misspelt(&self) -> &[String] {
+        &self.misspelt
+    }
+
+    /// Keys with our prefix that are named after no address; they are left alone.
+    pub fn foreign(&self) -> &Left {
+        &self.foreign
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_apart_by_their_names() {
+        let mut observed = ObservedKeys::default();
+        for name in [
+            "ip:1.1.1.1",
+            "ip:2001:db8::1",
+            "ip:2001:DB8::1",
+            "ip:1.2.3.4/32",
+            "ip:1.2.3.0/24",
+            "ip:hello",
+            "other:1.1.1.1",
+            "ranges",
+        ] {
+            let key = Key { name: name.to_owned(), expires: None, metadata: None };
+            observed.add(key, "ip:");
+        }
+        assert_eq!(observed.entries().len(), 2);
+        assert_eq!(observed.misspelt(), ["ip:2001:DB8::1", "ip:1.2.3.4/32", "ip:1.2.3.0/24"]);
+        assert_eq!(observed.foreign().describe(), r#""ip:hello""#);
+    }
+}

@@ -1,0 +1,145 @@
+//! What a run did to the IP lists, in numbers and in one line.
+
+use crate::apply::lists::Applied;
+use crate::decision::Remediation;
+use crate::desired::Desired;
+use crate::log::{Line, plural, thousands};
+use crate::plan::lists::{Effect, Plan};
+
+use super::{Outcome, RunCounts};
+
+/// The lists' part of a run.
+#[derive(Debug)]
+pub struct ListsReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was desired, if LAPI could be read.
+    pub desired: Option<DesiredCounts>,
+    /// What was to be done, if both sides could be read.
+    pub plan: Option<PlanCounts>,
+    /// The operations that completed.
+    pub completed: Vec<Effect>,
+    /// Write requests sent.
+    pub writes: u64,
+}
+
+/// The desired state of the lists in numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DesiredCounts {
+    /// Addresses to ban.
+    pub ban: u64,
+    /// Addresses to challenge.
+    pub captcha: u64,
+}
+
+impl From<&Desired> for DesiredCounts {
+    fn from(desired: &Desired) -> Self {
+        Self { ban: desired.count(Remediation::Ban), captcha: desired.count(Remediation::Captcha) }
+    }
+}
+
+/// The plan in numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanCounts {
+    /// Items that differed.
+    pub drift: u64,
+    /// The lists in use, bans first.
+    pub lists: Vec<ListCounts>,
+}
+
+/// One list's part of the plan in numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ListCounts {
+    /// Which list.
+    pub list: Remediation,
+    /// Items that could not be understood.
+    pub left_alone: u64,
+}
+
+impl PlanCounts {
+    /// Items on `list` that could not be understood.
+    pub fn left_alone(&self, list: Remediation) -> u64 {
+        self.lists.iter().filter(|counts| counts.list == list).map(|counts| counts.left_alone).sum()
+    }
+}
+
+impl From<&Plan> for PlanCounts {
+    fn from(plan: &Plan) -> Self {
+        let lists = plan.lists().iter();
+        Self {
+            drift: plan.drift(),
+            lists: lists.map(|l| ListCounts { list: l.list, left_alone: l.foreign }).collect(),
+        }
+    }
+}
+
+impl ListsReport {
+    /// A run that came to no plan.
+    pub(crate) fn unplanned(outcome: Outcome, desired: Option<DesiredCounts>) -> Self {
+        Self { outcome, desired, plan: None, completed: Vec::new(), writes: 0 }
+    }
+
+    /// A run that had a plan.
+    pub(crate) fn planned(
+        outcome: Outcome,
+        desired: DesiredCounts,
+        plan: PlanCounts,
+        applied: Applied,
+    ) -> Self {
+        Self {
+            outcome,
+            desired: Some(desired),
+            plan: Some(plan),
+            completed: applied.completed,
+            writes: applied.writes,
+        }
+    }
+
+    /// Items that were seen to be added to `list`.
+    pub fn added(&self, list: Remediation) -> u64 {
+        self.completed.iter().filter(|effect| effect.list == list).map(|effect| effect.added).sum()
+    }
+
+    /// Items that were seen to be removed from `list`.
+    pub fn removed(&self, list: Remediation) -> u64 {
+        self.completed
+            .iter()
+            .filter(|effect| effect.list == list)
+            .map(|effect| effect.removed)
+            .sum()
+    }
+
+    /// Items that still differ, as far as we saw; `None` if that is not known.
+    pub fn drift(&self) -> Option<u64> {
+        let done: u64 = self.completed.iter().map(|effect| effect.added + effect.removed).sum();
+        Some(self.plan.as_ref()?.drift.saturating_sub(done))
+    }
+
+    /// The line that every run ends with.
+    pub fn summary(&self, run: &RunCounts) -> Line {
+        let (mut line, mut text) = self.outcome.begin("lists");
+        if let Some(desired) = &self.desired {
+            text.push_str(&format!(
+                " · desired: {} ban, {} captcha, {} skipped",
+                thousands(desired.ban),
+                thousands(desired.captcha),
+                thousands(run.skipped)
+            ));
+            line = line.with("ban", desired.ban).with("captcha", desired.captcha);
+            line = line.with("skipped", run.skipped);
+        }
+        if let Some(drift) = self.drift() {
+            let added: u64 = Remediation::ALL.map(|list| self.added(list)).iter().sum();
+            let removed: u64 = Remediation::ALL.map(|list| self.removed(list)).iter().sum();
+            text.push_str(&format!(
+                " · edge: {} added, {} removed, drift {}",
+                thousands(added),
+                thousands(removed),
+                thousands(drift)
+            ));
+            line = line.with("added", added).with("removed", removed).with("drift", drift);
+        }
+        text.push_str(&format!(" · {}", plural(self.writes, "bulk operation")));
+        run.end(line.with("operations", self.writes), text)
+    }
+}
