@@ -2,6 +2,7 @@
 
 mod clock;
 mod log;
+mod store;
 mod transport;
 
 use edge_sync_core::log::Style;

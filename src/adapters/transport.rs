@@ -77,6 +77,8 @@ fn error_code(code: ErrorCode) -> TransportError {
         | ErrorCode::TlsAlertReceived(_) => TransportError::Tls(format!("{code:?}")),
         ErrorCode::ConnectionRefused
         | ErrorCode::ConnectionTerminated
+        // What a connection that closes before the answer looks like.
+        | ErrorCode::HttpProtocolError
         | ErrorCode::ConnectionTimeout
         | ErrorCode::DestinationUnavailable
         | ErrorCode::DestinationNotFound => TransportError::Connection(format!("{code:?}")),

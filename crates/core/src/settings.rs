@@ -232,11 +232,11 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             return None;
         }
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let shown = clip(&text, 40);
+            // The text is not shown: it may be the token, pasted into the wrong place.
             let length = text.chars().count();
             self.problem(
                 variable,
-                format!("{shown:?} is not 32 hexadecimal digits (it has {length} characters); copy the id, not the name"),
+                format!("is not 32 hexadecimal digits (it has {length} characters); copy the id, not the name"),
             );
             return None;
         }
@@ -281,7 +281,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
     fn kv(&mut self) -> Option<Kv> {
         let namespace = self.id("cf_kv_namespace_id");
         let prefix = self.kv_prefix();
-        let tolerance = self.number("kv_expiry_tolerance_seconds", 600, 0..=86_400);
+        let tolerance = self.number("kv_expiry_tolerance_seconds", 600, 60..=86_400);
         let daily = self.number("kv_daily_writes_max", 0, 0..=u64::MAX);
         Some(Kv {
             namespace: namespace?,
@@ -298,7 +298,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         };
         // A key has at most 512 bytes, and an address up to 43 of them.
         if prefix.len() > 64 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
-            let shown = clip(&prefix, 40);
+            let shown = clip(&prefix, 12);
             self.problem(
                 "kv_key_prefix",
                 format!("{shown:?} is not 1 to 64 printable ASCII characters without white space"),
@@ -320,7 +320,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             "true" => Some(true),
             "false" | "" => Some(false),
             other => {
-                self.problem(variable, format!("{:?} is neither true nor false", clip(other, 40)));
+                self.problem(variable, format!("{:?} is neither true nor false", clip(other, 12)));
                 None
             }
         }
@@ -341,7 +341,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         match number {
             Ok(number) if range.contains(&number) && !text.starts_with('+') => Some(number),
             _ => {
-                let shown = clip(&text, 40);
+                let shown = clip(&text, 12);
                 let (least, most) = (range.start(), range.end());
                 self.problem(
                     variable,
@@ -357,37 +357,37 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
     }
 }
 
+/// The text is not repeated in a problem beyond its scheme and host: people paste keys into the
+/// wrong place, and put passwords into URLs.
 fn parse_origin(text: &str) -> Result<Origin, String> {
     if text.is_empty() {
         return Err("is empty; set it to scheme://host[:port]".into());
     }
-    let shown = clip(text, 80);
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(format!("{shown:?} has no scheme; write http://{shown} or https://{shown}"));
+        return Err("has no scheme; write http://host[:port] or https://host[:port]".into());
     };
     let scheme = scheme.to_ascii_lowercase();
     if scheme != "http" && scheme != "https" {
-        return Err(format!("{shown:?}: the scheme must be http or https"));
+        return Err("has another scheme than http and https".into());
     }
     let rest = rest.trim_end_matches('/');
     if rest.contains('@') {
-        // Not shown: this is where people put passwords.
         return Err(
             "has a user name or password in it; it must be only scheme://host[:port]".into()
         );
     }
-    if rest.contains(['/', '?', '#']) {
+    if let Some((origin, _)) = rest.split_once(['/', '?', '#']) {
+        let shown = clip(origin, 80);
         return Err(format!(
-            "{shown:?} has a path; it must be only scheme://host[:port], because Spin would deny every request to it"
+            "has a path; it must be only {scheme}://{shown}, because Spin would deny every request to it"
         ));
     }
     let (host, port) = match rest.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, after) = bracketed
-                .split_once(']')
-                .ok_or_else(|| format!("{shown:?}: the IPv6 address is not closed by ]"))?;
+            let (host, after) =
+                bracketed.split_once(']').ok_or("has an IPv6 address that is not closed by ]")?;
             host.parse::<std::net::Ipv6Addr>()
-                .map_err(|_| format!("{shown:?}: not an IPv6 address between the brackets"))?;
+                .map_err(|_| "has something else than an IPv6 address between the brackets")?;
             match after {
                 "" => (host, None),
                 _ => (host, Some(after.strip_prefix(':').unwrap_or("none"))),
@@ -400,14 +400,12 @@ fn parse_origin(text: &str) -> Result<Origin, String> {
     };
     let host_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if host.is_empty() || !host.chars().all(host_ok) {
-        return Err(format!(
-            "{shown:?}: the host name is missing or has a character that no host name has"
-        ));
+        return Err("has no host name, or one with a character that no host name has".into());
     }
     if let Some(port) = port
         && (port.starts_with('+') || !port.parse::<u16>().is_ok_and(|port| port > 0))
     {
-        return Err(format!("{shown:?}: the port must be a number from 1 to 65535"));
+        return Err("has a port that is not a number from 1 to 65535".into());
     }
     Ok(Origin(format!("{scheme}://{}", rest.to_ascii_lowercase())))
 }
@@ -489,16 +487,16 @@ mod tests {
         for (variable, value, says) in [
             ("lapi_key", "", "is empty; register a bouncer"),
             ("lapi_key", "two words", "white space"),
-            ("lapi_url", "lapi:8080", "has no scheme; write http://lapi:8080"),
-            ("lapi_url", "ftp://lapi", "must be http or https"),
-            ("lapi_url", "http://lapi:8080/lapi", "has a path"),
-            ("lapi_url", "http://", "host name is missing"),
-            ("lapi_url", "http://:8080", "host name is missing"),
-            ("lapi_url", "http://lapi:0", "port must be"),
-            ("lapi_url", "http://lapi:99999", "port must be"),
-            ("lapi_url", "http://la pi", "character that no host name has"),
+            ("lapi_url", "lapi:8080", "has no scheme; write http://"),
+            ("lapi_url", "ftp://lapi", "another scheme"),
+            ("lapi_url", "http://lapi:8080/lapi", "only http://lapi:8080,"),
+            ("lapi_url", "http://", "has no host name"),
+            ("lapi_url", "http://:8080", "has no host name"),
+            ("lapi_url", "http://lapi:0", "has a port that"),
+            ("lapi_url", "http://lapi:99999", "has a port that"),
+            ("lapi_url", "http://la pi", "that no host name has"),
             ("lapi_url", "http://[::1", "not closed"),
-            ("lapi_url", "http://[::1]8080", "port must be"),
+            ("lapi_url", "http://[::1]8080", "has a port that"),
             ("cf_api_url", "https://u:p@x", "user name or password"),
             ("cf_account_id", "", "is empty"),
             ("cf_account_id", "my-account", "not 32 hexadecimal digits (it has 10 characters)"),
@@ -515,7 +513,7 @@ mod tests {
             ("run_budget_seconds", "1e3", "from 60 to 3600"),
             ("cf_kv_namespace_id", "crowdsec", "not 32 hexadecimal digits"),
             ("kv_key_prefix", "a b", "without white space"),
-            ("kv_expiry_tolerance_seconds", "-1", "from 0 to 86400"),
+            ("kv_expiry_tolerance_seconds", "-1", "from 60 to 86400"),
             ("kv_daily_writes_max", "many", "not a whole number"),
         ] {
             let problems = problems(&[(variable, value)]);
@@ -531,10 +529,13 @@ mod tests {
             ("lapi_url", "http://user:very-secret-key@lapi"),
             ("lapi_key", "very-secret-key with a space"),
             ("cf_api_token", "very-secret-token\n\nx"),
-            ("cf_account_id", "x"),
+            ("cf_account_id", "very-secret-token"),
+            ("cf_ban_list_id", "very-secret-token"),
+            ("cf_api_url", "https://x/very-secret-token"),
+            ("pushgateway_url", "very-secret-token"),
         ])
         .unwrap_err();
-        assert_eq!(error.0.len(), 4);
+        assert_eq!(error.0.len(), 7);
         assert!(!error.to_string().contains("very-secret"), "{error}");
         assert!(!format!("{:?}", parse(&[]).unwrap()).contains("very-secret"));
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use edge_sync_core::failure::Failure;
 use edge_sync_core::log::{Level, Line};
-use edge_sync_core::ports::{Body, Clock, Log, Transport, TransportError};
+use edge_sync_core::ports::{Body, Clock, Log, Store, StoreError, Transport, TransportError};
 use edge_sync_core::wire::{Request, ResponseHead};
 use simulator::front::in_process::ChunkedBody;
 use simulator::{Decision, Entry, InProcess, Options, Service, Simulator};
@@ -26,6 +26,8 @@ pub struct World {
     pub captcha_list: String,
     lines: RefCell<Vec<(Duration, Line)>>,
     violations_seen: Cell<usize>,
+    /// The key-value store; `None` = the host has none.
+    pub store: RefCell<Option<BTreeMap<String, Vec<u8>>>>,
     /// Every request with a body: method, URL, body.
     pub sent: RefCell<Vec<(String, String, Bytes)>>,
 }
@@ -62,6 +64,7 @@ impl World {
             captcha_list,
             lines: RefCell::default(),
             violations_seen: Cell::default(),
+            store: RefCell::new(Some(BTreeMap::new())),
             sent: RefCell::default(),
         }
     }
@@ -207,6 +210,25 @@ impl Clock for World {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+impl Store for World {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match &*self.store.borrow() {
+            Some(store) => Ok(store.get(key).cloned()),
+            None => Err(StoreError("access denied".to_owned())),
+        }
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        match &mut *self.store.borrow_mut() {
+            Some(store) => {
+                store.insert(key.to_owned(), value.to_vec());
+                Ok(())
+            }
+            None => Err(StoreError("access denied".to_owned())),
+        }
     }
 }
 
