@@ -1,0 +1,55 @@
+/**
+ * The canonical address: the one spelling under which a decision is stored.
+ *
+ * The same form as crowdsec-edge-sync writes: IPv6 as RFC 5952 has it, and an IPv4-mapped IPv6
+ * address as the IPv4 address that it is.
+ */
+
+/** The longest spelling: eight groups, the last two of them as dotted IPv4. */
+const LENGTH_MAX = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".length;
+
+/** No leading zeros: `010.1.2.3` is 8.1.2.3 to some programs and 10.1.2.3 to others. */
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
+/** Only its letters are checked here, so that nothing else can reach the URL parser. */
+const IPV6_LETTERS = /^[0-9a-f:.]+$/i;
+
+/** `::ffff:0:0/96` (RFC 4291, 2.5.5.2), as the URL parser prints it. */
+const IPV4_MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+/**
+ * @param {string | null} text
+ * @returns {string | null} null: not an address
+ */
+export function canonicalAddress(text) {
+  if (text === null || text.length > LENGTH_MAX) return null;
+  if (IPV4.test(text)) return text;
+  if (!text.includes(":") || !IPV6_LETTERS.test(text)) return null;
+  const v6 = canonicalIpv6(text);
+  const mapped = v6?.match(IPV4_MAPPED);
+  return mapped ? ipv4FromGroups(mapped[1], mapped[2]) : v6;
+}
+
+/**
+ * The URL standard parses an IPv6 host strictly and prints it as RFC 5952 has it, so the
+ * platform's own parser does the work.
+ *
+ * @param {string} text
+ * @returns {string | null}
+ */
+function canonicalIpv6(text) {
+  try {
+    return new URL(`http://[${text}]/`).hostname.slice(1, -1);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {string} high
+ * @param {string} low
+ */
+function ipv4FromGroups(high, low) {
+  const bits = [high, low].map((group) => parseInt(group, 16));
+  return bits.flatMap((group) => [group >> 8, group & 0xff]).join(".");
+}

@@ -1,0 +1,80 @@
+/**
+ * The namespace as crowdsec-edge-sync leaves it: what it wrote must be what the Worker finds.
+ *
+ * EDGE_SYNC_KV_DUMP names a JSON file {"<key>": {"value", "expiration", "metadata"}, …};
+ * without it, a small built-in one is used.
+ */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+
+import { CHALLENGE_BINDINGS, Edge, inParallel, isBanPage, isChallengePage, isFromOrigin } from "./support/edge.js";
+import { spellings } from "./support/spellings.js";
+
+const PREFIX = "ip:";
+
+const BUILT_IN = {
+  "ip:192.0.2.1": { value: "ban", expiration: 4102444800 },
+  "ip:203.0.113.255": { value: "ban", expiration: 4102444800 },
+  "ip:2001:db8::1": { value: "ban", expiration: 4102444800 },
+  "ip:2001:db8:0:1:1:1:1:1": { value: "ban", expiration: 4102444800 },
+  "ip:198.51.100.0": { value: "captcha", expiration: 4102444800 },
+  "ip:2001:db8:a::b:0:0": { value: "captcha", expiration: 4102444800 },
+};
+
+const file = process.env.EDGE_SYNC_KV_DUMP;
+const dump = file ? JSON.parse(readFileSync(file, "utf8")) : BUILT_IN;
+const keys = Object.entries(dump).filter(([key]) => key.startsWith(PREFIX));
+const addressesWith = (wanted) => keys.filter(([, { value }]) => value === wanted).map(([key]) => key.slice(PREFIX.length));
+
+let edge;
+before(async () => {
+  edge = await Edge.start({ bindings: CHALLENGE_BINDINGS });
+  // Without their expirations: the dump's clock is not ours.
+  await edge.store(Object.fromEntries(Object.entries(dump).map(([key, { value }]) => [key, value])));
+});
+after(() => edge?.stop());
+
+/** @returns {Promise<string[]>} the spellings that were answered otherwise */
+async function answeredOtherwise(addresses, expected) {
+  const wrong = [];
+  await inParallel(addresses.flatMap((address) => [address, ...spellings(address)]), async (spelling) => {
+    if (!(await expected(await edge.ask(spelling)))) wrong.push(spelling);
+  });
+  return wrong;
+}
+
+test("dump, read, holds only bans and captchas, and each of them expires", () => {
+  assert.ok(keys.length > 0, "no key under the prefix");
+  for (const [key, { value, expiration }] of keys) {
+    assert.ok(value === "ban" || value === "captcha", `${key} holds ${value}`);
+    assert.ok(Number.isInteger(expiration), `${key} never expires`);
+  }
+});
+
+test("every banned address, in every spelling, gets the ban page", async () => {
+  assert.deepEqual(await answeredOtherwise(addressesWith("ban"), isBanPage), []);
+});
+
+test("every challenged address, in every spelling, gets the challenge", async () => {
+  assert.deepEqual(await answeredOtherwise(addressesWith("captcha"), isChallengePage), []);
+});
+
+test("addresses that are not in the dump, in every spelling, reach the origin", async () => {
+  const neighbours = keys.slice(0, 500).map(([key]) => key.slice(PREFIX.length)).flatMap(neighboursOf);
+  const clean = [...neighbours, "192.0.2.77", "2001:db8:77::77"].filter((address) => !(PREFIX + address in dump));
+  assert.ok(clean.length > 0);
+  assert.deepEqual(await answeredOtherwise(clean, isFromOrigin), []);
+});
+
+test("the whole dump, looked up, left no warning", () => assert.deepEqual(edge.warnings, []));
+
+/** Addresses that differ in one place only; the ones whose spelling stays canonical without more thought. */
+function neighboursOf(address) {
+  if (!address.includes(":")) {
+    const bytes = address.split(".").map(Number);
+    return [0, 3].map((i) => bytes.with(i, bytes[i] === 1 ? 2 : 1).join("."));
+  }
+  return [address.replace(/^[0-9a-f]+/, "2002"), address.replace(/:[1-9a-f][0-9a-f]*$/, ":fedc")];
+}
