@@ -1,8 +1,9 @@
 //! One run, from settings to metrics: the order in which the phases call each other.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 
 use crate::apply::{self, lists::WRITE_ROOM};
 use crate::desired::Desired;
@@ -85,23 +86,20 @@ pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
 
     let Readings { desired, lists: observed_lists, keys } =
         read::all(&session, settings, read_until).await;
-    let desired = desired.map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
+    let desired = desired.map(Rc::new).map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let Targets { lists, kv } = &settings.targets;
-    // KV first: a bulk write is done when it is answered, while an operation on a list is watched for
-    // up to half a minute. It leaves the lists the room for one.
-    let kv = match (kv, keys) {
-        (Some(kv), Some(keys)) => {
-            Some(sync_kv(&session, settings, kv, &desired, keys, read_until).await)
-        }
-        _ => None,
-    };
-    let lists = match (lists, observed_lists) {
-        (Some(lists), Some(observed)) => {
-            Some(sync_lists(&session, settings, lists, desired, observed, until).await)
-        }
-        _ => None,
-    };
+    // At the same time, so that neither target waits for the other: an operation on a list may be
+    // watched for half a minute. Each lets go of the desired state when it has its plan.
+    let kv = kv
+        .as_ref()
+        .zip(keys)
+        .map(|(kv, keys)| sync_kv(&session, settings, kv, desired.clone(), keys, until));
+    let lists = lists
+        .as_ref()
+        .zip(observed_lists)
+        .map(|(lists, observed)| sync_lists(&session, settings, lists, desired, observed, until));
+    let (kv, lists) = join(OptionFuture::from(kv), OptionFuture::from(lists)).await;
     Report { skipped, lists, kv, requests: session.requests(), duration: session.elapsed() }
 }
 
@@ -109,11 +107,11 @@ async fn sync_lists<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     lists: &Lists,
-    desired: Result<Desired, String>,
+    desired: Result<Rc<Desired>, String>,
     observed: Result<Observed, Failure>,
     until: Duration,
 ) -> ListsReport {
-    let counts = desired.as_ref().ok().map(DesiredCounts::from);
+    let counts = desired.as_deref().ok().map(DesiredCounts::from);
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
         (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure), counts),
@@ -121,7 +119,7 @@ async fn sync_lists<H: Host>(
     };
     let host = session.host();
     let plan = plan::lists::diff(&desired, &observed, host.wall());
-    let counts = DesiredCounts::from(&desired);
+    let counts = DesiredCounts::from(&*desired);
     // Both are large, and the plan holds what is still needed of them.
     drop(desired);
     announce_lists(&plan, &observed, host);
@@ -142,7 +140,7 @@ async fn sync_kv<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     target: &Kv,
-    desired: &Result<Desired, String>,
+    desired: Result<Rc<Desired>, String>,
     observed: Result<ObservedKeys, Failure>,
     until: Duration,
 ) -> KvReport {
@@ -151,7 +149,7 @@ async fn sync_kv<H: Host>(
     let (mut quota, stored) = Quota::load(host, now);
     let mut report = KvReport {
         outcome: Outcome::InSync,
-        desired: desired.as_ref().ok().map(KeyCounts::from),
+        desired: desired.as_deref().ok().map(KeyCounts::from),
         drift: None,
         waiting: 0,
         applied: apply::kv::AppliedKeys::default(),
@@ -160,7 +158,7 @@ async fn sync_kv<H: Host>(
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
         (_, Err(failure)) => return KvReport { outcome: Outcome::Failed(failure), ..report },
-        (Err(why), Ok(_)) => return KvReport { outcome: Outcome::Skipped(why.clone()), ..report },
+        (Err(why), Ok(_)) => return KvReport { outcome: Outcome::Skipped(why), ..report },
     };
     if let (Err(error), Some(_)) = (stored, target.daily_writes_max) {
         let text = format!("kv_daily_writes_max cannot be kept from one run to the next: {error}");
@@ -170,9 +168,11 @@ async fn sync_kv<H: Host>(
         prefix: &target.prefix,
         tolerance: target.tolerance,
         now,
+        began: now.saturating_sub(session.elapsed().as_secs()),
         budget: quota.left(target),
     };
-    let plan = plan::kv::diff(desired, &observed, rules);
+    let plan = plan::kv::diff(&desired, &observed, rules);
+    drop(desired);
     announce_kv(&plan, &observed, host);
     drop(observed);
     report.drift = Some(plan.drift());
@@ -198,6 +198,9 @@ async fn sync_kv<H: Host>(
             "written a moment ago, perhaps by another run"
         };
         report.outcome = Outcome::Partial(format!("{} wait: {why}", plan.describe_waiting()));
+    }
+    if let (Outcome::Partial(_), Some(left)) = (&report.outcome, report.drift_left()) {
+        report.waiting = left;
     }
     report
 }

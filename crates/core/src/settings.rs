@@ -171,7 +171,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         }
         let token = self.secret(
             "cf_api_token",
-            "create one with the permission Account > Account Filter Lists > Edit",
+            "create one with the permission Account > Account Filter Lists > Edit, and Account > Workers KV Storage > Edit for KV",
         );
         let targets = self.targets();
         let pushgateway = self.pushgateway();

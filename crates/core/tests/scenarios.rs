@@ -6,13 +6,16 @@
 //! | `decision JSON` | a row in LAPI's answer, verbatim |
 //! | `lift ADDRESS` | its decisions go |
 //! | `lapi BODY` | LAPI answers this instead; `lapi` alone ends it |
+//! | `targets TARGET…` | sync into these: `lists` (the default), `kv` |
 //! | `ban-list ADDRESS…`, `captcha-list ADDRESS…` | items that are at the edge already |
+//! | `kv-key NAME VALUE [FOR]` | a key of somebody else's: without our metadata, eternal without a time |
 //! | `set NAME VALUE` | a setting |
 //! | `fault FAULT`, `heal` | see `simulator::fault` |
 //! | `knob NAME=VALUE` | an option of Cloudflare's |
 //! | `wait TIME` | time passes |
 //! | `run` | one run: `|` its log, `=` its result, `!` rules of the remote APIs that it broke |
-//! | `edge`, `requests`, `metrics` | what is at the edge; the requests and the metrics of the last run |
+//! | `edge`, `kv` | what is on the lists; the keys in the namespace and for how long |
+//! | `requests`, `metrics` | those of the last run |
 
 mod common;
 
@@ -56,6 +59,13 @@ async fn play(script: &str) -> String {
                 let body = (!rest.is_empty()).then(|| bytes::Bytes::from(rest.to_owned()));
                 world.front.world().lapi().override_body(body);
             }
+            "targets" => world.target(&rest.split(' ').collect::<Vec<_>>()),
+            "kv-key" => {
+                let words: Vec<_> = rest.split(' ').collect();
+                let lasts = words.get(2).map(|time| humantime::parse_duration(time).unwrap());
+                let expires = lasts.map(|lasts| world.front.elapsed() + lasts);
+                world.preload_key(words[0], words[1], expires, None);
+            }
             "ban-list" => world.preload(&rest.split(' ').collect::<Vec<_>>(), &[]),
             "captcha-list" => world.preload(&[], &rest.split(' ').collect::<Vec<_>>()),
             "set" => {
@@ -89,12 +99,27 @@ async fn play(script: &str) -> String {
                 let _ = writeln!(out, "  ban: {}", ban.join(" "));
                 let _ = writeln!(out, "  captcha: {}", captcha.join(" "));
             }
+            "kv" => {
+                let now = world.unix_now();
+                for (key, entry) in world.keys() {
+                    let left = match entry.expiration_unix {
+                        Some(at) => format!("{} s left", at - now),
+                        None => "for ever".to_owned(),
+                    };
+                    let whose = if entry.metadata.is_some() { "" } else { ", not by us" };
+                    let _ = writeln!(out, "  {key} = {}, {left}{whose}", entry.value);
+                }
+            }
             "requests" => {
                 for entry in &world.front.world().journal()[before_run..] {
                     let target = entry.target.replace(&world.ban_list, "BAN");
                     let target = target.replace(&world.captcha_list, "CAPTCHA");
                     let target = target.rsplit("/accounts/").next().unwrap_or_default();
                     let target = target.split_once("/rules").map_or(target, |(_, rest)| rest);
+                    let target = match target.split_once("/storage/kv/namespaces/") {
+                        Some((_, path)) => &path.replace(&world.namespace, "/kv"),
+                        None => target,
+                    };
                     let target = match target.split_once("bulk_operations/") {
                         Some(_) => "/lists/bulk_operations/…",
                         None => target,
@@ -113,6 +138,7 @@ async fn play(script: &str) -> String {
                 let ours = exposition.lines().filter(|line| line.starts_with("crowdsec_"));
                 for line in ours {
                     let line = line.replace(r#"instance="",job="crowdsec-cf-list-sync""#, "");
+                    let line = line.replace(r#"instance="",job="crowdsec-kv-sync""#, "");
                     let line = line.replace(",,", ",").replace("{,", "{").replace(",}", "}");
                     let line = line.replace("{}", "");
                     let _ = writeln!(out, "  {line}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::apply::Stopped;
 use crate::failure::{Failure, Place};
-use crate::log::{Level, Line, plural, seconds, thousands};
+use crate::log::{Level, Line, plural, seconds};
 use crate::plan::Batch;
 use crate::plan::kv::{KvPlan, Why};
 use crate::ports::Host;
@@ -103,13 +103,16 @@ pub(crate) async fn apply<H: Host>(
     let bulks = bulks.chain(Batch::split(deletes).into_iter().map(Bulk::Delete));
 
     let mut applied = AppliedKeys::default();
-    let mut run = Applying { session, settings, target, quota, until, applied: &mut applied };
+    let mut run =
+        Applying { session, settings, target, quota, until, applied: &mut applied, refused: None };
+    let mut stopped = None;
     for bulk in bulks {
-        if let Err(stopped) = run.carry_out(bulk).await {
-            applied.stopped = Some(stopped);
+        if let Err(why) = run.carry_out(bulk).await {
+            stopped = Some(why);
             break;
         }
     }
+    applied.stopped = stopped.or(run.refused.map(Stopped::Waiting));
     applied
 }
 
@@ -120,38 +123,45 @@ struct Applying<'a, 'h, H> {
     quota: &'a mut Quota,
     until: Duration,
     applied: &'a mut AppliedKeys,
+    /// What Cloudflare did not take of the first bulk that it did not take whole.
+    refused: Option<String>,
 }
 
 impl<H: Host> Applying<'_, '_, H> {
-    /// Sends a bulk, and what was not taken of it once more.
+    /// Sends a bulk, and what was not taken of it once more. What is not taken then either is no reason
+    /// not to send the others: it may be one key that is never taken.
     async fn carry_out(&mut self, bulk: Bulk) -> Result<(), Stopped> {
         let began = self.session.elapsed();
-        let failed = self.send(&bulk).await?;
-        let left = match bulk.only(&failed) {
-            None => None,
-            Some(again) => {
-                let failed = self.send(&again).await?;
-                again.only(&failed)
+        let mut left = bulk.only(&self.send(&bulk).await?);
+        self.count(&bulk, left.as_ref());
+        if let Some(again) = left.take_if(|again| self.may_spend(again)) {
+            left = again.only(&self.send(&again).await?);
+            self.count(&again, left.as_ref());
+        }
+        let took = self.session.elapsed() - began;
+        let (level, end) = match &left {
+            None => (Level::Info, "done".to_owned()),
+            Some(left) => {
+                let left = format!("Cloudflare did not take {}", plural(left.len(), "key"));
+                let what = format!("{left} when {}; the next run tries again", bulk.describe());
+                self.refused.get_or_insert(what);
+                (Level::Warn, left)
             }
         };
-        self.count(&bulk, left.as_ref());
-        let took = self.session.elapsed() - began;
-        let line = format!("{}: done in {}", bulk.describe(), seconds(took));
+        let line = format!("{}: {end} in {}", bulk.describe(), seconds(took));
         self.session.host().log(
-            &Line::new(Level::Info, "bulk", line)
+            &Line::new(level, "bulk", line)
                 .with("target", "kv")
                 .with("keys", bulk.len())
+                .with("not_taken", left.map_or(0, |left| left.len()))
                 .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
         );
-        match left {
-            None => Ok(()),
-            Some(left) => Err(Stopped::Waiting(format!(
-                "Cloudflare did not take {} of {} when {}, tried twice; the next run tries again",
-                thousands(left.len()),
-                plural(bulk.len(), "KV key"),
-                bulk.describe()
-            ))),
-        }
+        Ok(())
+    }
+
+    /// Whether the day's budget has room for this once more: keys that were not taken are spent too.
+    fn may_spend(&self, bulk: &Bulk) -> bool {
+        self.quota.left(self.target).is_none_or(|left| bulk.len() <= left)
     }
 
     /// Sends one bulk request; the names of the keys that were not taken.
@@ -194,18 +204,22 @@ impl<H: Host> Applying<'_, '_, H> {
         Err(Stopped::Failed(Failure::Refused { place, operation, source: error }))
     }
 
+    /// Counts what was taken of a bulk: all but `left`.
     fn count(&mut self, bulk: &Bulk, left: Option<&Bulk>) {
-        match (bulk, left) {
-            (Bulk::Put(pairs), left) => {
-                let left = left.map_or(0, Bulk::len);
-                let refreshed = pairs.as_slice().iter().filter(|(why, _)| *why == Why::Refresh);
-                let refreshed = refreshed.count() as u64;
+        let refreshes = |bulk: &Bulk| match bulk {
+            Bulk::Put(pairs) => {
+                pairs.as_slice().iter().filter(|(why, _)| *why == Why::Refresh).count() as u64
+            }
+            Bulk::Delete(_) => 0,
+        };
+        let taken = bulk.len() - left.map_or(0, Bulk::len);
+        let refreshed = refreshes(bulk) - left.map_or(0, refreshes);
+        match bulk {
+            Bulk::Put(_) => {
                 self.applied.refreshed += refreshed;
-                self.applied.written += (bulk.len() - refreshed).saturating_sub(left);
+                self.applied.written += taken - refreshed;
             }
-            (Bulk::Delete(_), left) => {
-                self.applied.deleted += bulk.len() - left.map_or(0, Bulk::len);
-            }
+            Bulk::Delete(_) => self.applied.deleted += taken,
         }
     }
 

@@ -14,7 +14,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::address::Address;
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::log::{plural, thousands};
+use crate::log::thousands;
 use crate::observed::kv::{Entry, ObservedKeys};
 
 /// What a key lives on after its decision. LAPI of 1.6.3 and later rounds to seconds and clocks
@@ -24,11 +24,13 @@ const SLACK_SECS: u64 = 60;
 /// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before
 /// this one did: the ban has been asked for, and the next run comes only after it would be over.
 const TTL_MIN_SECS: u64 = 60;
-/// A key that expires sooner than its decision ends is written again when it has this long left: two
-/// runs may fail and the third still comes in time.
-const LEAD_SECS: u64 = 300;
-/// A key that was written this short a time ago is not deleted. The decision may be newer than what
-/// LAPI had told us: another run, started later, may have written it while this one was reading.
+/// A key that expires sooner than its decision ends is written again when it has this long left. A run
+/// that finds a moment more than that leaves the key alone; of the three that come two minutes apart
+/// after it, two may fail, and the third still begins two minutes before the key expires.
+const LEAD_SECS: u64 = 480;
+/// A key that was written later than this long before the run began is not deleted. The decision may
+/// be newer than what LAPI had told us: another run, started later, may have written it while this one
+/// was reading. Less than the time between two runs, so that the next one does delete it.
 const FRESH_SECS: u64 = 90;
 
 /// Why a key changes; also the order in which a short budget is spent.
@@ -116,6 +118,8 @@ pub struct Rules<'a> {
     pub tolerance: Duration,
     /// Now, in Unix seconds.
     pub now: u64,
+    /// When the run began, in Unix seconds: before LAPI and the namespace were read.
+    pub began: u64,
     /// How many keys may be written and deleted; `None` = as many as needed.
     pub budget: Option<u64>,
 }
@@ -145,7 +149,7 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
             continue;
         }
         let runs_out = entry.expires.is_some_and(|at| at <= rules.now + 2 * SLACK_SECS);
-        let fresh = entry.metadata.is_some_and(|m| rules.now < m.written + FRESH_SECS);
+        let fresh = entry.metadata.is_some_and(|m| rules.began < m.written + FRESH_SECS);
         if runs_out {
             plan.running_out += 1;
         } else if fresh {
@@ -157,7 +161,8 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
     }
     let misspelt = observed.misspelt().iter();
     plan.deletes.extend(misspelt.map(|key| Delete { why: Why::Misspelt, key: key.clone() }));
-    plan.puts.sort_unstable_by_key(|put| (put.why, put.value != Remediation::Ban, put.address));
+    // Bans first: they are what must not wait if the run is cut short.
+    plan.puts.sort_unstable_by_key(|put| (put.value != Remediation::Ban, put.why, put.address));
     plan.within(rules.budget)
 }
 
@@ -190,7 +195,7 @@ fn why_put(
 }
 
 impl KvPlan {
-    /// The keys to write, most important first.
+    /// The keys to write: bans, then captchas, each most important first.
     pub fn puts(&self) -> &[Put] {
         &self.puts
     }
@@ -254,7 +259,7 @@ impl KvPlan {
     }
 }
 
-/// One line: `+3 new_ban, 1 lifted =4,996; waiting: refresh 10`.
+/// One line: `new_ban 3, lifted 1 =4,996; 2 left to expire; waiting: refresh 10`.
 impl fmt::Display for KvPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<_> = Why::ALL
@@ -265,11 +270,7 @@ impl fmt::Display for KvPlan {
         let parts = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
         write!(f, "{parts} ={}", thousands(self.keep))?;
         if self.running_out > 0 {
-            write!(
-                f,
-                "; {} by themselves",
-                plural(self.running_out, "key expires").replace("key expiress", "keys expire")
-            )?;
+            write!(f, "; {} left to expire", thousands(self.running_out))?;
         }
         if self.waiting() > 0 {
             write!(f, "; waiting: {}", self.describe_waiting())?;
@@ -306,7 +307,7 @@ mod tests {
     const NOW: u64 = 1_793_000_000;
 
     fn rules(budget: Option<u64>) -> Rules<'static> {
-        Rules { prefix: "ip:", tolerance: Duration::from_secs(600), now: NOW, budget }
+        Rules { prefix: "ip:", tolerance: Duration::from_secs(600), now: NOW, began: NOW, budget }
     }
 
     /// A key of ours: address, value, seconds until it expires.
@@ -350,9 +351,9 @@ mod tests {
     #[test]
     fn key_that_would_expire_before_its_decision_is_refreshed_in_time() {
         // Early by less than the tolerance: nothing to do yet ...
-        assert!(plan(&[("1.1.1.1", Ban, 800)], vec![ours("1.1.1.1", Ban, 301)]).is_empty());
+        assert!(plan(&[("1.1.1.1", Ban, 800)], vec![ours("1.1.1.1", Ban, 481)]).is_empty());
         // ... and then not later than two failed runs would allow.
-        let late = plan(&[("1.1.1.1", Ban, 799)], vec![ours("1.1.1.1", Ban, 300)]);
+        let late = plan(&[("1.1.1.1", Ban, 799)], vec![ours("1.1.1.1", Ban, 480)]);
         assert_eq!(reasons(&late), [Why::Refresh]);
     }
 
@@ -387,6 +388,15 @@ mod tests {
     }
 
     #[test]
+    fn key_written_while_a_slow_run_was_reading_is_never_deleted() {
+        let mut key = ours("1.1.1.1", Ban, 3_600);
+        key.metadata = Some(Metadata { value: Ban, written: NOW - 300 });
+        let slow = Rules { began: NOW - 301, ..rules(None) };
+        let plan = diff(&Desired::new(), &observed(vec![key]), slow);
+        assert_eq!((plan.deletes().len(), plan.waiting()), (0, 1));
+    }
+
+    #[test]
     fn changed_unknown_eternal_and_misspelt_keys_are_put_right() {
         let eternal = Key { expires: None, ..ours("3.3.3.3", Ban, 0) };
         let unknown = Key { metadata: None, ..ours("4.4.4.4", Ban, 3_660) };
@@ -407,7 +417,7 @@ mod tests {
         );
         assert_eq!(
             reasons(&plan),
-            [Why::BanOverCaptcha, Why::Captcha, Why::Adopted, Why::Refresh, Why::Misspelt]
+            [Why::BanOverCaptcha, Why::Adopted, Why::Refresh, Why::Captcha, Why::Misspelt]
         );
     }
 
@@ -445,9 +455,6 @@ mod tests {
     fn plan_shown_says_what_is_done_and_what_waits() {
         let desired = Desired::of_keys(&[("1.1.1.1", Ban, 3_600), ("2.2.2.2", Captcha, 3_600)]);
         let plan = diff(&desired, &observed(vec![ours("9.9.9.9", Ban, 5)]), rules(Some(1)));
-        assert_eq!(
-            plan.to_string(),
-            "new_ban 1 =0; 1 key expires by themselves; waiting: captcha 1"
-        );
+        assert_eq!(plan.to_string(), "new_ban 1 =0; 1 left to expire; waiting: captcha 1");
     }
 }

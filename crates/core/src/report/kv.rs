@@ -16,7 +16,7 @@ pub struct KvReport {
     pub desired: Option<KeyCounts>,
     /// Keys that differed, if both sides could be read.
     pub drift: Option<u64>,
-    /// Changes that are needed and were not in the plan.
+    /// Changes that are needed and wait: for quota, or for the next run.
     pub waiting: u64,
     /// What was done.
     pub applied: AppliedKeys,

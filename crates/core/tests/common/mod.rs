@@ -12,18 +12,20 @@ use edge_sync_core::log::{Level, Line};
 use edge_sync_core::ports::{Body, Clock, Log, Store, StoreError, Transport, TransportError};
 use edge_sync_core::wire::{Request, ResponseHead};
 use simulator::front::in_process::ChunkedBody;
-use simulator::{Decision, Entry, InProcess, Options, Service, Simulator};
+use simulator::{Decision, Entry, InProcess, KvCounters, KvEntryView, Options, Service, Simulator};
 
 pub const LAPI: &str = "http://lapi.test:8080";
 pub const CLOUDFLARE: &str = "https://cloudflare.test";
 pub const PUSHGATEWAY: &str = "http://pushgateway.test:9091";
 
-/// A world with a LAPI, two empty lists and a Pushgateway, and the settings to reach them.
+/// A world with a LAPI, two empty lists, an empty KV namespace and a Pushgateway, and the settings to
+/// reach them. KV is off until [`World::target`] turns it on.
 pub struct World {
     pub front: InProcess,
     pub settings: BTreeMap<String, String>,
     pub ban_list: String,
     pub captcha_list: String,
+    pub namespace: String,
     lines: RefCell<Vec<(Duration, Line)>>,
     violations_seen: Cell<usize>,
     /// The key-value store; `None` = the host has none.
@@ -41,10 +43,12 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::default();
         options.cloudflare.operation_delay = Duration::from_millis(700);
+        options.cloudflare.kv_own_prefix = "ip:".to_owned();
         change(&mut options);
         let mut simulator = Simulator::new(options.clone());
         let ban_list = simulator.cloudflare().create_list("crowdsec_ban");
         let captcha_list = simulator.cloudflare().create_list("crowdsec_captcha");
+        let namespace = simulator.cloudflare().create_namespace("crowdsec");
         let settings = [
             ("lapi_url", LAPI),
             ("lapi_key", &options.lapi.key),
@@ -62,6 +66,7 @@ impl World {
             settings,
             ban_list,
             captcha_list,
+            namespace,
             lines: RefCell::default(),
             violations_seen: Cell::default(),
             store: RefCell::new(Some(BTreeMap::new())),
@@ -71,6 +76,24 @@ impl World {
 
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// A world whose only target is KV.
+    pub fn kv(change: impl FnOnce(&mut Options)) -> Self {
+        let mut world = Self::with(change);
+        world.target(&["kv"]);
+        world
+    }
+
+    /// Has these targets and no other: `lists`, `kv`.
+    pub fn target(&mut self, targets: &[&str]) {
+        for (target, name, id) in [
+            ("lists", "cf_ban_list_id", self.ban_list.clone()),
+            ("lists", "cf_captcha_list_id", self.captcha_list.clone()),
+            ("kv", "cf_kv_namespace_id", self.namespace.clone()),
+        ] {
+            self.set(name, if targets.contains(&target) { &id } else { "" });
+        }
     }
 
     pub fn fault(&self, fault: &str) {
@@ -83,6 +106,55 @@ impl World {
 
     pub fn captcha(&self, value: &str) {
         self.front.world().lapi().add(Decision::captcha(value).until(Duration::from_secs(1 << 30)));
+    }
+
+    /// A decision that holds for so long from now.
+    pub fn decide(&self, kind: &str, value: &str, lasts: Duration) {
+        let until = self.front.elapsed() + lasts;
+        self.front.world().lapi().add(Decision::ban(value).kind(kind).until(until));
+    }
+
+    /// Puts a key into the namespace without a write: as the program before this one left it, or,
+    /// with `written` (seconds since the start), as another run of ours did.
+    pub fn preload_key(
+        &self,
+        key: &str,
+        value: &str,
+        expires: Option<Duration>,
+        written: Option<Duration>,
+    ) {
+        let mut world = self.front.world();
+        let start = world.options().start;
+        let at = |since: Duration| {
+            (start + since).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+        };
+        let metadata = written.map(|w| serde_json::json!({ "v": 1, "value": value, "at": at(w) }));
+        world.cloudflare().kv_put(&self.namespace, key, value, expires, metadata);
+    }
+
+    /// Everything in the namespace.
+    pub fn keys(&self) -> BTreeMap<String, KvEntryView> {
+        self.front.world().cloudflare().kv_entries(&self.namespace)
+    }
+
+    /// Everything in the namespace: key and value.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.keys().into_iter().map(|(key, entry)| (key, entry.value)).collect()
+    }
+
+    /// What our use of KV has cost.
+    pub fn kv_counters(&self) -> KvCounters {
+        self.front.world().cloudflare().kv_counters()
+    }
+
+    /// The time, in Unix seconds.
+    pub fn unix_now(&self) -> u64 {
+        self.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    /// A metric of the KV job.
+    pub fn kv_metric(&self, name: &str) -> Option<f64> {
+        self.front.world().pushgateway().value("crowdsec-kv-sync", name)
     }
 
     /// Puts items on the lists without a write.

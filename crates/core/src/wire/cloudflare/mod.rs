@@ -143,6 +143,7 @@ impl CallError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Transport(error) => *error != TransportError::Denied,
+            _ if self.is_day_used_up() => false,
             _ => self.is_throttled() || self.status().is_some_and(|status| status >= 500),
         }
     }
@@ -157,14 +158,18 @@ impl CallError {
         }
     }
 
-    /// Whether KV's free quota of the day is used up.
+    /// Whether KV's free quota of the day is used up. The code means something else where the status is
+    /// another (facts 0.10).
     pub fn is_day_used_up(&self) -> bool {
-        self.has_code(kv::DAY_IS_USED_UP)
+        self.status() == Some(429) && self.has_code(kv::DAY_IS_USED_UP)
     }
 
     /// What the operator can do about it, where the answer tells. `place` is what was asked for.
     pub fn remedy(&self, place: Place) -> Option<String> {
         let status = self.status()?;
+        if self.is_day_used_up() {
+            return Some("the free plan has a quota a day, which begins anew at 00:00 UTC".into());
+        }
         // 9106 and 6003: "authentication failed" and "invalid request headers" with status 400.
         if self.has_code(9106) || self.has_code(6003) {
             return Some("cf_api_token is not in the form of an API token; copy it again".into());
