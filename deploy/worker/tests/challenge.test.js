@@ -23,7 +23,7 @@ before(async () => {
 });
 beforeEach(() => {
   siteverify = SOLVED;
-  edge.passed.length = edge.verified.length = edge.warnings.length = 0;
+  edge.forget();
 });
 after(() => edge?.stop());
 
