@@ -6,7 +6,7 @@
  */
 
 /** With `__Host-`, browsers take it only over HTTPS and only from this very host, not from a subdomain. */
-const COOKIE = "__Host-crowdsec-clearance";
+const COOKIE = "__Host-edge-clearance";
 
 const COOKIE_IN_HEADER = new RegExp(`(?:^|; ?)${COOKIE}=(\\d{10})\\.([0-9a-f]{64})(?:;|$)`);
 
@@ -48,7 +48,7 @@ export async function isCleared(request, holder, secret) {
  * @param {number} expires
  */
 function statement({ hostname, address }, expires) {
-  return new TextEncoder().encode(JSON.stringify(["crowdsec-clearance", hostname, address, expires]));
+  return new TextEncoder().encode(JSON.stringify(["edge-clearance", hostname, address, expires]));
 }
 
 /**

@@ -26,7 +26,7 @@ export async function decisionFor(address, { decisions, keyPrefix, cacheTtlSecon
  * @returns {Promise<T>}
  */
 async function inTime(read) {
-  let timer;
+  let timer = 0;
   const timeout = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`KV did not answer within ${READ_TIMEOUT_MS} ms`)), READ_TIMEOUT_MS);
   });

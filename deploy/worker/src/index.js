@@ -22,7 +22,8 @@ export default {
     try {
       answer = await answerFor(request, env);
     } catch (error) {
-      console.warn(`crowdsec-edge-sync: request passed unchecked: ${error?.message ?? error}`);
+      const reason = error instanceof Error ? error.message : error;
+      console.warn(`crowdsec-edge-sync: request passed unchecked: ${reason}`);
     }
     // Outside the `try`: a failure of the origin is the origin's to report. Caught here, it would
     // be sent a second time, and so would an order or a payment. passThroughOnException() would

@@ -4,7 +4,7 @@
  */
 
 /** Our own name, so that a form of the site that uses Turnstile itself is not taken for an answer. */
-export const CHALLENGE_TOKEN_FIELD = "crowdsec-challenge-token";
+export const CHALLENGE_TOKEN_FIELD = "edge-challenge-token";
 
 /** @param {Request} request */
 export function banPage(request) {

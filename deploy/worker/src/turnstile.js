@@ -29,7 +29,8 @@ export async function verifyToken(token, address, secret) {
     if (success === false && !UNAVAILABLE_CODES.some((code) => codes.includes(code))) return "refused";
     throw new Error(`HTTP ${reply.status}, error codes ${JSON.stringify(codes)}`);
   } catch (error) {
-    console.warn(`crowdsec-edge-sync: ${address} was let in, Turnstile could not verify its answer: ${error?.message ?? error}`);
+    const reason = error instanceof Error ? error.message : error;
+    console.warn(`crowdsec-edge-sync: ${address} was let in, Turnstile could not verify its answer: ${reason}`);
     return "unavailable";
   }
 }

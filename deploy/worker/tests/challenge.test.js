@@ -2,14 +2,25 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 
-import { CHALLENGE_BINDINGS, CHALLENGE_SECRET, Edge, HOST, isBanPage, isChallengePage, isFromOrigin } from "./support/edge.js";
+import {
+  CHALLENGE_BINDINGS,
+  CHALLENGE_SECRET,
+  Edge,
+  HOST,
+  isBanPage,
+  isChallengePage,
+  isFromOrigin,
+} from "./support/edge.js";
 
 const ADDRESS = "192.0.2.2";
 const OTHER_ADDRESS = "2001:db8::c";
 const BANNED = "192.0.2.1";
-const COOKIE = "__Host-crowdsec-clearance";
+const COOKIE = "__Host-edge-clearance";
 
-const reply = (body, status = 200) => () => Response.json(body, { status });
+const reply =
+  (body, status = 200) =>
+  () =>
+    Response.json(body, { status });
 const SOLVED = reply({ success: true, hostname: HOST, "error-codes": [] });
 
 let edge;
@@ -29,13 +40,13 @@ after(() => edge?.stop());
 
 /** What the page's form sends. */
 function answer(address, { token = "a token", ...init } = {}) {
-  return edge.ask(address, { method: "POST", body: new URLSearchParams({ "crowdsec-challenge-token": token }), ...init });
+  return edge.ask(address, { method: "POST", body: new URLSearchParams({ "edge-challenge-token": token }), ...init });
 }
 
 /** A second reading of the cookie's format, with Node's crypto. */
 function clearance({ secret = CHALLENGE_SECRET, host = HOST, address = ADDRESS, lifetime = 600 } = {}) {
   const expires = Math.floor(Date.now() / 1000) + lifetime;
-  const statement = JSON.stringify(["crowdsec-clearance", host, address, expires]);
+  const statement = JSON.stringify(["edge-clearance", host, address, expires]);
   return `${COOKIE}=${expires}.${createHmac("sha256", secret).update(statement).digest("hex")}`;
 }
 
@@ -50,7 +61,9 @@ test("challenged address, answering, is sent back with a clearance that opens th
   assert.equal(edge.passed.length, 0, "the answer is not the origin's business");
 
   const cookie = response.headers.get("Set-Cookie");
-  const [, pair, expires] = cookie.match(/^(__Host-crowdsec-clearance=(\d{10})\.[0-9a-f]{64}); Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
+  const [, pair, expires] = cookie.match(
+    /^(__Host-edge-clearance=(\d{10})\.[0-9a-f]{64}); Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+  );
   assert.ok(Math.abs(Number(expires) - Date.now() / 1000 - 3600) < 30);
   assert.ok(await isFromOrigin(await askWith(pair)));
   assert.ok(await isFromOrigin(await askWith(`a=b; ${pair}; c=d`, `::ffff:${ADDRESS}`)));
@@ -71,11 +84,17 @@ for (const [state, cookie] of [
   ["other host's clearance", () => clearance({ host: "other.example" })],
   ["clearance signed with another secret", () => clearance({ secret: "guessed" })],
   ["clearance with a prolonged expiry", () => good().replace(/=(\d)/, (_, digit) => `=${Number(digit) + 1}`)],
-  ["clearance with one digit of its signature changed", () => good().replace(/.$/, (digit) => (digit === "0" ? "1" : "0"))],
+  [
+    "clearance with one digit of its signature changed",
+    () => good().replace(/.$/, (digit) => (digit === "0" ? "1" : "0")),
+  ],
   ["clearance with a shortened signature", () => good().slice(0, -2)],
   ["clearance with something appended", () => `${good()}00`],
   ["clearance without a signature", () => good().replace(/\..*/, ".")],
-  ["clearance in upper case", () => good().replace(/[0-9a-f]{64}$/, (signature) => signature.toUpperCase().padEnd(64, "A"))],
+  [
+    "clearance in upper case",
+    () => good().replace(/[0-9a-f]{64}$/, (signature) => signature.toUpperCase().padEnd(64, "A")),
+  ],
   ["clearance under another name", () => `x${good()}`],
   ["empty clearance", () => `${COOKIE}=`],
   ["clearance of letters", () => `${COOKIE}=${"x".repeat(75)}`],
@@ -93,7 +112,16 @@ test("banned address, showing a valid clearance or a token, gets the ban page", 
   assert.equal(edge.verified.length, 0);
 });
 
-for (const path of ["//evil.example/", "//evil.example/%2e%2e", "/\\evil.example/", "/%5Cevil.example", "/?next=//evil.example", "/https://evil.example/", "/@evil.example", "/%0d%0aLocation:%20https://evil.example/"]) {
+for (const path of [
+  "//evil.example/",
+  "//evil.example/%2e%2e",
+  "/\\evil.example/",
+  "/%5Cevil.example",
+  "/?next=//evil.example",
+  "/https://evil.example/",
+  "/@evil.example",
+  "/%0d%0aLocation:%20https://evil.example/",
+]) {
   test(`challenged address, answering at ${path}, stays on the site`, async () => {
     const { status, headers } = await answer(ADDRESS, { path });
     assert.equal(status, 303);
@@ -115,12 +143,21 @@ test("challenged address, asking by any method without an answer, gets 403 and n
 });
 
 for (const [state, init] of [
-  ["a form of the site", { body: new URLSearchParams({ user: "me", "cf-turnstile-response": "the site's own token" }) }],
-  ["a form with an empty token", { body: new URLSearchParams({ "crowdsec-challenge-token": "" }) }],
-  ["a token of 2,049 characters", { body: new URLSearchParams({ "crowdsec-challenge-token": "x".repeat(2049) }) }],
-  ["a token behind 100 KB", { body: new URLSearchParams({ padding: "x".repeat(100 << 10), "crowdsec-challenge-token": "t" }) }],
-  ["a token as JSON", { body: JSON.stringify({ "crowdsec-challenge-token": "t" }), headers: { "Content-Type": "application/json" } }],
-  ["bytes that are no text", { body: Buffer.from([0xff, 0xfe, 0]), headers: { "Content-Type": "application/x-www-form-urlencoded" } }],
+  [
+    "a form of the site",
+    { body: new URLSearchParams({ user: "me", "cf-turnstile-response": "the site's own token" }) },
+  ],
+  ["a form with an empty token", { body: new URLSearchParams({ "edge-challenge-token": "" }) }],
+  ["a token of 2,049 characters", { body: new URLSearchParams({ "edge-challenge-token": "x".repeat(2049) }) }],
+  ["a token behind 8 KB", { body: new URLSearchParams({ padding: "x".repeat(8 << 10), "edge-challenge-token": "t" }) }],
+  [
+    "a token as JSON",
+    { body: JSON.stringify({ "edge-challenge-token": "t" }), headers: { "Content-Type": "application/json" } },
+  ],
+  [
+    "bytes that are no text",
+    { body: Buffer.from([0xff, 0xfe, 0]), headers: { "Content-Type": "application/x-www-form-urlencoded" } },
+  ],
 ]) {
   test(`challenged address, posting ${state}, gets the challenge and Turnstile is not asked`, async () => {
     assert.ok(await isChallengePage(await edge.ask(ADDRESS, { method: "POST", ...init })));
@@ -158,16 +195,24 @@ for (const [state, failure] of [
   ["success that is not true", reply({ success: "true" })],
   ["Turnstile failing inside", reply({ success: false, "error-codes": ["internal-error"] })],
   ["wrong Turnstile secret", reply({ success: false, "error-codes": ["invalid-input-secret"] })],
-  ["Turnstile unreachable", () => { throw new Error("unreachable"); }],
+  [
+    "Turnstile unreachable",
+    () => {
+      throw new Error("unreachable");
+    },
+  ],
 ]) {
-  test(`${state}, answered to, lets the visitor in for five minutes with one warning`, async () => {
+  test(`${state}, token posted, lets the visitor in for five minutes with one warning`, async () => {
     siteverify = failure;
     const response = await answer(ADDRESS, { path: "/shop" });
     assert.equal(response.status, 303);
     assert.equal(response.headers.get("Location"), "https://site.example/shop");
     assert.match(response.headers.get("Set-Cookie"), /; Max-Age=300;/);
     assert.ok(await isFromOrigin(await askWith(response.headers.get("Set-Cookie").split(";")[0])));
-    assert.match(await edge.onlyWarning(), /^crowdsec-edge-sync: 192\.0\.2\.2 was let in, Turnstile could not verify its answer: /);
+    assert.match(
+      await edge.onlyWarning(),
+      /^crowdsec-edge-sync: 192\.0\.2\.2 was let in, Turnstile could not verify its answer: /,
+    );
     assert.doesNotMatch(edge.warnings[0], /turnstile-secret/);
   });
 }
@@ -191,7 +236,7 @@ test("challenge page, looked at, runs only its own scripts and works without the
   assert.match(html, /<form method="post">/);
   assert.match(html, /<noscript>/);
   assert.match(html, /src="https:\/\/challenges\.cloudflare\.com\/turnstile\/v0\/api\.js"/);
-  assert.doesNotMatch(html, /captcha|192\.0\.2\.2/i);
+  assert.doesNotMatch(html, /captcha|crowdsec|192\.0\.2\.2/i);
 });
 
 test("URL with markup, asked for by a challenged address, is not repeated in the page", async () => {

@@ -22,7 +22,9 @@ before(async () => {
       ranges: "ban",
     },
     origin: (request) =>
-      request.url.endsWith("/moved") ? new Response(null, { status: 302, headers: { Location: "/else", "X-Origin": "yes" } }) : undefined,
+      request.url.endsWith("/moved")
+        ? new Response(null, { status: 302, headers: { Location: "/else", "X-Origin": "yes" } })
+        : undefined,
   });
 });
 after(() => edge?.stop());
@@ -75,7 +77,10 @@ test("ban page, looked at, is uncached HTML that loads nothing and tells nothing
   assert.ok(html.length < 1024);
 });
 
-for (const [address, error] of [[BANNED[0], "access_denied"], [CHALLENGED[0], "challenge_required"]]) {
+for (const [address, error] of [
+  [BANNED[0], "access_denied"],
+  [CHALLENGED[0], "challenge_required"],
+]) {
   test(`${error} client, asking for JSON, gets JSON`, async () => {
     const response = await edge.ask(address, { headers: { Accept: "application/json" } });
     assert.equal(response.status, 403);
@@ -90,7 +95,12 @@ test("clean address, uploading, has method, URL, headers and body passed on inta
   const response = await edge.ask(CLEAN[0], {
     method: "PUT",
     path: "/a%2Fb/../c?q=%E2%82%AC&q=2",
-    headers: { Cookie: "session=1", Authorization: "Bearer x", "Content-Type": "application/x-www-form-urlencoded", "X-Own": "yes" },
+    headers: {
+      Cookie: "session=1",
+      Authorization: "Bearer x",
+      "Content-Type": "application/x-www-form-urlencoded",
+      "X-Own": "yes",
+    },
     body,
   });
   assert.ok(await isFromOrigin(response));

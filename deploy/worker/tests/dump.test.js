@@ -26,7 +26,8 @@ const BUILT_IN = {
 const file = process.env.EDGE_SYNC_KV_DUMP;
 const dump = file ? JSON.parse(readFileSync(file, "utf8")) : BUILT_IN;
 const keys = Object.entries(dump).filter(([key]) => key.startsWith(PREFIX));
-const addressesWith = (wanted) => keys.filter(([, { value }]) => value === wanted).map(([key]) => key.slice(PREFIX.length));
+const addressesWith = (wanted) =>
+  keys.filter(([, { value }]) => value === wanted).map(([key]) => key.slice(PREFIX.length));
 
 let edge;
 before(async () => {
@@ -67,7 +68,10 @@ test("every challenged address, in canonical and other spellings, gets the chall
 });
 
 test("addresses that are not in the dump, in canonical and other spellings, reach the origin", async () => {
-  const neighbours = keys.slice(0, 100).map(([key]) => key.slice(PREFIX.length)).flatMap(neighboursOf);
+  const neighbours = keys
+    .slice(0, 100)
+    .map(([key]) => key.slice(PREFIX.length))
+    .flatMap(neighboursOf);
   const clean = [...neighbours, "192.0.2.77", "2001:db8:77::77"].filter((address) => !(PREFIX + address in dump));
   assert.ok(clean.length > 0);
   await assertAnswered(clean, "origin");

@@ -37,7 +37,11 @@ export const HOST = "site.example";
 export const SITE_KEY = "0x4-site-key";
 export const CHALLENGE_SECRET = "a secret for tests";
 
-export const CHALLENGE_BINDINGS = { TURNSTILE_SITE_KEY: SITE_KEY, TURNSTILE_SECRET_KEY: "turnstile-secret", CHALLENGE_SECRET };
+export const CHALLENGE_BINDINGS = {
+  TURNSTILE_SITE_KEY: SITE_KEY,
+  TURNSTILE_SECRET_KEY: "turnstile-secret",
+  CHALLENGE_SECRET,
+};
 
 export class Edge {
   /** The requests that reached the origin. */
@@ -70,7 +74,13 @@ export class Edge {
     const workers = [worker];
     if (kv === undefined) {
       worker.kvNamespaces = ["DECISIONS"];
-      workers.push({ name: "crowd", modules: true, script: CROWD, kvNamespaces: ["DECISIONS"], serviceBindings: { WORKER: "worker" } });
+      workers.push({
+        name: "crowd",
+        modules: true,
+        script: CROWD,
+        kvNamespaces: ["DECISIONS"],
+        serviceBindings: { WORKER: "worker" },
+      });
     } else if (kv !== null) {
       worker.wrappedBindings = { DECISIONS: "stand-in" };
       workers.push({ name: "stand-in", modules: true, script: `export default () => (${kv});` });
