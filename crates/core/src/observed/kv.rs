@@ -2,7 +2,7 @@
 //!
 //! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
 use crate::skipped::Left;
@@ -12,7 +12,7 @@ use crate::wire::cloudflare::kv::{Key, Metadata};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObservedKeys {
     entries: BTreeMap<Address, Entry>,
-    misspelt: Vec<String>,
+    misspelt: BTreeSet<String>,
     foreign: Left,
 }
 
@@ -34,7 +34,10 @@ impl ObservedKeys {
                 let entry = Entry { expires: key.expires, metadata: key.metadata };
                 self.entries.insert(address, entry);
             }
-            Ok(_) => self.misspelt.push(key.name),
+            // A set: a page may come twice, and Cloudflare may refuse a name that is sent twice.
+            Ok(_) => {
+                self.misspelt.insert(key.name);
+            }
             Err(_) => self.foreign.add(&key.name),
         }
     }
@@ -46,7 +49,7 @@ impl ObservedKeys {
 
     /// Keys that are named after an address in a spelling which nobody looks up: the program that
     /// this one replaces used LAPI's text as it was.
-    pub fn misspelt(&self) -> &[String] {
+    pub fn misspelt(&self) -> &BTreeSet<String> {
         &self.misspelt
     }
 
@@ -67,6 +70,7 @@ mod tests {
             "ip:1.1.1.1",
             "ip:2001:db8::1",
             "ip:2001:DB8::1",
+            "ip:2001:DB8::1",
             "ip:1.2.3.4/32",
             "ip:1.2.3.0/24",
             "ip:hello",
@@ -77,7 +81,11 @@ mod tests {
             observed.add(key, "ip:");
         }
         assert_eq!(observed.entries().len(), 2);
-        assert_eq!(observed.misspelt(), ["ip:2001:DB8::1", "ip:1.2.3.4/32", "ip:1.2.3.0/24"]);
+        assert!(observed.misspelt().iter().eq([
+            "ip:1.2.3.0/24",
+            "ip:1.2.3.4/32",
+            "ip:2001:DB8::1"
+        ]));
         assert_eq!(observed.foreign().describe(), r#""ip:hello""#);
     }
 }

@@ -1,0 +1,363 @@
+//! Laws of the KV target that hold for any states, as properties.
+//!
+//! What the namespace should hold is read from the simulator's rows by this file's own reading of the
+//! rules, not by the core's.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use common::World;
+use futures_util::future::join;
+use proptest::prelude::*;
+use simulator::KvEntryView;
+use simulator::cloudflare::kv::KvCause;
+
+/// The default of `kv_expiry_tolerance_seconds`.
+const TOLERANCE: u64 = 600;
+/// What a key may outlive its decision, beside the tolerance.
+const SLACK: u64 = 60;
+/// Between two runs.
+const INTERVAL: Duration = Duration::from_secs(120);
+
+/// A decision: type, value as LAPI spells it, how long it holds.
+type Decided = (&'static str, String, u64);
+
+/// A key that is there before the first run.
+#[derive(Debug, Clone)]
+struct Before {
+    name: String,
+    value: &'static str,
+    expires: Option<u64>,
+    /// Seconds ago; `None` = not by us.
+    written: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct States {
+    before: Vec<Before>,
+    decided: Vec<Decided>,
+    lag: u64,
+}
+
+/// A small pool, so that keys and decisions meet; odd spellings included.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0u8..12).prop_map(|n| format!("203.0.113.{n}")),
+        1 => (0u8..6).prop_map(|n| format!("203.0.113.{n}/32")),
+        1 => (0u8..6).prop_map(|n| format!("::ffff:203.0.113.{n}")),
+        2 => (0u16..6).prop_map(|n| format!("2001:DB8:0:0::{n:x}")),
+        1 => Just("198.51.100.0/24".to_owned()),
+        1 => Just("not an address".to_owned()),
+    ]
+}
+
+fn kind() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["ban", "captcha"])
+}
+
+/// Short ones run out while we look; long ones are never near their end.
+fn lasts() -> impl Strategy<Value = u64> {
+    prop_oneof![1u64..400, 3_600u64..100_000]
+}
+
+fn before() -> impl Strategy<Value = Before> {
+    let name = prop_oneof![
+        6 => value().prop_map(|value| format!("ip:{}", value.to_lowercase())),
+        1 => value().prop_map(|value| format!("ip:{value}")),
+        1 => Just("ip:hello".to_owned()),
+        1 => Just("another-tool".to_owned()),
+    ];
+    let expires = prop::option::weighted(0.9, 60u64..100_000);
+    let written = prop::option::weighted(0.8, 0u64..400);
+    (name, kind(), expires, written).prop_map(|(name, value, expires, written)| Before {
+        name: name.replace(' ', "-"),
+        value,
+        expires,
+        written,
+    })
+}
+
+fn states() -> impl Strategy<Value = States> {
+    let decided = proptest::collection::vec((kind(), value(), lasts()), 0..14);
+    (proptest::collection::vec(before(), 0..14), decided, 0u64..=60)
+        .prop_map(|(before, decided, lag)| States { before, decided, lag })
+}
+
+/// The world some minutes after its start, so that keys can have been written before.
+async fn world(states: &States) -> World {
+    let world = World::kv(|options| {
+        options.cloudflare.kv_list_lag = Duration::from_secs(states.lag);
+        options.lapi.shuffle_rows = true;
+    });
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    let now = world.front.elapsed();
+    for key in &states.before {
+        let expires = key.expires.map(|left| now + Duration::from_secs(left));
+        let written = key.written.map(|ago| now - Duration::from_secs(ago));
+        world.preload_key(&key.name, key.value, expires, written);
+    }
+    for (kind, value, lasts) in &states.decided {
+        world.decide(kind, value, Duration::from_secs(*lasts));
+    }
+    world
+}
+
+/// The canonical single address that a text names, if it does.
+fn address(text: &str) -> Option<String> {
+    let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let address: IpAddr = address.parse().ok()?;
+    let full = if address.is_ipv4() { "32" } else { "128" };
+    (prefix.is_empty() || prefix == full).then(|| address.to_canonical().to_string())
+}
+
+/// What should be there now: key -> value, and seconds for which it must hold.
+fn desired(world: &World) -> BTreeMap<String, (&'static str, u64)> {
+    let mut simulator = world.front.world();
+    let now = simulator.now();
+    let mut desired = BTreeMap::new();
+    for decision in simulator.lapi().decisions().iter().filter(|decision| decision.until > now) {
+        let Some(address) = address(&decision.value) else { continue };
+        let left = (decision.until - now).as_secs();
+        let (value, longest) = desired.entry(format!("ip:{address}")).or_insert(("captcha", 0));
+        *value = if decision.kind == "ban" { "ban" } else { value };
+        *longest = left.max(*longest);
+    }
+    desired
+}
+
+/// Asserts that every desired key is there as it should be, and no other of ours for long.
+fn assert_converged(world: &World, context: &dyn std::fmt::Debug) {
+    let (now, desired, keys) = (world.unix_now(), desired(world), world.keys());
+    for (key, (value, left)) in &desired {
+        let Some(entry) = keys.get(key) else { panic!("{key} is absent: {context:?}") };
+        assert_eq!(entry.value, *value, "{key}: {context:?}");
+        let expires = entry.expiration_unix.unwrap_or_else(|| panic!("{key} never expires"));
+        let lasts = now + left..=now + left.max(&60) + SLACK + TOLERANCE;
+        let is_early_by_little = expires < now + left && now + left - expires <= TOLERANCE;
+        assert!(
+            lasts.contains(&expires) || (is_early_by_little && expires > now + 120),
+            "{key} expires {expires}, not in {lasts:?}: {context:?}"
+        );
+    }
+    for (key, entry) in keys.iter().filter(|(key, _)| !desired.contains_key(*key)) {
+        let Some(name) = key.strip_prefix("ip:") else { continue };
+        let is_address = name.split_once('/').map_or(name, |(a, _)| a).parse::<IpAddr>().is_ok();
+        let runs_out = entry.expiration_unix.is_some_and(|at| at <= now + 2 * SLACK);
+        assert!(!is_address || runs_out, "{key} should have gone: {entry:?}: {context:?}");
+    }
+}
+
+/// What is none of ours: keys without our prefix, and those that name no address.
+fn foreign(keys: BTreeMap<String, KvEntryView>) -> BTreeMap<String, KvEntryView> {
+    let ours =
+        |key: &str| key.starts_with("ip:") && key != "ip:hello" && key != "ip:not-an-address";
+    keys.into_iter().filter(|(key, _)| !ours(key)).collect()
+}
+
+fn simulated<F: Future<Output = ()>>(future: F) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn applied_and_planned_again_is_empty(states in states()) {
+        simulated(async {
+            let states = States { lag: 0, ..states };
+            let world = world(&states).await;
+            let others = foreign(world.keys());
+            let _ = world.run().await;
+            let before = (world.keys(), world.writes());
+            let _ = world.run().await;
+            assert_eq!((world.keys(), world.writes()), before, "a second run found something to do");
+            let others: BTreeSet<_> = others.into_keys().collect();
+            assert!(others.iter().all(|key| world.keys().contains_key(key)), "not ours: {others:?}");
+            world.assert_no_violations();
+        });
+    }
+
+    /// Each later run may find that time has passed: a key that was fresh is not, and one that expires
+    /// a little early is due. Nothing is written without such a reason.
+    #[test]
+    fn with_listings_that_lag_it_converges_and_then_only_time_changes_anything(states in states()) {
+        simulated(async {
+            let world = world(&states).await;
+            world.run().await.unwrap();
+            tokio::time::sleep(INTERVAL).await;
+            world.run().await.unwrap();
+            assert_converged(&world, &states);
+            let values = |desired: BTreeMap<String, (&'static str, u64)>| -> Vec<_> {
+                desired.into_iter().map(|(key, (value, _))| (key, value)).collect()
+            };
+            let (settled, before) = (values(desired(&world)), world.kv_counters());
+            tokio::time::sleep(INTERVAL).await;
+            world.run().await.unwrap();
+            assert_converged(&world, &states);
+            assert_eq!(world.kv_counters().identical_rewrites, before.identical_rewrites);
+            if values(desired(&world)) == settled {
+                assert_eq!(world.kv_metric("crowdsec_kv_sync_written"), Some(0.0));
+            }
+            world.assert_no_violations();
+        });
+    }
+
+    #[test]
+    fn lapi_unreadable_never_changes_anything(states in states(), keep in 0usize..200) {
+        simulated(async {
+            let world = world(&states).await;
+            let before = world.keys();
+            world.fault(&format!("lapi: cut-body {keep}"));
+            let _ = world.run().await;
+            let was_cut = |e: &simulator::Entry| matches!(e.fate, simulator::Fate::Cut(_));
+            if world.journal(|e| e.service == simulator::Service::Lapi).iter().all(was_cut) {
+                assert_eq!(world.writes(), 0);
+                let is_same = |(key, entry)| before.get(key) == Some(entry);
+                assert!(world.keys().iter().all(is_same), "some may have expired, none has changed");
+            }
+        });
+    }
+
+    #[test]
+    fn any_single_fault_heals_within_two_runs(
+        states in states(),
+        skip in 0u32..4,
+        action in prop::sample::select(vec![
+            "refuse", "drop-before-effect", "drop-after-effect", "cut-body 10", "silent",
+            "delay 30s", "answer 500 <html>", "answer 429 [retry-after: 60] slow",
+            "unsuccessful-keys 3", "repeat-cursor",
+        ]),
+        target in prop::sample::select(vec!["lapi", "cloudflare", "cloudflare /bulk"]),
+    ) {
+        simulated(async {
+            let world = world(&states).await;
+            world.fault(&format!("{target} skip={skip} times=1: {action}"));
+            let began = world.front.elapsed();
+            let _ = world.run().await;
+            assert!(world.front.elapsed() - began <= Duration::from_secs(110));
+            world.front.world().clear_faults();
+            for _ in 0..2 {
+                tokio::time::sleep(INTERVAL).await;
+                world.run().await.unwrap();
+            }
+            assert_converged(&world, &states);
+            world.assert_no_violations();
+        });
+    }
+
+    /// Two runs that overlap, each with its own view of LAPI and of a listing that lags, and a ban that
+    /// comes between: no order of their reads and writes may delete its key.
+    #[test]
+    fn ban_that_comes_while_two_runs_overlap_is_never_deleted(
+        states in states(),
+        lapi_delay in 0u64..55,
+        list_delay in 0u64..18,
+        ban_at in 0u64..60,
+        second_run_at in 0u64..100,
+    ) {
+        simulated(async {
+            let world = world(&states).await;
+            let secs = Duration::from_secs;
+            world.fault(&format!("lapi times=1: delay {lapi_delay}s"));
+            world.fault(&format!("cloudflare GET /keys times=1: delay {list_delay}s"));
+            let others = async {
+                tokio::time::sleep(secs(ban_at)).await;
+                world.decide("ban", "192.0.2.99", secs(3_600));
+                tokio::time::sleep(secs(second_run_at.saturating_sub(ban_at))).await;
+                let _ = world.run().await;
+            };
+            let _ = join(world.run(), others).await;
+            tokio::time::sleep(INTERVAL).await;
+            let _ = world.run().await;
+            let simulator = &mut world.front.world();
+            let history = simulator.cloudflare().kv_history(&world.namespace);
+            let of_the_ban: Vec<_> = history.iter().filter(|c| c.key == "ip:192.0.2.99").collect();
+            assert!(of_the_ban.iter().all(|c| c.cause != KvCause::Delete), "{of_the_ban:?}");
+            assert_eq!(of_the_ban.last().and_then(|c| c.value.as_deref()), Some("ban"));
+        });
+    }
+}
+
+/// An address over some hours: decisions that follow each other without a gap, the last of them lifted
+/// or not.
+#[derive(Debug, Clone)]
+struct Life {
+    begins: u64,
+    lasts: Vec<u64>,
+}
+
+fn lives() -> impl Strategy<Value = Vec<Life>> {
+    let life = (0u64..7_200, proptest::collection::vec(100u64..5_000, 1..4))
+        .prop_map(|(begins, lasts)| Life { begins, lasts });
+    proptest::collection::vec(life, 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Four hours with a run every two minutes, of which up to two in a row fail in some way; LAPI's
+    /// remaining times jitter by seconds. From a run that saw a decision until that decision ends, the
+    /// key is never absent, and never without a time to live.
+    #[test]
+    fn key_never_expires_while_its_decision_lives(
+        lives in lives(),
+        lag in 0u64..=60,
+        jitter in proptest::collection::vec(0u64..4_000, 7..8),
+        failing in proptest::collection::vec(prop::sample::select(vec![
+            "", "", "", "lapi: refuse", "cloudflare: refuse", "cloudflare PUT: answer 500 no",
+            "cloudflare PUT: drop-before-effect", "cloudflare GET: answer 403 no",
+        ]), 13..14),
+    ) {
+        simulated(async {
+            let world = World::kv(|o| o.cloudflare.kv_list_lag = Duration::from_secs(lag));
+            let secs = Duration::from_secs;
+            // Address, when a run had seen its decision, and until when that holds.
+            let mut seen = Vec::new();
+            let mut failed = 0;
+            for run in 0..120usize {
+                let began = world.front.elapsed();
+                // The next decision of a life begins a minute before the one before it ends.
+                let rows = lives.iter().enumerate().flat_map(|(n, life)| {
+                    let mut begins = secs(life.begins);
+                    life.lasts.iter().map(move |lasts| {
+                        let until = begins + secs(*lasts);
+                        let row = (format!("203.0.113.{n}"), begins, until);
+                        begins = until - secs(60);
+                        row
+                    })
+                });
+                let rows: Vec<_> = rows.filter(|(_, begins, _)| *begins <= began).collect();
+                let off = Duration::from_millis(jitter[run % jitter.len()]);
+                world.front.world().lapi().replace(rows.iter().map(|(value, _, until)| {
+                    simulator::Decision::ban(value).until(*until + off)
+                }));
+                let fault = failing[run % failing.len()];
+                failed = if fault.is_empty() || failed == 2 { 0 } else { failed + 1 };
+                if failed > 0 {
+                    world.fault(fault);
+                }
+                let ok = world.run().await.is_ok();
+                world.front.world().clear_faults();
+                if ok && failed == 0 {
+                    let live = rows.into_iter().filter(|(_, _, until)| *until > began);
+                    seen.extend(live.map(|(value, _, until)| (value, world.front.elapsed(), until)));
+                }
+                tokio::time::sleep((began + INTERVAL).saturating_sub(world.front.elapsed())).await;
+            }
+            let simulator = &mut world.front.world();
+            let now = simulator.now();
+            for (value, from, until) in seen {
+                let (key, span) = (format!("ip:{value}"), from..until.min(now));
+                let was_absent = simulator.cloudflare().kv_was_absent(&world.namespace, &key, span);
+                let history = simulator.cloudflare().kv_history(&world.namespace);
+                let history: Vec<_> = history.iter().filter(|change| change.key == key).collect();
+                assert!(!was_absent, "{key} from {from:?} until {until:?}: {history:?}");
+            }
+            assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
+        });
+    }
+}
