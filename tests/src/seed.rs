@@ -1,4 +1,4 @@
-//! The program that the component replaces, run as it is: a Python script that is no part of this
+//! The programs that the component replaces, run as they are: Python scripts that are no part of this
 //! repository.
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::{World, skip, workspace};
 
 const PYTHON: &str = "python3";
 
-/// The script.
+/// One of the scripts.
 #[derive(Debug)]
 pub struct Seed {
     script: PathBuf,
@@ -25,12 +25,22 @@ pub struct SeedRun {
 }
 
 impl Seed {
-    /// Finds it in the folder that `EDGE_SYNC_SEEDS` names, or in `../shared/seeds`; else skips the
-    /// test. It is not public, so that its absence is no failure even in CI.
+    /// The one for lists. Finds it in the folder that `EDGE_SYNC_SEEDS` names, or in
+    /// `../shared/seeds`; else skips the test. It is not public, so that its absence is no failure
+    /// even in CI.
     pub fn find() -> Option<Self> {
+        Self::named("lists_sync.py")
+    }
+
+    /// The one for KV, likewise.
+    pub fn find_for_kv() -> Option<Self> {
+        Self::named("kv_sync.py")
+    }
+
+    fn named(name: &str) -> Option<Self> {
         let folder = std::env::var_os("EDGE_SYNC_SEEDS")
             .map_or_else(|| workspace::root().join("../shared/seeds"), PathBuf::from);
-        let script = folder.join("lists_sync.py");
+        let script = folder.join(name);
         if !script.exists() {
             skip::say(
                 "SKIPPED: the program that is replaced is not here; EDGE_SYNC_SEEDS names its folder",
@@ -57,9 +67,12 @@ impl Seed {
             ("CF_API_TOKEN", "cf_api_token"),
             ("CF_BAN_LIST_ID", "cf_ban_list_id"),
             ("CF_CAPTCHA_LIST_ID", "cf_captcha_list_id"),
+            ("CF_KV_NAMESPACE_ID", "cf_kv_namespace_id"),
             ("PUSHGATEWAY_URL", "pushgateway_url"),
         ] {
-            command.env(theirs, world.setting(ours));
+            if let Some(value) = world.setting_if_any(ours) {
+                command.env(theirs, value);
+            }
         }
         let output = command.kill_on_drop(true).output().await.expect("python3 starts");
         let text = [output.stdout, output.stderr].concat();

@@ -1,5 +1,5 @@
-//! The world of one test: the simulator on loopback ports, two lists at its Cloudflare, and the
-//! settings with which the component meets it. Any setting can be changed, so any of its services
+//! The world of one test: the simulator on loopback ports, two lists and a KV namespace at its
+//! Cloudflare, and the settings with which the component meets it. Any setting can be changed, so any of its services
 //! can be replaced by a real one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host::{App, OnRequest, Outcome, Output, Run, Trigger};
 use simulator::front::{Ports, Running, serve};
-use simulator::{Decision, Options, Service, Simulator};
+use simulator::{Decision, KvCounters, KvEntryView, Options, Service, Simulator};
 use tempfile::TempDir;
 
 use crate::log::LogLine;
@@ -18,6 +18,8 @@ use crate::workspace;
 
 /// The job under which the component, and the seed, push their metrics.
 pub const JOB: &str = "crowdsec-cf-list-sync";
+/// The same for KV.
+pub const KV_JOB: &str = "crowdsec-kv-sync";
 
 /// See the module.
 pub struct World {
@@ -26,6 +28,8 @@ pub struct World {
     pub ban_list: String,
     /// The id of the captcha list.
     pub captcha_list: String,
+    /// The id of the KV namespace. Not a setting until [`World::kv`] or [`World::target`] makes it one.
+    pub namespace: String,
     settings: BTreeMap<String, String>,
     manifest: Option<PathBuf>,
     on_request: Option<OnRequest>,
@@ -43,8 +47,27 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options { start: SystemTime::now(), ..Options::default() };
         options.cloudflare.operation_delay = Duration::from_millis(70);
+        options.cloudflare.kv_own_prefix = "ip:".to_owned();
         change(&mut options);
         Self::build(options).await
+    }
+
+    /// An empty world whose only target is KV.
+    pub async fn kv(change: impl FnOnce(&mut Options)) -> Self {
+        let mut world = Self::with(change).await;
+        world.target(&["kv"]);
+        world
+    }
+
+    /// Has these targets and no other: `lists`, `kv`.
+    pub fn target(&mut self, targets: &[&str]) {
+        for (target, name, id) in [
+            ("lists", "cf_ban_list_id", self.ban_list.clone()),
+            ("lists", "cf_captcha_list_id", self.captcha_list.clone()),
+            ("kv", "cf_kv_namespace_id", self.namespace.clone()),
+        ] {
+            self.set(name, if targets.contains(&target) { id } else { String::new() });
+        }
     }
 
     fn build(options: Options) -> Pin<Box<dyn Future<Output = Self>>> {
@@ -53,6 +76,7 @@ impl World {
             let mut simulator = Simulator::new(options);
             let ban_list = simulator.cloudflare().create_list("crowdsec_ban");
             let captcha_list = simulator.cloudflare().create_list("crowdsec_captcha");
+            let namespace = simulator.cloudflare().create_namespace("crowdsec");
             let running =
                 serve(simulator.shared(), Ports::default()).await.expect("loopback ports");
             let settings = [
@@ -69,6 +93,7 @@ impl World {
                 running,
                 ban_list,
                 captcha_list,
+                namespace,
                 settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
                 manifest: None,
                 on_request: None,
@@ -85,6 +110,11 @@ impl World {
     /// A setting as it stands.
     pub fn setting(&self, name: &str) -> &str {
         &self.settings[name]
+    }
+
+    /// A setting, unless it was never set.
+    pub fn setting_if_any(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
     }
 
     /// Changes a setting.
@@ -127,9 +157,19 @@ impl World {
         self.simulator().inject(fault.parse().expect("a fault"));
     }
 
-    /// Lets the usual time between two runs pass, so that what is under way at Cloudflare ends.
+    /// Lets the usual time between two runs pass, so that what is under way at Cloudflare ends. The
+    /// component's clock is the real one and stays behind, so what it wrote is made as much older.
     pub fn two_minutes_later(&self) {
-        self.simulator().advance(Duration::from_secs(120));
+        const SECONDS: u64 = 120;
+        let mut simulator = self.simulator();
+        simulator.advance(Duration::from_secs(SECONDS));
+        let mut keys = simulator.cloudflare().kv_entries(&self.namespace);
+        for metadata in keys.values_mut().filter_map(|entry| entry.metadata.as_mut()) {
+            if let Some(at) = metadata["at"].as_u64() {
+                metadata["at"] = (at - SECONDS).into();
+            }
+        }
+        simulator.cloudflare().kv_preload(&self.namespace, keys);
     }
 
     /// What is on the ban and on the captcha list.
@@ -149,6 +189,33 @@ impl World {
     /// The bulk operations that Cloudflare accepted so far.
     pub fn operations(&self) -> usize {
         self.simulator().cloudflare().operations().len()
+    }
+
+    /// Everything in the KV namespace.
+    pub fn keys(&self) -> BTreeMap<String, KvEntryView> {
+        self.simulator().cloudflare().kv_entries(&self.namespace)
+    }
+
+    /// Everything in the KV namespace: key and value.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.keys().into_iter().map(|(key, entry)| (key, entry.value)).collect()
+    }
+
+    /// Asserts what is in the KV namespace, key and value.
+    #[track_caller]
+    pub fn assert_values(&self, expected: &[(&str, &str)]) {
+        let expected = expected.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        assert_eq!(self.values(), expected.collect::<BTreeMap<String, String>>());
+    }
+
+    /// What the use of KV has cost so far.
+    pub fn kv_counters(&self) -> KvCounters {
+        self.simulator().cloudflare().kv_counters()
+    }
+
+    /// A pushed metric of the KV job.
+    pub fn kv_metric(&self, name: &str) -> Option<f64> {
+        self.simulator().pushgateway().value(KV_JOB, name)
     }
 
     /// A pushed metric without labels.

@@ -13,6 +13,8 @@ pub(crate) struct World {
     process: Child,
     control: String,
     variables: BTreeMap<String, String>,
+    /// The id of the KV namespace, which is a setting only after [`World::target_kv`].
+    pub(crate) namespace: String,
 }
 
 /// What a run cost at one API.
@@ -37,11 +39,15 @@ impl World {
             .spawn()
             .context("failed to start the simulator")?;
         let stdout = process.stdout.take().context("the simulator has no stdout")?;
-        let mut world = Self { process, control: String::new(), variables: BTreeMap::new() };
+        let (control, namespace) = (String::new(), String::new());
+        let mut world = Self { process, control, variables: BTreeMap::new(), namespace };
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             if let Some(control) = line.strip_prefix("# control: ") {
                 world.control = control.trim_end_matches('/').to_owned();
+            }
+            if let Some(namespace) = line.strip_prefix("# kv namespace: ") {
+                world.namespace = namespace.to_owned();
             }
             let assignment = line.strip_prefix("export ").unwrap_or(&line);
             if let Some((name, value)) = assignment.split_once('=')
@@ -55,6 +61,17 @@ impl World {
             }
         }
         Err(anyhow!("the simulator ended before it listened; its words are above"))
+    }
+
+    /// Makes KV the only target of these settings.
+    pub(crate) fn target_kv(&mut self) {
+        for (name, value) in [
+            ("CF_BAN_LIST_ID", ""),
+            ("CF_CAPTCHA_LIST_ID", ""),
+            ("CF_KV_NAMESPACE_ID", &self.namespace),
+        ] {
+            self.variables.insert(format!("{VARIABLE}{name}"), value.to_owned());
+        }
     }
 
     /// The settings that point the component at it, as environment variables.

@@ -20,7 +20,7 @@ use wait4::Wait4;
 pub(super) enum Program<'a> {
     /// The component in the host.
     Ours(&'a Tools),
-    /// The program that it replaces.
+    /// One of the programs that it replaces.
     Seed(&'a Path),
 }
 
@@ -96,6 +96,7 @@ pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
                 "cf_api_token",
                 "cf_ban_list_id",
                 "cf_captcha_list_id",
+                "cf_kv_namespace_id",
                 "pushgateway_url",
             ] {
                 command.env(name.to_uppercase(), world.setting(name));

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: what a sync costs, side by side with the program that this one replaces,
+//! `cargo xtask bench`: what a sync costs, side by side with the programs that this one replaces,
 //! against the same simulator, in the same minutes, as whole processes.
 //!
-//! The older program is no part of the project: its folder is named by `EDGE_SYNC_SEEDS`, or is
-//! `shared/seeds` beside the checkout; without it only our own figures are printed.
+//! The older programs are no part of the project: their folder is named by `EDGE_SYNC_SEEDS`, or is
+//! `shared/seeds` beside the checkout; without them only our own figures are printed.
 
+mod kv;
 mod measure;
 mod table;
 
@@ -24,6 +25,12 @@ pub(crate) struct Args {
     /// Numbers of decisions to measure with.
     #[arg(long, value_delimiter = ',', default_value = "1000,15000,50000,150000")]
     decisions: Vec<usize>,
+    /// Numbers of KV keys to measure with.
+    #[arg(long, value_delimiter = ',', default_value = "15000,150000")]
+    keys: Vec<usize>,
+    /// Leave out the IP lists.
+    #[arg(long)]
+    kv_only: bool,
     /// Counted runs of each case; medians are printed.
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -58,17 +65,17 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     ensure!(args.runs > 0, "--runs must be at least 1");
     let size = build::component()?.metadata()?.len();
     let tools = Tools::build()?;
-    let seed = seed();
-    match &seed {
-        Some(path) => eprintln!("beside {}", path.display()),
-        None => eprintln!(
-            "SKIPPED: the older program is not here (EDGE_SYNC_SEEDS names its folder); measuring only ours"
-        ),
+    if !args.kv_only {
+        lists(&args, &tools, size)?;
     }
+    kv::execute(&args.keys, args.runs, &tools)
+}
+
+fn lists(args: &Args, tools: &Tools, size: u64) -> Result<()> {
+    let seed = seed("lists_sync.py");
     let mut rows = Vec::new();
     for &decisions in &args.decisions {
-        let world =
-            step(&format!("a world of {decisions} decisions"), || world(&tools, decisions))?;
+        let world = step(&format!("a world of {decisions} decisions"), || world(tools, decisions))?;
         let desired = Desired::of(&world)?;
         for start in [Start::InSync, Start::Drift] {
             let name = format!("{decisions} decisions, {}", start.name());
@@ -87,7 +94,7 @@ pub(crate) fn execute(args: Args) -> Result<()> {
                         }
                         Ok(())
                     };
-                    one(&Program::Ours(&tools), &mut ours)?;
+                    one(&Program::Ours(tools), &mut ours)?;
                     if let Some(path) = &seed {
                         one(&Program::Seed(path), &mut theirs)?;
                     }
@@ -102,10 +109,18 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn seed() -> Option<PathBuf> {
+/// The older program of this name, if it is here.
+fn seed(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("EDGE_SYNC_SEEDS")
         .map_or_else(|| workspace::root().join("../shared/seeds"), PathBuf::from);
-    Some(folder.join("lists_sync.py")).filter(|path| path.exists())
+    let path = Some(folder.join(name)).filter(|path| path.exists());
+    match &path {
+        Some(path) => eprintln!("beside {}", path.display()),
+        None => eprintln!(
+            "SKIPPED: the older program is not here (EDGE_SYNC_SEEDS names its folder); measuring only ours"
+        ),
+    }
+    path
 }
 
 fn world(tools: &Tools, decisions: usize) -> Result<World> {

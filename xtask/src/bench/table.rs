@@ -4,7 +4,7 @@ use super::measure::Measured;
 use super::{Row, Start};
 use comfy_table::{CellAlignment, Table, presets};
 
-const MIB: f64 = (1 << 20) as f64;
+pub(super) const MIB: f64 = (1 << 20) as f64;
 /// The promise about guest memory, at the most decisions measured.
 const GUEST_MIB_MAX: f64 = 48.0;
 
@@ -44,7 +44,11 @@ pub(super) fn print(rows: &[Row], component_bytes: u64) {
     println!("\n{table}\n");
     println!("Medians of whole processes, start included. Lists were last written a week before,");
     println!("a bulk operation takes 0.7 s, and a page has at most 500 items for both.\n");
-    for (promise, holds) in promises(rows, component_bytes) {
+    print_promises(promises(rows, component_bytes));
+}
+
+pub(super) fn print_promises(promises: Vec<(String, bool)>) {
+    for (promise, holds) in promises {
         println!("{} {promise}", if holds { "holds:" } else { "DOES NOT HOLD:" });
     }
 }
