@@ -282,17 +282,38 @@ proptest! {
     }
 }
 
-/// An address over some hours: decisions that follow each other without a gap, the last of them lifted
-/// or not.
+/// An address over some hours: a decision, and others that come some time before it ends and hold
+/// somewhat longer. Many of them by less than the tolerance, so that the key is not written at once.
 #[derive(Debug, Clone)]
 struct Life {
     begins: u64,
-    lasts: Vec<u64>,
+    lasts: u64,
+    /// How long before the end, and for how much longer.
+    extended: Vec<(u64, u64)>,
+}
+
+impl Life {
+    /// From when until when each of its decisions holds.
+    fn rows(&self) -> impl Iterator<Item = (Duration, Duration)> {
+        let mut end = self.begins + self.lasts;
+        let first = (self.begins, end);
+        let others = self.extended.iter().map(move |(before, more)| {
+            let begins = end.saturating_sub(*before);
+            end += more;
+            (begins, end)
+        });
+        let secs = Duration::from_secs;
+        std::iter::once(first).chain(others).map(move |(from, until)| (secs(from), secs(until)))
+    }
 }
 
 fn lives() -> impl Strategy<Value = Vec<Life>> {
-    let life = (0u64..7_200, proptest::collection::vec(100u64..5_000, 1..4))
-        .prop_map(|(begins, lasts)| Life { begins, lasts });
+    let extended = proptest::collection::vec((60u64..2_000, 40u64..900), 0..4);
+    let life = (0u64..7_200, 100u64..5_000, extended).prop_map(|(begins, lasts, extended)| Life {
+        begins,
+        lasts,
+        extended,
+    });
     proptest::collection::vec(life, 1..12)
 }
 
@@ -320,15 +341,8 @@ proptest! {
             let mut failed = 0;
             for run in 0..120usize {
                 let began = world.front.elapsed();
-                // The next decision of a life begins a minute before the one before it ends.
                 let rows = lives.iter().enumerate().flat_map(|(n, life)| {
-                    let mut begins = secs(life.begins);
-                    life.lasts.iter().map(move |lasts| {
-                        let until = begins + secs(*lasts);
-                        let row = (format!("203.0.113.{n}"), begins, until);
-                        begins = until - secs(60);
-                        row
-                    })
+                    life.rows().map(move |(from, until)| (format!("203.0.113.{n}"), from, until))
                 });
                 let rows: Vec<_> = rows.filter(|(_, begins, _)| *begins <= began).collect();
                 let off = Duration::from_millis(jitter[run % jitter.len()]);

@@ -28,6 +28,9 @@ const TTL_MIN_SECS: u64 = 60;
 /// that finds a moment more than that leaves the key alone; of the three that come two minutes apart
 /// after it, two may fail, and the third still begins two minutes before the key expires.
 const LEAD_SECS: u64 = 480;
+/// A decision may end this much later than it seems: both our time and its remaining time are whole
+/// seconds, rounded down or by LAPI, and clocks differ a little.
+const ROUNDING_SECS: u64 = 5;
 /// A key that was written later than this long before the run began is not deleted. The decision may
 /// be newer than what LAPI had told us: another run, started later, may have written it while this one
 /// was reading. Less than the time between two runs, so that the next one does delete it.
@@ -190,7 +193,8 @@ fn why_put(
     let ends = rules.now + remaining;
     let too_late = expires > ends.max(rules.now + TTL_MIN_SECS) + SLACK_SECS + tolerance;
     let early = ends.saturating_sub(expires);
-    let too_early = early > tolerance || (early > 0 && expires <= rules.now + LEAD_SECS);
+    let is_soon = expires <= rules.now + LEAD_SECS;
+    let too_early = early > tolerance || (is_soon && expires < ends + ROUNDING_SECS);
     (too_late || too_early).then_some(Why::Refresh)
 }
 
@@ -359,7 +363,7 @@ mod tests {
 
     #[test]
     fn decision_in_its_last_seconds_jitters_without_a_write() {
-        for (remaining, left) in [(0, 1), (0, 60), (1, 58), (59, 119), (30, 90)] {
+        for (remaining, left) in [(0, 5), (0, 60), (1, 58), (59, 119), (30, 90)] {
             let plan = plan(&[("1.1.1.1", Ban, remaining)], vec![ours("1.1.1.1", Ban, left)]);
             assert!(plan.is_empty(), "{remaining} {left}: {plan}");
         }
