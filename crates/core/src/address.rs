@@ -80,7 +80,6 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpNet::V4(net) if net.prefix_len() == 32 => net.addr().fmt(f),
-            // `Ipv6Addr` prints `::a.b.c.d` for IPv4-compatible addresses, as RFC 5952 section 5 allows.
             IpNet::V6(net) if net.prefix_len() == 128 => net.addr().fmt(f),
             IpNet::V4(net) => net.fmt(f),
             IpNet::V6(net) => net.fmt(f),

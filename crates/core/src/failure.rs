@@ -108,6 +108,10 @@ impl Failure {
 
     fn remedy(&self) -> Option<String> {
         match self {
+            Self::Refused { place: Place::List(_), source, .. } if source.is_throttled() => Some(
+                "Cloudflare limits writes to lists; the next is tried after a wait (write_backoff_seconds)"
+                    .to_owned(),
+            ),
             Self::Refused { source, .. } if source.is_throttled() => {
                 Some("Cloudflare limits writes; the next run tries again".to_owned())
             }

@@ -13,7 +13,7 @@ use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::wire::pushgateway::Push;
 
 /// Every metric that a run may push: name and help.
-pub const FAMILIES: [(&str, &str); 25] = [
+pub const FAMILIES: [(&str, &str); 27] = [
     ("crowdsec_cf_list_ban_count", "Addresses that should be on the ban list."),
     ("crowdsec_cf_list_captcha_count", "Addresses that should be on the captcha list."),
     ("crowdsec_cf_list_sync_success", SUCCESS_HELP),
@@ -29,6 +29,14 @@ pub const FAMILIES: [(&str, &str); 25] = [
         "List items that the last run did not understand and left alone, by list.",
     ),
     ("crowdsec_cf_list_sync_bulk_operations", "Bulk operations that the last run asked for."),
+    (
+        "crowdsec_cf_list_sync_rate_limited",
+        "1 while no write is tried because Cloudflare refused the last one.",
+    ),
+    (
+        "crowdsec_cf_list_sync_next_write_seconds",
+        "Seconds until a write is tried again; 0 = at once.",
+    ),
     ("crowdsec_cf_list_sync_skipped_values", SKIPPED_HELP),
     ("crowdsec_cf_list_sync_duration_seconds", DURATION_HELP),
     ("crowdsec_cf_list_sync_api_requests", REQUESTS_HELP),
@@ -121,6 +129,8 @@ impl Metrics {
         metrics.add("sync_items_removed", by_list(&|list| lists.removed(list)));
         metrics.add("sync_items_left_alone", by_list(&|list| plan.left_alone(list)));
         metrics.value("sync_bulk_operations", lists.writes);
+        metrics.value("sync_rate_limited", u64::from(lists.backoff.is_some()));
+        metrics.value("sync_next_write_seconds", lists.backoff.map_or(0, |left| left.as_secs()));
         metrics.run(report);
         metrics
     }

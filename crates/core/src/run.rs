@@ -8,21 +8,23 @@ use futures_util::future::{OptionFuture, join, join_all};
 use crate::apply::{self, lists::WRITE_ROOM};
 use crate::desired::Desired;
 use crate::failure::Failure;
+use crate::lease::{Held, Lease};
 use crate::log::{Level, Line, clip};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::Observed;
 use crate::plan;
 use crate::plan::kv::KvPlan;
 use crate::plan::lists::{Change, Plan};
-use crate::ports::Host;
+use crate::ports::{Host, StoreError};
 use crate::quota::Quota;
 use crate::read::{self, Readings};
 use crate::report::kv::KeyCounts;
 use crate::report::lists::{DesiredCounts, PlanCounts};
 use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::session::{Session, collect, within};
-use crate::settings::{Kv, Lists, Origin, Settings, Targets};
+use crate::settings::{Kv, Lists, Origin, Pace, Settings, Targets};
 use crate::wire::pushgateway;
 
 /// What pushing the metrics may take, kept back from the run's budget.
@@ -59,7 +61,17 @@ pub async fn run<H: Host>(
             return Err(failure);
         }
     };
-    let report = sync(&settings, host).await;
+    let report = match sync(&settings, host).await {
+        Ok(report) => report,
+        Err(Held(left)) => {
+            let seconds = left.as_secs();
+            let text = format!(
+                "another run holds the lease, for at most {seconds} s more; nothing to do here"
+            );
+            host.log(&Line::new(Level::Info, "summary", text).with("outcome", "yielded"));
+            return Ok(());
+        }
+    };
     if let Some(line) = report.skipped() {
         host.log(&line);
     }
@@ -75,8 +87,20 @@ pub async fn run<H: Host>(
 }
 
 /// Reads all sides, plans, applies; everything but settings, summary and metrics.
-pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
+async fn sync<H: Host>(settings: &Settings, host: &H) -> Result<Report, Held> {
     let session = Session::start(host);
+    let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
+    let report = sync_leased(&session, settings, &lease).await;
+    lease.release(host);
+    Ok(report)
+}
+
+async fn sync_leased<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    lease: &Lease,
+) -> Report {
+    let host = session.host();
     let until = match settings.pushgateway {
         Some(_) => settings.run_budget.saturating_sub(PUSH_TIMEOUT),
         None => settings.run_budget,
@@ -84,8 +108,16 @@ pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
     // What is read later than that could not be acted on.
     let read_until = until.saturating_sub(WRITE_ROOM);
 
+    let mut writes = Writes { memory: Memory::load(host), earlier_has_ended: true };
+    if settings.targets.lists.is_some() {
+        let memory = &mut writes.memory.0;
+        writes.earlier_has_ended =
+            apply::lists::earlier_has_ended(session, settings, memory, read_until).await;
+    }
     let Readings { desired, lists: observed_lists, keys } =
-        read::all(&session, settings, read_until).await;
+        read::all(session, settings, read_until).await;
+    let writes = lease.is_mine(host).then_some(writes);
+    let may_write = writes.is_some();
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
     let desired = desired.map(Rc::new).map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let Targets { lists, kv } = &settings.targets;
@@ -94,13 +126,44 @@ pub async fn sync<H: Host>(settings: &Settings, host: &H) -> Report {
     let kv = kv
         .as_ref()
         .zip(keys)
-        .map(|(kv, keys)| sync_kv(&session, settings, kv, desired.clone(), keys, until));
-    let lists = lists
-        .as_ref()
-        .zip(observed_lists)
-        .map(|(lists, observed)| sync_lists(&session, settings, lists, desired, observed, until));
+        .map(|(kv, keys)| sync_kv(session, settings, kv, desired.clone(), keys, may_write, until));
+    let lists = lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
+        sync_lists(session, settings, lists, desired, observed, writes, until)
+    });
     let (kv, lists) = join(OptionFuture::from(kv), OptionFuture::from(lists)).await;
     Report { skipped, lists, kv, requests: session.requests(), duration: session.elapsed() }
+}
+
+/// Said by a run whose lease another run took while it was reading.
+const ANOTHER_RUN: &str = "another run has started meanwhile and does the writing";
+
+/// What decides whether the lists may be written now.
+struct Writes {
+    memory: (Memory, Result<(), StoreError>),
+    earlier_has_ended: bool,
+}
+
+/// Why a plan for the lists must wait.
+enum Hold {
+    /// Cloudflare refused the last write.
+    Backoff(Duration),
+    /// This operation of an earlier run is not finished.
+    Operation(String),
+    /// Nothing in it is urgent.
+    Interval(Duration),
+}
+
+impl Writes {
+    fn hold(&self, plan: &Plan, pace: &Pace, now: u64) -> Option<Hold> {
+        let memory = &self.memory.0;
+        if let Some(left) = memory.backoff_left(pace, now) {
+            return Some(Hold::Backoff(left));
+        }
+        if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
+            return Some(Hold::Operation(id.to_owned()));
+        }
+        if plan.is_urgent() { None } else { memory.interval_left(pace, now).map(Hold::Interval) }
+    }
 }
 
 async fn sync_lists<H: Host>(
@@ -109,6 +172,7 @@ async fn sync_lists<H: Host>(
     lists: &Lists,
     desired: Result<Rc<Desired>, String>,
     observed: Result<Observed, Failure>,
+    writes: Option<Writes>,
     until: Duration,
 ) -> ListsReport {
     let counts = desired.as_deref().ok().map(DesiredCounts::from);
@@ -125,15 +189,34 @@ async fn sync_lists<H: Host>(
     announce_lists(&plan, &observed, host);
     drop(observed);
     let mut applied = apply::lists::Applied::default();
-    let outcome = if plan.is_empty() {
-        Outcome::InSync
-    } else if settings.dry_run {
-        Outcome::Planned
-    } else {
-        applied = apply::lists::apply(session, settings, lists, &plan, until).await;
-        applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
+    let mut backoff = None;
+    let outcome = match writes {
+        _ if plan.is_empty() => Outcome::InSync,
+        _ if settings.dry_run => Outcome::Planned,
+        None => Outcome::Partial(ANOTHER_RUN.to_owned()),
+        Some(writes) => match writes.hold(&plan, &settings.pace, session.unix_now()) {
+            Some(Hold::Backoff(left)) => {
+                backoff = Some(left);
+                Outcome::RateLimited(left)
+            }
+            Some(Hold::Interval(left)) => Outcome::Batched(left),
+            Some(Hold::Operation(id)) => Outcome::Partial(format!(
+                "bulk operation {id} of an earlier run is not finished; no other is begun beside it"
+            )),
+            None => {
+                let (mut memory, stored) = writes.memory;
+                applied =
+                    apply::lists::apply(session, settings, lists, &plan, &mut memory, until).await;
+                backoff = memory.backoff_left(&settings.pace, session.unix_now());
+                if let (Some(_), Err(error)) = (backoff, stored) {
+                    let text = format!("the wait after a refused write cannot be kept: {error}");
+                    host.log(&Line::new(Level::Warn, "store", text));
+                }
+                applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
+            }
+        },
     };
-    ListsReport::planned(outcome, counts, PlanCounts::from(&plan), applied)
+    ListsReport::planned(outcome, counts, PlanCounts::from(&plan), applied, backoff)
 }
 
 async fn sync_kv<H: Host>(
@@ -142,6 +225,7 @@ async fn sync_kv<H: Host>(
     target: &Kv,
     desired: Result<Rc<Desired>, String>,
     observed: Result<ObservedKeys, Failure>,
+    may_write: bool,
     until: Duration,
 ) -> KvReport {
     let host = session.host();
@@ -180,6 +264,9 @@ async fn sync_kv<H: Host>(
     if settings.dry_run {
         let outcome = if plan.drift() == 0 { Outcome::InSync } else { Outcome::Planned };
         return KvReport { outcome, ..report };
+    }
+    if !plan.is_empty() && !may_write {
+        return KvReport { outcome: Outcome::Partial(ANOTHER_RUN.to_owned()), ..report };
     }
     if !plan.is_empty() {
         report.applied =

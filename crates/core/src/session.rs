@@ -103,6 +103,11 @@ impl<'h, H: Host> Session<'h, H> {
         self.host.monotonic().saturating_sub(self.started)
     }
 
+    /// A number that no other run has, as good as certainly.
+    pub(crate) fn draw(&self) -> u64 {
+        self.rng.borrow_mut().u64(..)
+    }
+
     /// The date, in Unix seconds.
     pub(crate) fn unix_now(&self) -> u64 {
         let since_epoch = self.host.wall().duration_since(std::time::UNIX_EPOCH);

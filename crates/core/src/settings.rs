@@ -28,6 +28,8 @@ pub struct Settings {
     pub token: Secret,
     /// Where decisions are sent.
     pub targets: Targets,
+    /// `write_backoff_seconds` and `write_interval_seconds`.
+    pub pace: Pace,
     /// `pushgateway_url`; `None` = no metrics.
     pub pushgateway: Option<Origin>,
     /// `dry_run`.
@@ -43,6 +45,16 @@ pub struct Targets {
     pub lists: Option<Lists>,
     /// `cf_kv_namespace_id` and what belongs to it.
     pub kv: Option<Kv>,
+}
+
+/// How often the lists may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// How long to wait after the first, second, … refused write in a row; the last for all further
+    /// ones. Never empty.
+    pub backoff: Vec<Duration>,
+    /// The shortest time between two writes of which the second is not urgent.
+    pub interval: Duration,
 }
 
 /// A Workers KV namespace, and how it is used.
@@ -137,6 +149,12 @@ pub struct Problem {
 /// load an application whose `allowed_outbound_hosts` expands to one.
 pub const PUSHGATEWAY_OFF: &str = "http://pushgateway.invalid";
 
+/// Half an hour, an hour, two, four, six. Every retry of the program before this one made a
+/// throttled account worse; six hours lose little, since the limiter that was seen opens once in 72
+/// (facts cloudflare 1.8).
+const WRITE_BACKOFF_SECONDS: &str = "1800,3600,7200,14400,21600";
+const BACKOFF_SECONDS: RangeInclusive<u64> = 60..=604_800;
+
 /// Shorter budgets leave no room for one write: 10 s to send it, 25 s to see it completed.
 const RUN_BUDGET_SECONDS: RangeInclusive<u64> = 60..=3600;
 
@@ -174,6 +192,8 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             "create one with the permission Account > Account Filter Lists > Edit, and Account > Workers KV Storage > Edit for KV",
         );
         let targets = self.targets();
+        let backoff = self.backoff();
+        let interval = self.number("write_interval_seconds", 0, 0..=86_400);
         let pushgateway = self.pushgateway();
         let dry_run = self.flag("dry_run");
         let run_budget = self.run_budget();
@@ -184,6 +204,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             account: account?,
             token: token?,
             targets: targets?,
+            pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
             pushgateway: pushgateway?,
             dry_run: dry_run?,
             run_budget: run_budget?,
@@ -289,6 +310,27 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             tolerance: Duration::from_secs(tolerance?),
             daily_writes_max: NonZeroU64::new(daily?),
         })
+    }
+
+    fn backoff(&mut self) -> Option<Vec<Duration>> {
+        let text = match self.text("write_backoff_seconds") {
+            empty if empty.is_empty() => WRITE_BACKOFF_SECONDS.to_owned(),
+            text => text,
+        };
+        let steps: Option<Vec<u64>> = text
+            .split(',')
+            .map(|step| step.trim().parse().ok().filter(|step| BACKOFF_SECONDS.contains(step)))
+            .collect();
+        let Some(steps) = steps else {
+            let (least, most) = (BACKOFF_SECONDS.start(), BACKOFF_SECONDS.end());
+            let shown = clip(&text, 40);
+            self.problem(
+                "write_backoff_seconds",
+                format!("{shown:?} is not a list of whole numbers from {least} to {most}, separated by commas"),
+            );
+            return None;
+        };
+        Some(steps.into_iter().map(Duration::from_secs).collect())
     }
 
     fn kv_prefix(&mut self) -> Option<String> {
@@ -511,6 +553,9 @@ mod tests {
             ("dry_run", "maybe", "neither true nor false"),
             ("run_budget_seconds", "5", "from 60 to 3600"),
             ("run_budget_seconds", "1e3", "from 60 to 3600"),
+            ("write_backoff_seconds", "1800,soon", "separated by commas"),
+            ("write_backoff_seconds", "1800,,7200", "separated by commas"),
+            ("write_interval_seconds", "-5", "from 0 to 86400"),
             ("cf_kv_namespace_id", "crowdsec", "not 32 hexadecimal digits"),
             ("kv_key_prefix", "a b", "without white space"),
             ("kv_expiry_tolerance_seconds", "-1", "from 60 to 86400"),

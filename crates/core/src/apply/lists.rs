@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::apply::Stopped;
 use crate::failure::{Failure, Place};
 use crate::log::{Level, Line, seconds};
+use crate::memory::Memory;
 use crate::plan::lists::{Effect, Operation, Plan};
 use crate::ports::Host;
 use crate::read::call;
@@ -48,6 +49,7 @@ pub(crate) async fn apply<H: Host>(
     settings: &Settings,
     targets: &Lists,
     plan: &Plan,
+    memory: &mut Memory,
     until: Duration,
 ) -> Applied {
     let mut applied = Applied::default();
@@ -61,7 +63,8 @@ pub(crate) async fn apply<H: Host>(
             break;
         }
         applied.writes += 1;
-        if let Err(stopped) = carry_out(session, settings, targets, operation, until).await {
+        if let Err(stopped) = carry_out(session, settings, targets, operation, memory, until).await
+        {
             applied.stopped = Some(stopped);
             break;
         }
@@ -75,19 +78,35 @@ async fn carry_out<H: Host>(
     settings: &Settings,
     targets: &Lists,
     operation: &Operation,
+    memory: &mut Memory,
     until: Duration,
 ) -> Result<(), Stopped> {
     let list = operation.effect().list;
     let began = session.elapsed();
-    let id = accept(session, settings, targets, operation).await.map_err(|source| {
-        let (place, operation) = (Place::List(list), operation.to_string());
-        Stopped::Failed(if source.is_definite() {
-            Failure::Refused { place, operation, source }
-        } else {
-            Failure::Unconfirmed { place, operation, source }
-        })
-    })?;
-    watch(session, settings, operation, &id, until).await?;
+    let id = match accept(session, settings, targets, operation).await {
+        Ok(id) => {
+            // Before we wait: if this run is killed, the next one must not write beside the operation.
+            memory.write_accepted(&id.to_string(), session.unix_now());
+            memory.save(session.host());
+            id
+        }
+        Err(source) => {
+            if source.is_definite() && source.is_throttled() {
+                memory.write_refused(session.unix_now());
+                memory.save(session.host());
+            }
+            let (place, operation) = (Place::List(list), operation.to_string());
+            return Err(Stopped::Failed(if source.is_definite() {
+                Failure::Refused { place, operation, source }
+            } else {
+                Failure::Unconfirmed { place, operation, source }
+            }));
+        }
+    };
+    let watched = watch(session, settings, operation, &id, until).await?;
+    memory.operation_ended();
+    memory.save(session.host());
+    watched?;
     let took = session.elapsed() - began;
     let line = format!("{operation}: completed in {}", seconds(took));
     session.host().log(
@@ -123,34 +142,32 @@ fn request(settings: &Settings, targets: &Lists, operation: &Operation) -> Reque
     }
 }
 
-/// Looks at the operation until it has ended.
+/// Looks at the operation until it has ended. The outer result is `Err` if its end was not seen, the
+/// inner one if it did not end well.
 async fn watch<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     operation: &Operation,
     id: &OperationId,
     until: Duration,
-) -> Result<(), Stopped> {
+) -> Result<Result<(), Stopped>, Stopped> {
     let accepted = session.elapsed();
     let end = until.min(accepted + POLL_LIMIT);
     let mut look = accepted + POLL_FIRST;
     let mut second = 0;
     while look < end {
         session.wait_until(look).await;
-        let request = lists::operation(settings, id);
-        match call(session, request, lists::decode_operation, POLL_TIMEOUT, end).await {
-            Ok(OperationState::Completed) => return Ok(()),
-            Ok(OperationState::Failed(said)) => {
+        match look_at(session, settings, id, end).await {
+            Ok(Looked::Completed) => return Ok(Ok(())),
+            Ok(Looked::Failed(said)) => {
                 let operation = operation.to_string();
-                return Err(Stopped::Failed(Failure::OperationFailed { operation, said }));
+                return Ok(Err(Stopped::Failed(Failure::OperationFailed { operation, said })));
             }
-            Ok(OperationState::Unfinished) => {}
-            // How long a finished operation can be asked for is not documented (facts cloudflare
-            // 1.6), so this says nothing about how it ended.
-            Err(error) if error.status() == Some(404) => {
-                return Err(Stopped::Waiting(format!(
+            Ok(Looked::Unfinished) => {}
+            Ok(Looked::Unknown) => {
+                return Ok(Err(Stopped::Waiting(format!(
                     "could not confirm {operation}: Cloudflare no longer knows its operation {id}; the next run reads the list again"
-                )));
+                ))));
             }
             // Not an answer that says no, but none in the time that we have.
             Err(_) if session.elapsed() >= end => break,
@@ -169,4 +186,51 @@ async fn watch<H: Host>(
         "could not confirm {operation}: its operation {id} was not completed within {}; the next run reads the list again",
         seconds(end.saturating_sub(accepted))
     )))
+}
+
+/// What a look at an operation shows.
+enum Looked {
+    Unfinished,
+    Completed,
+    Failed(String),
+    /// How long a finished operation can be asked for is not documented (facts cloudflare 1.6), so
+    /// this says nothing about how it ended.
+    Unknown,
+}
+
+async fn look_at<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    id: &OperationId,
+    until: Duration,
+) -> Result<Looked, CallError> {
+    let request = lists::operation(settings, id);
+    match call(session, request, lists::decode_operation, POLL_TIMEOUT, until).await {
+        Ok(OperationState::Unfinished) => Ok(Looked::Unfinished),
+        Ok(OperationState::Completed) => Ok(Looked::Completed),
+        Ok(OperationState::Failed(said)) => Ok(Looked::Failed(said)),
+        Err(error) if error.status() == Some(404) => Ok(Looked::Unknown),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the operation that an earlier run left is over, so that the lists may be written. Asked
+/// before the lists are read, or their content could be older than the answer.
+///
+/// One that cannot be asked for counts as unfinished: two in flight is what must never be.
+pub(crate) async fn earlier_has_ended<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    memory: &mut Memory,
+    until: Duration,
+) -> bool {
+    let Some(id) = memory.operation().map(OperationId::stored) else { return true };
+    match look_at(session, settings, &id, until).await {
+        Ok(Looked::Unfinished) | Err(_) => false,
+        Ok(Looked::Completed | Looked::Failed(_) | Looked::Unknown) => {
+            memory.operation_ended();
+            memory.save(session.host());
+            true
+        }
+    }
 }

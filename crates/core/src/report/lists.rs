@@ -1,5 +1,7 @@
 //! What a run did to the IP lists, in numbers and in one line.
 
+use std::time::Duration;
+
 use crate::apply::lists::Applied;
 use crate::decision::Remediation;
 use crate::desired::Desired;
@@ -21,6 +23,8 @@ pub struct ListsReport {
     pub completed: Vec<Effect>,
     /// Write requests sent.
     pub writes: u64,
+    /// How long no write may be tried, because Cloudflare refused the last one.
+    pub backoff: Option<Duration>,
 }
 
 /// The desired state of the lists in numbers.
@@ -76,7 +80,7 @@ impl From<&Plan> for PlanCounts {
 impl ListsReport {
     /// A run that came to no plan.
     pub(crate) fn unplanned(outcome: Outcome, desired: Option<DesiredCounts>) -> Self {
-        Self { outcome, desired, plan: None, completed: Vec::new(), writes: 0 }
+        Self { outcome, desired, plan: None, completed: Vec::new(), writes: 0, backoff: None }
     }
 
     /// A run that had a plan.
@@ -85,6 +89,7 @@ impl ListsReport {
         desired: DesiredCounts,
         plan: PlanCounts,
         applied: Applied,
+        backoff: Option<Duration>,
     ) -> Self {
         Self {
             outcome,
@@ -92,6 +97,7 @@ impl ListsReport {
             plan: Some(plan),
             completed: applied.completed,
             writes: applied.writes,
+            backoff,
         }
     }
 
@@ -138,6 +144,9 @@ impl ListsReport {
                 thousands(drift)
             ));
             line = line.with("added", added).with("removed", removed).with("drift", drift);
+        }
+        if let Some(backoff) = self.backoff {
+            line = line.with("rate_limited", 1).with("next_write_seconds", backoff.as_secs());
         }
         text.push_str(&format!(" · {}", plural(self.writes, "bulk operation")));
         run.end(line.with("operations", self.writes), text)

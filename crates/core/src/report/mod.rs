@@ -30,6 +30,11 @@ pub enum Outcome {
     Skipped(String),
     /// Something is still going on. Holds what we wait for.
     Partial(String),
+    /// Writes were refused, and none is tried for this long.
+    RateLimited(Duration),
+    /// Only changes that are not urgent, kept together with what comes for this long
+    /// (`write_interval_seconds`).
+    Batched(Duration),
     /// It did not work, and somebody should look.
     Failed(Failure),
 }
@@ -37,7 +42,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the edge is as desired, or nobody asked for that.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::InSync | Self::Applied | Self::Planned)
+        matches!(self, Self::InSync | Self::Applied | Self::Planned | Self::Batched(_))
     }
 
     fn word(&self) -> &'static str {
@@ -47,6 +52,8 @@ impl Outcome {
             Self::Planned => "planned",
             Self::Skipped(_) => "skipped",
             Self::Partial(_) => "partial",
+            Self::RateLimited(_) => "rate_limited",
+            Self::Batched(_) => "batched",
             Self::Failed(_) => "failed",
         }
     }
@@ -62,6 +69,17 @@ impl Outcome {
                 format!("skipped: LAPI could not be read, the edge is left as it is: {why}"),
             ),
             Self::Partial(waiting) => (Level::Warn, format!("partly done: {waiting}")),
+            Self::RateLimited(left) => (
+                Level::Warn,
+                format!(
+                    "rate limited: Cloudflare refused the last write; the next is tried in {}",
+                    minutes(*left)
+                ),
+            ),
+            Self::Batched(left) => (
+                Level::Info,
+                format!("batched: nothing urgent; written in {} at the latest", minutes(*left)),
+            ),
             Self::Failed(failure) => (Level::Error, format!("failed: {}", failure.describe())),
         };
         let line = Line::new(level, "summary", "")
@@ -79,6 +97,10 @@ impl From<Stopped> for Outcome {
             Stopped::Failed(failure) => Self::Failed(failure),
         }
     }
+}
+
+fn minutes(duration: Duration) -> String {
+    format!("{:.0} min", (duration.as_secs_f64() / 60.0).ceil())
 }
 
 /// A run, target by target.

@@ -165,6 +165,11 @@ impl Plan {
         self.operations.is_empty()
     }
 
+    /// Whether it must not wait for a quieter moment: somebody is to be banned.
+    pub fn is_urgent(&self) -> bool {
+        self.lists.iter().any(|list| list.list == Remediation::Ban && list.added() > 0)
+    }
+
     /// Items that differ between desired and observed state.
     pub fn drift(&self) -> u64 {
         self.lists.iter().map(|list| list.changes.len() as u64).sum()

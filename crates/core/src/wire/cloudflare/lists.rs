@@ -113,6 +113,13 @@ fn write(settings: &Settings, method: Method, list: &Id, body: &impl Serialize) 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationId(String);
 
+impl OperationId {
+    /// An id that an earlier run stored.
+    pub(crate) fn stored(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
 impl std::fmt::Display for OperationId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
