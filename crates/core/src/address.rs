@@ -35,6 +35,11 @@ impl Address {
         self.0.prefix_len() == self.0.max_prefix_len()
     }
 
+    /// The network that it is.
+    pub(crate) fn net(&self) -> IpNet {
+        self.0
+    }
+
     fn canonical(net: IpNet) -> Self {
         if let IpNet::V6(v6) = net
             && v6.prefix_len() >= MAPPED_PREFIX_LEN

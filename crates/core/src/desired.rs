@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::decision::{Decision, Remediation};
+use crate::log::clip;
+use crate::protected::Protected;
 use crate::settings::{Lists, Targets};
 use crate::skipped::{Left, Words};
 
@@ -40,6 +42,8 @@ pub struct Skipped {
     pub types: Words,
     /// Values of scope `ip` that are no address.
     pub not_addresses: Left,
+    /// Addresses that are never blocked, with scenario and rule: somebody bans the owner.
+    pub protected: Left,
     /// Remediations that no list is set for; they may still have a KV key.
     pub without_list: Words,
     /// Prefixes that a Cloudflare list does not take.
@@ -50,12 +54,13 @@ pub struct Skipped {
 
 impl Skipped {
     /// `(reason, count)` for each reason, as metrics name them.
-    pub fn counts(&self) -> [(&'static str, u64); 7] {
+    pub fn counts(&self) -> [(&'static str, u64); 8] {
         [
             ("malformed", self.malformed.count),
             ("scope", self.scopes.count()),
             ("type", self.types.count()),
             ("not_an_address", self.not_addresses.count),
+            ("protected", self.protected.count),
             ("without_list", self.without_list.count()),
             ("prefix", self.prefixes.count),
             ("prefix_in_kv", self.prefixes_in_kv.count),
@@ -80,7 +85,12 @@ impl Desired {
 
     /// Takes one decision, or the reason why it cannot be read, into account. The order in which
     /// decisions come does not matter: LAPI's is unspecified (facts crowdsec 1.2).
-    pub fn add(&mut self, decision: Result<Decision<'_>, serde_json::Error>, targets: &Targets) {
+    pub fn add(
+        &mut self,
+        decision: Result<Decision<'_>, serde_json::Error>,
+        targets: &Targets,
+        protected: &Protected,
+    ) {
         let decision = match decision {
             Ok(decision) => decision,
             Err(error) => return self.skipped.malformed.add(&error.to_string()),
@@ -95,6 +105,11 @@ impl Desired {
         let Ok(address) = decision.value.parse::<Address>() else {
             return self.skipped.not_addresses.add(&decision.value);
         };
+        if let Some(rule) = protected.rule(&address) {
+            let scenario = decision.scenario.0.as_deref().unwrap_or("no scenario");
+            let what = format!("{address} ({rule}; {})", clip(scenario, 48));
+            return self.skipped.protected.add(&what);
+        }
         let list = targets
             .lists
             .as_ref()
@@ -109,7 +124,7 @@ impl Desired {
         if list.is_none() && key.is_none() {
             return;
         }
-        let remaining = decision.remaining.0.unwrap_or(REMAINING_UNKNOWN);
+        let remaining = decision.remaining().unwrap_or(REMAINING_UNKNOWN);
         let wanted = self.wanted.entry(address).or_insert(Wanted {
             list: None,
             key: None,
@@ -210,7 +225,7 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Remaining, parse_go_duration};
+    use crate::decision::Text;
     use std::borrow::Cow;
 
     /// Targets with both lists, but for the variables that `changes` sets otherwise.
@@ -238,13 +253,17 @@ mod tests {
     }
 
     fn desired(rows: &[(&str, &str, &str)], targets: &Targets) -> Desired {
+        let mut protected = Protected::default();
+        protected.add_group("private");
+        protected.add("198.51.100.7".parse().unwrap());
         let mut desired = Desired::default();
         for (scope, kind, value) in rows {
             // A value may carry its remaining time: `1.1.1.1 for 4h`.
             let (value, time) = value.split_once(" for ").unwrap_or((value, "1h"));
             let [scope, kind, value] = [scope, kind, value].map(Cow::Borrowed);
-            let remaining = Remaining(parse_go_duration(time));
-            desired.add(Ok(Decision { scope, kind, value, remaining }), targets);
+            let (duration, scenario) = (Text::from(time), Text::from("crowdsecurity/ssh-bf"));
+            let decision = Decision { scope, kind, value, duration, scenario };
+            desired.add(Ok(decision), targets, &protected);
         }
         desired
     }
@@ -275,17 +294,17 @@ mod tests {
     fn values_that_cannot_be_sent_are_counted_and_named_and_the_rest_goes() {
         let desired = desired(
             &[
-                ("Ip", "ban", "0.0.0.0/0"),
-                ("Ip", "ban", "::/0"),
+                ("Ip", "ban", "64.0.0.0/7"),
+                ("Ip", "ban", "2000::/11"),
                 ("Ip", "ban", "010.1.2.3"),
                 ("Ip", "ban", "fe80::1%eth0"),
                 ("Ip", "ban", "1.2.3.4/33"),
-                ("Ip", "ban", "10.30.5.7/16"),
+                ("Ip", "ban", "11.30.5.7/16"),
             ],
             &both(),
         );
-        assert_eq!(texts(&desired, Remediation::Ban), ["10.30.0.0/16"]);
-        assert_eq!(desired.skipped().prefixes.describe(), r#""0.0.0.0/0", "::/0""#);
+        assert_eq!(texts(&desired, Remediation::Ban), ["11.30.0.0/16"]);
+        assert_eq!(desired.skipped().prefixes.describe(), r#""64.0.0.0/7", "2000::/11""#);
         assert_eq!(
             desired.skipped().not_addresses.describe(),
             r#""010.1.2.3", "fe80::1%eth0", "1.2.3.4/33""#
@@ -324,6 +343,22 @@ mod tests {
         ("cf_captcha_list_id", ""),
         ("cf_kv_namespace_id", "33333333333333333333333333333333"),
     ];
+
+    #[test]
+    fn owner_and_ranges_around_him_are_never_desired_and_are_named_with_their_scenario() {
+        let rows = [
+            ("Ip", "ban", "198.51.100.7"),
+            ("Ip", "captcha", "198.51.100.0/24"),
+            ("Ip", "ban", "0.0.0.0/0"),
+            ("Ip", "ban", "198.51.100.8"),
+        ];
+        let desired = desired(&rows, &both());
+        assert_eq!(texts(&desired, Remediation::Ban), ["198.51.100.8"]);
+        assert_eq!(
+            desired.skipped().protected.describe(),
+            r#""198.51.100.7 (never_block; crowdsecurity/ssh-bf)", "198.51.100.0/24 (never_block; crowdsecurity/ssh-bf)", "0.0.0.0/0 (private; crowdsecurity/ssh-bf)""#
+        );
+    }
 
     #[test]
     fn key_has_the_strongest_remediation_and_the_longest_time_of_its_decisions() {

@@ -29,6 +29,7 @@ pub mod observed;
 pub mod plan;
 pub mod ports;
 
+pub mod protected;
 pub mod quota;
 mod read;
 pub mod report;

@@ -118,7 +118,9 @@ async fn decisions<H: Host>(
     let mut reader = DecisionReader::default();
     let mut desired = Desired::default();
     while let Some(chunk) = body.chunk().await? {
-        reader.push(&chunk, |decision| desired.add(decision, &settings.targets))?;
+        reader.push(&chunk, |decision| {
+            desired.add(decision, &settings.targets, &settings.protected)
+        })?;
     }
     reader.finish()?;
     Ok(desired)

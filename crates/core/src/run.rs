@@ -24,7 +24,7 @@ use crate::report::kv::KeyCounts;
 use crate::report::lists::{DesiredCounts, PlanCounts};
 use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::session::{Session, collect, within};
-use crate::settings::{Kv, Lists, Origin, Pace, Settings, Targets};
+use crate::settings::{Kv, Lists, Origin, Settings, Targets};
 use crate::wire::pushgateway;
 
 /// What pushing the metrics may take, kept back from the run's budget.
@@ -72,7 +72,7 @@ pub async fn run<H: Host>(
             return Ok(());
         }
     };
-    if let Some(line) = report.skipped() {
+    for line in [report.protected(), report.skipped()].into_iter().flatten() {
         host.log(&line);
     }
     report.summaries().iter().for_each(|line| host.log(line));
@@ -154,15 +154,18 @@ enum Hold {
 }
 
 impl Writes {
-    fn hold(&self, plan: &Plan, pace: &Pace, now: u64) -> Option<Hold> {
-        let memory = &self.memory.0;
+    fn hold(&self, plan: &Plan, settings: &Settings, now: u64) -> Option<Hold> {
+        let (memory, pace) = (&self.memory.0, &settings.pace);
         if let Some(left) = memory.backoff_left(pace, now) {
             return Some(Hold::Backoff(left));
         }
         if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
             return Some(Hold::Operation(id.to_owned()));
         }
-        if plan.is_urgent() { None } else { memory.interval_left(pace, now).map(Hold::Interval) }
+        if plan.is_urgent(&settings.protected) {
+            return None;
+        }
+        memory.interval_left(pace, now).map(Hold::Interval)
     }
 }
 
@@ -194,7 +197,7 @@ async fn sync_lists<H: Host>(
         _ if plan.is_empty() => Outcome::InSync,
         _ if settings.dry_run => Outcome::Planned,
         None => Outcome::Partial(ANOTHER_RUN.to_owned()),
-        Some(writes) => match writes.hold(&plan, &settings.pace, session.unix_now()) {
+        Some(writes) => match writes.hold(&plan, settings, session.unix_now()) {
             Some(Hold::Backoff(left)) => {
                 backoff = Some(left);
                 Outcome::RateLimited(left)
@@ -252,6 +255,7 @@ async fn sync_kv<H: Host>(
         prefix: &target.prefix,
         tolerance: target.tolerance,
         now,
+        protected: &settings.protected,
         began: now.saturating_sub(session.elapsed().as_secs()),
         budget: quota.left(target),
     };

@@ -9,8 +9,10 @@ use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::decision::Remediation;
 use crate::log::clip;
+use crate::protected::{GROUPS, Protected};
 use crate::secret::Secret;
 
 /// Everything an operator can choose, checked: whoever holds one need not doubt it.
@@ -28,6 +30,8 @@ pub struct Settings {
     pub token: Secret,
     /// Where decisions are sent.
     pub targets: Targets,
+    /// `never_block` and `never_block_builtin`.
+    pub protected: Protected,
     /// `write_backoff_seconds` and `write_interval_seconds`.
     pub pace: Pace,
     /// `pushgateway_url`; `None` = no metrics.
@@ -192,6 +196,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             "create one with the permission Account > Account Filter Lists > Edit, and Account > Workers KV Storage > Edit for KV",
         );
         let targets = self.targets();
+        let protected = self.protected();
         let backoff = self.backoff();
         let interval = self.number("write_interval_seconds", 0, 0..=86_400);
         let pushgateway = self.pushgateway();
@@ -204,6 +209,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             account: account?,
             token: token?,
             targets: targets?,
+            protected: protected?,
             pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
             pushgateway: pushgateway?,
             dry_run: dry_run?,
@@ -310,6 +316,38 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             tolerance: Duration::from_secs(tolerance?),
             daily_writes_max: NonZeroU64::new(daily?),
         })
+    }
+
+    fn protected(&mut self) -> Option<Protected> {
+        let problems_before = self.problems.len();
+        let mut protected = Protected::default();
+        let own = self.text("never_block");
+        for text in own.split(|c: char| c == ',' || c.is_whitespace()).filter(|t| !t.is_empty()) {
+            match text.parse::<Address>() {
+                Ok(address) => protected.add(address),
+                Err(error) => {
+                    let shown = clip(text, 43);
+                    self.problem("never_block", format!("{shown:?} is {error}"));
+                }
+            }
+        }
+        let groups = self.text("never_block_builtin");
+        let all = GROUPS.map(|(group, _)| group);
+        let named: Vec<&str> = match groups.as_str() {
+            "" => all.to_vec(),
+            "none" => Vec::new(),
+            groups => groups.split(',').map(str::trim).collect(),
+        };
+        for group in named {
+            if !protected.add_group(group) {
+                let shown = clip(group, 40);
+                self.problem(
+                    "never_block_builtin",
+                    format!("{shown:?} is none of {}, none", all.join(", ")),
+                );
+            }
+        }
+        (self.problems.len() == problems_before).then_some(protected)
     }
 
     fn backoff(&mut self) -> Option<Vec<Duration>> {
@@ -553,6 +591,8 @@ mod tests {
             ("dry_run", "maybe", "neither true nor false"),
             ("run_budget_seconds", "5", "from 60 to 3600"),
             ("run_budget_seconds", "1e3", "from 60 to 3600"),
+            ("never_block", "203.0.113.7, home", "\"home\" is not an IPv4 or IPv6 address"),
+            ("never_block_builtin", "private,lan", "\"lan\" is none of private, loopback"),
             ("write_backoff_seconds", "1800,soon", "separated by commas"),
             ("write_backoff_seconds", "1800,,7200", "separated by commas"),
             ("write_interval_seconds", "-5", "from 0 to 86400"),

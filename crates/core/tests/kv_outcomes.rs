@@ -201,7 +201,7 @@ async fn pages_of_every_kind_are_read_to_their_end() {
             options.cloudflare.latency = Duration::from_millis(100);
         });
         for n in 0..2_500u32 {
-            let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
+            let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string();
             world.decide("ban", &address, HOUR);
             let expires = HOUR + Duration::from_secs(60);
             world.preload_key(&format!("ip:{address}"), "ban", Some(expires), Some(HOUR));
@@ -218,7 +218,7 @@ async fn pages_of_every_kind_are_read_to_their_end() {
 async fn keys_beyond_ten_thousand_go_in_bulks_bans_first_and_writes_before_deletes() {
     let world = World::kv(|_| {});
     for n in 0..10_001u32 {
-        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
+        let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string();
         world.decide(if n == 5_000 { "captcha" } else { "ban" }, &address, HOUR);
     }
     world.preload_key("ip:198.51.100.1", "ban", Some(HOUR), Some(Duration::ZERO));
@@ -292,7 +292,7 @@ async fn key_that_another_run_writes_during_a_slow_one_is_not_deleted() {
     world.set("run_budget_seconds", "600");
     // LAPI is read at once; the first page takes three attempts of 20 s, and so does the second.
     (0..1_000u32).for_each(|n| {
-        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string();
+        let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string();
         world.decide("ban", &address, 2 * HOUR);
         let expires = 2 * HOUR + Duration::from_secs(60);
         world.preload_key(&format!("ip:{address}"), "ban", Some(expires), Some(Duration::ZERO));

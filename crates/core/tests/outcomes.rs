@@ -257,7 +257,7 @@ async fn pages_of_every_kind_are_read_to_their_end() {
             options.cloudflare.item_noise = true;
         });
         let addresses: Vec<String> = (0..1_250u32)
-            .map(|n| std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string())
+            .map(|n| std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string())
             .collect();
         addresses.iter().for_each(|address| world.ban(address));
         let refs: Vec<&str> = addresses.iter().map(String::as_str).collect();

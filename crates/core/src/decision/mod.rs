@@ -5,14 +5,17 @@
 
 mod reader;
 mod remaining;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 pub use reader::{BodyError, DecisionReader};
-pub use remaining::{Remaining, parse_go_duration};
+pub use remaining::parse_go_duration;
+pub use text::Text;
 
 /// What is to be done with requests from an address.
 ///
@@ -69,7 +72,17 @@ pub struct Decision<'a> {
     /// What is meant by the scope, verbatim as somebody once wrote it.
     #[serde(borrow)]
     pub value: Cow<'a, str>,
-    /// How long it still holds.
-    #[serde(default, rename = "duration")]
-    pub remaining: Remaining,
+    /// How long it still holds, as Go writes durations.
+    #[serde(borrow, default)]
+    pub duration: Text<'a>,
+    /// What the address did, free text.
+    #[serde(borrow, default)]
+    pub scenario: Text<'a>,
+}
+
+impl Decision<'_> {
+    /// How long it still holds, if that can be read.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.duration.0.as_deref().and_then(parse_go_duration)
+    }
 }

@@ -3,10 +3,7 @@
 //! Source: facts crowdsec 1.1. `875999h59m58.87283113s`, `587.005257ms`, `0s`, `-1m`; LAPI 1.6.3 and
 //! later round to whole seconds. There is no unit for days.
 
-use std::fmt;
 use std::time::Duration;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Reads a Go duration. What has passed already is zero; what is no duration is `None`.
 pub fn parse_go_duration(text: &str) -> Option<Duration> {
@@ -69,61 +66,6 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// The remaining time in a decision. Whatever stands there is taken, so that a decision whose time
-/// cannot be read still protects: `None` then.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Remaining(pub Option<Duration>);
-
-impl<'de> Deserialize<'de> for Remaining {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Lenient)
-    }
-}
-
-struct Lenient;
-
-impl<'de> Visitor<'de> for Lenient {
-    type Value = Remaining;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Remaining, E> {
-        Ok(Remaining(parse_go_duration(text)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Remaining, E> {
-        Ok(Remaining(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Remaining, E> {
-        Ok(Remaining(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Remaining, E> {
-        Ok(Remaining(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Remaining, E> {
-        Ok(Remaining(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Remaining, E> {
-        Ok(Remaining(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Remaining, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Remaining(None))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Remaining, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Remaining(None))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,15 +101,6 @@ mod tests {
         {
             assert_eq!(parse_go_duration(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn remaining_of_any_json_read_is_never_an_error() {
-        for json in ["null", "7", "-7", "7.5", "true", "[1,{}]", r#"{"a":[1]}"#, r#""x""#] {
-            assert_eq!(serde_json::from_str::<Remaining>(json).unwrap(), Remaining(None), "{json}");
-        }
-        let read: Remaining = serde_json::from_str(r#""4h""#).unwrap();
-        assert_eq!(read.0, Some(Duration::from_secs(4 * 3_600)));
     }
 
     proptest::proptest! {

@@ -16,6 +16,7 @@ use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::log::thousands;
 use crate::observed::kv::{Entry, ObservedKeys};
+use crate::protected::Protected;
 
 /// What a key lives on after its decision. LAPI of 1.6.3 and later rounds to seconds and clocks
 /// differ, and without this every key would expire a moment early and be written once more; 60 s is
@@ -39,6 +40,8 @@ const FRESH_SECS: u64 = 90;
 /// Why a key changes; also the order in which a short budget is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
+    /// The address is never to be blocked, and has a key.
+    Protected,
     /// A banned address has no key.
     NewBan,
     /// A banned address has the key of a challenge.
@@ -56,7 +59,8 @@ pub enum Why {
 }
 
 impl Why {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
+        Self::Protected,
         Self::NewBan,
         Self::BanOverCaptcha,
         Self::Lifted,
@@ -69,6 +73,7 @@ impl Why {
     /// Its name in logs, metrics and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Protected => "protected",
             Self::NewBan => "new_ban",
             Self::BanOverCaptcha => "ban_over_captcha",
             Self::Lifted => "lifted",
@@ -119,6 +124,8 @@ pub struct Rules<'a> {
     pub prefix: &'a str,
     /// How far an expiry may be off.
     pub tolerance: Duration,
+    /// What is never to be blocked.
+    pub protected: &'a Protected,
     /// Now, in Unix seconds.
     pub now: u64,
     /// When the run began, in Unix seconds: before LAPI and the namespace were read.
@@ -135,6 +142,7 @@ pub struct Rules<'a> {
 /// | other value, or not ours | yes | write |
 /// | expires more than the tolerance early or late, or early and soon | yes | write |
 /// | else | yes | keep |
+/// | of a protected address | none | delete |
 /// | expires within two minutes | none | leave: it ran out |
 /// | written just now | none | leave until the next run |
 /// | else | none | delete |
@@ -153,15 +161,19 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
         }
         let runs_out = entry.expires.is_some_and(|at| at <= rules.now + 2 * SLACK_SECS);
         let fresh = entry.metadata.is_some_and(|m| rules.began < m.written + FRESH_SECS);
-        if runs_out {
+        let why = match rules.protected.rule(address) {
+            Some(_) => Why::Protected,
+            None => Why::Lifted,
+        };
+        if why == Why::Lifted && runs_out {
             plan.running_out += 1;
-        } else if fresh {
-            *plan.waiting.entry(Why::Lifted).or_default() += 1;
+        } else if why == Why::Lifted && fresh {
+            *plan.waiting.entry(why).or_default() += 1;
         } else {
-            let key = format!("{}{address}", rules.prefix);
-            plan.deletes.push(Delete { why: Why::Lifted, key });
+            plan.deletes.push(Delete { why, key: format!("{}{address}", rules.prefix) });
         }
     }
+    plan.deletes.sort_by_key(|delete| delete.why);
     let misspelt = observed.misspelt().iter();
     plan.deletes.extend(misspelt.map(|key| Delete { why: Why::Misspelt, key: key.clone() }));
     // Bans first: they are what must not wait if the run is cut short.
@@ -308,10 +320,14 @@ mod tests {
     use crate::wire::cloudflare::kv::{Key, Metadata};
     use Remediation::{Ban, Captcha};
 
+    use std::sync::LazyLock;
+
     const NOW: u64 = 1_793_000_000;
 
     fn rules(budget: Option<u64>) -> Rules<'static> {
-        Rules { prefix: "ip:", tolerance: Duration::from_secs(600), now: NOW, began: NOW, budget }
+        static NOBODY: LazyLock<Protected> = LazyLock::new(Protected::default);
+        let tolerance = Duration::from_secs(600);
+        Rules { prefix: "ip:", tolerance, protected: &NOBODY, now: NOW, began: NOW, budget }
     }
 
     /// A key of ours: address, value, seconds until it expires.
@@ -380,6 +396,19 @@ mod tests {
         let plan = plan(&[], vec![ours("1.1.1.1", Ban, 119), ours("2.2.2.2", Ban, 3_600)]);
         assert_eq!(plan.deletes(), [Delete { why: Why::Lifted, key: "ip:2.2.2.2".into() }]);
         assert_eq!(plan.running_out, 1);
+    }
+
+    #[test]
+    fn key_of_a_protected_address_is_deleted_first_and_at_once() {
+        let mut protected = Protected::default();
+        protected.add("2.2.2.2".parse().unwrap());
+        let mut fresh = ours("2.2.2.2", Ban, 100);
+        fresh.metadata = Some(Metadata { value: Ban, written: NOW - 1 });
+        let keys = observed(vec![ours("1.1.1.1", Ban, 3_600), fresh]);
+        let rules = Rules { protected: &protected, budget: Some(1), ..rules(None) };
+        let plan = diff(&Desired::of_keys(&[("3.3.3.3", Ban, 60)]), &keys, rules);
+        assert_eq!(plan.deletes(), [Delete { why: Why::Protected, key: "ip:2.2.2.2".into() }]);
+        assert_eq!((plan.puts().len(), plan.waiting()), (0, 2));
     }
 
     #[test]

@@ -157,9 +157,27 @@ impl Report {
         })
     }
 
-    /// What was left out and why, if anything was.
+    /// Decisions on addresses that are never blocked, if there are any: the owner is being banned
+    /// somewhere.
+    pub fn protected(&self) -> Option<Line> {
+        let protected = &self.skipped.as_ref()?.protected;
+        (protected.count > 0).then(|| {
+            let text = format!(
+                "{} on protected addresses, never pushed; somewhere you are being banned: {}",
+                plural(protected.count, "decision"),
+                protected.describe()
+            );
+            Line::new(Level::Warn, "protected", text).with("count", protected.count)
+        })
+    }
+
+    /// What was left out for other reasons, if anything was.
     pub fn skipped(&self) -> Option<Line> {
-        let skipped = self.skipped.as_ref().filter(|skipped| skipped.total() > 0)?;
+        let skipped = self.skipped.as_ref()?;
+        let left_out = skipped.total() - skipped.protected.count;
+        if left_out == 0 {
+            return None;
+        }
         // What people do on purpose, and what is somebody's mistake: an address that is believed to be
         // blocked and is not.
         let expected = [
@@ -185,7 +203,7 @@ impl Report {
             .collect();
         let is_mistake = mistakes.iter().any(|(_, left)| left.count > 0);
         let level = if is_mistake { Level::Warn } else { Level::Info };
-        let total = plural(skipped.total(), "decision");
+        let total = plural(left_out, "decision");
         let line = Line::new(level, "skipped", format!("{total} skipped: {}", reasons.join("; ")));
         Some(skipped.counts().into_iter().fold(line, |line, (reason, n)| line.with(reason, n)))
     }

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::decision::Remediation;
 use crate::observed::lists::ItemId;
 use crate::plan::Batch;
+use crate::protected::Protected;
 use crate::wire::cloudflare::lists::NewItem;
 
 pub use diff::diff;
@@ -165,9 +166,15 @@ impl Plan {
         self.operations.is_empty()
     }
 
-    /// Whether it must not wait for a quieter moment: somebody is to be banned.
-    pub fn is_urgent(&self) -> bool {
-        self.lists.iter().any(|list| list.list == Remediation::Ban && list.added() > 0)
+    /// Whether it must not wait for a quieter moment: somebody is to be banned, or somebody who is
+    /// never to be blocked is.
+    pub fn is_urgent(&self, protected: &Protected) -> bool {
+        self.lists.iter().any(|list| {
+            list.changes.iter().any(|change| match change {
+                Change::Add(_) => list.list == Remediation::Ban,
+                Change::Remove(address) => protected.rule(address).is_some(),
+            })
+        })
     }
 
     /// Items that differ between desired and observed state.
