@@ -170,6 +170,9 @@ impl World {
             }
         }
         simulator.cloudflare().kv_preload(&self.namespace, keys);
+        // The lease of a run that was killed would have ended by then.
+        let lease = self.folder.path().join("state/key-value/default/lease.value");
+        let _ = std::fs::remove_file(lease);
     }
 
     /// What is on the ban and on the captcha list.

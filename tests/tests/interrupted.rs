@@ -78,11 +78,13 @@ async fn runs_begun_in_the_same_second_end_and_a_later_one_converges() {
         let trigger = cron();
         let (first, second) = tokio::join!(world::run(&app, trigger), world::run(&app, trigger));
         for ran in [&first, &second] {
-            let ended = matches!(ran.run.outcome, Outcome::Ok | Outcome::Failed(_));
-            assert!(ended, "{pending}: {:?}", ran.run.outcome);
+            assert!(matches!(ran.run.outcome, Outcome::Ok), "{pending}: {:?}", ran.run.outcome);
         }
-        let one = [&first, &second].iter().any(|ran| ran.summary().get("success") == "1");
-        assert!(one, "{pending}: one of them gets through: {first:?} {second:?}");
+        // The store has no compare-and-set, so which of them yields is chance, and both may.
+        let yields =
+            |ran: &world::Ran| ["yielded", "partial"].contains(&ran.summary().get("outcome"));
+        assert!(yields(&first) || yields(&second), "{pending}: {first:?} {second:?}");
+        world.assert_no_violations();
 
         world.two_minutes_later();
         world::run(&app, cron()).await;
