@@ -335,7 +335,6 @@ proptest! {
     ) {
         simulated(async {
             let world = World::kv(|o| o.cloudflare.kv_list_lag = Duration::from_secs(lag));
-            let secs = Duration::from_secs;
             // Address, when a run had seen its decision, and until when that holds.
             let mut seen = Vec::new();
             let mut failed = 0;
