@@ -5,6 +5,7 @@ use crate::world::World;
 use crate::{build, workspace};
 use anyhow::{Context, Result};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Watch the component keep a simulated Cloudflare in step with a simulated CrowdSec.
@@ -73,6 +74,7 @@ const ACTS: [Act; 6] = [
 pub(crate) fn execute(Args {}: Args) -> Result<()> {
     let component = build::component()?;
     let tools = Tools::build()?;
+    let state = workspace::fresh_state("demo");
     let world = World::start(&tools, &["--operation-delay".into(), "300ms".into()])?;
     println!(
         "\n{} in Wasmtime, against a simulated LAPI and a simulated Cloudflare on loopback.\n",
@@ -81,7 +83,7 @@ pub(crate) fn execute(Args {}: Args) -> Result<()> {
     for (at, act) in ACTS.iter().enumerate() {
         println!("{}", heading(&format!("{}. {}", at + 1, act.title)));
         (act.happens)(&world)?;
-        run_component(&tools, &world)?;
+        run_component(&tools, &world, &state)?;
         for (name, setting) in [("ban", "cf_ban_list_id"), ("captcha", "cf_captcha_list_id")] {
             let items = world.list(world.setting(setting))?;
             let items = if items.is_empty() { "(empty)".to_owned() } else { items.join("  ") };
@@ -97,9 +99,9 @@ pub(crate) fn execute(Args {}: Args) -> Result<()> {
 }
 
 /// One run by the host, its lines as they come.
-fn run_component(tools: &Tools, world: &World) -> Result<()> {
+fn run_component(tools: &Tools, world: &World, state: &Path) -> Result<()> {
     let mut host = Command::new(&tools.host);
-    host.args(["run", "--once", "--state-dir"]).arg(workspace::notes_dir().join("demo"));
+    host.args(["run", "--once", "--state-dir"]).arg(state);
     host.envs(world.environment()).current_dir(workspace::root()).stdin(Stdio::null());
     let status = host.status().context("failed to start the host")?;
     if !status.success() {

@@ -18,6 +18,14 @@ pub(crate) fn component() -> PathBuf {
     target_dir().join("wasm32-wasip2/release/crowdsec_edge_sync.wasm")
 }
 
+/// A folder for the host's `--state-dir`, with compiled code from earlier but nothing remembered: the
+/// lease of a demo that was interrupted must not hold up the next one.
+pub(crate) fn fresh_state(name: &str) -> PathBuf {
+    let folder = notes_dir().join(name);
+    let _ = std::fs::remove_dir_all(folder.join("key-value"));
+    folder
+}
+
 /// xtask's own notes and logs.
 pub(crate) fn notes_dir() -> PathBuf {
     target_dir().join("xtask")

@@ -79,9 +79,7 @@ pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
     let command = match program {
         Program::Ours(tools) => {
             let mut command = Command::new(&tools.host);
-            command
-                .args(["run", "--once", "--state-dir"])
-                .arg(workspace::notes_dir().join("bench"));
+            command.args(["run", "--once", "--state-dir"]).arg(workspace::fresh_state("bench"));
             command.arg("--stats").arg(&stats).envs(world.environment());
             command
         }
