@@ -16,7 +16,7 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::ports::{Body, Host, TransportError};
 use crate::session::{Again, Api, Session, collect, within};
 use crate::settings::{Id, Kv, Lists, Settings};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, kv, lists};
+use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, Page, kv, lists};
 use crate::wire::{Answer, Request, lapi};
 
 /// One attempt at LAPI's answer. A LAPI on half a core takes 12-25 s to its first byte, and 60 s is
@@ -152,21 +152,10 @@ async fn list<H: Host>(
     until: Duration,
 ) -> Result<ObservedList, Failure> {
     let mut content = ObservedList::default();
-    let mut cursor: Option<String> = None;
-    for _ in 0..PAGES_MAX {
-        let request = lists::items(settings, id, cursor.as_deref());
-        let page = call(session, request, lists::decode_items, PAGE_TIMEOUT, until)
-            .await
-            .map_err(|source| Failure::Read { place: Place::List(remediation), source })?;
-        page.items.into_iter().for_each(|item| content.add(item));
-        match page.next {
-            None => return Ok(content),
-            // A page may be empty and have a cursor; the end is the cursor's, not the page's.
-            next if next == cursor => break,
-            next => cursor = next,
-        }
-    }
-    Err(Failure::EndlessPages { place: Place::List(remediation) })
+    let request = |cursor: Option<&str>| lists::items(settings, id, cursor);
+    let place = Place::List(remediation);
+    pages(session, place, until, request, lists::decode_items, |item| content.add(item)).await?;
+    Ok(content)
 }
 
 async fn keys<H: Host>(
@@ -176,20 +165,34 @@ async fn keys<H: Host>(
     until: Duration,
 ) -> Result<ObservedKeys, Failure> {
     let mut observed = ObservedKeys::default();
+    let request = |cursor: Option<&str>| kv::keys(settings, target, cursor);
+    let each = |key| observed.add(key, &target.prefix);
+    pages(session, Place::Namespace, until, request, kv::decode_keys, each).await?;
+    Ok(observed)
+}
+
+/// Reads a listing page by page until there is no cursor: a page may be empty and have one.
+async fn pages<H: Host, T>(
+    session: &Session<'_, H>,
+    place: Place,
+    until: Duration,
+    request: impl Fn(Option<&str>) -> Request,
+    decode: impl Fn(&Answer) -> Result<Page<T>, CallError>,
+    mut each: impl FnMut(T),
+) -> Result<(), Failure> {
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
-        let request = kv::keys(settings, target, cursor.as_deref());
-        let page = call(session, request, kv::decode_keys, PAGE_TIMEOUT, until)
+        let page = call(session, request(cursor.as_deref()), &decode, PAGE_TIMEOUT, until)
             .await
-            .map_err(|source| Failure::Read { place: Place::Namespace, source })?;
-        page.keys.into_iter().for_each(|key| observed.add(key, &target.prefix));
+            .map_err(|source| Failure::Read { place, source })?;
+        page.items.into_iter().for_each(&mut each);
         match page.next {
-            None => return Ok(observed),
+            None => return Ok(()),
             next if next == cursor => break,
             next => cursor = next,
         }
     }
-    Err(Failure::EndlessPages { place: Place::Namespace })
+    Err(Failure::EndlessPages { place })
 }
 
 /// A read of Cloudflare's: repeated while the failure may pass, each attempt within `limit`, none

@@ -51,14 +51,7 @@ impl KvReport {
     pub fn summary(&self, run: &RunCounts) -> Line {
         let (mut line, mut text) = self.outcome.begin("kv");
         if let Some(desired) = &self.desired {
-            text.push_str(&format!(
-                " · desired: {} ban, {} captcha, {} skipped",
-                thousands(desired.ban),
-                thousands(desired.captcha),
-                thousands(run.skipped)
-            ));
-            line = line.with("ban", desired.ban).with("captcha", desired.captcha);
-            line = line.with("skipped", run.skipped);
+            line = run.desired(line, &mut text, desired.ban, desired.captcha);
         }
         if let Some(drift) = self.drift_left() {
             let AppliedKeys { written, refreshed, deleted, .. } = self.applied;

@@ -125,14 +125,7 @@ impl ListsReport {
     pub fn summary(&self, run: &RunCounts) -> Line {
         let (mut line, mut text) = self.outcome.begin("lists");
         if let Some(desired) = &self.desired {
-            text.push_str(&format!(
-                " · desired: {} ban, {} captcha, {} skipped",
-                thousands(desired.ban),
-                thousands(desired.captcha),
-                thousands(run.skipped)
-            ));
-            line = line.with("ban", desired.ban).with("captcha", desired.captcha);
-            line = line.with("skipped", run.skipped);
+            line = run.desired(line, &mut text, desired.ban, desired.captcha);
         }
         if let Some(drift) = self.drift() {
             let added: u64 = Remediation::ALL.map(|list| self.added(list)).iter().sum();

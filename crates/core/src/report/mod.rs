@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::apply::Stopped;
 use crate::desired::Skipped;
 use crate::failure::Failure;
-use crate::log::{Level, Line, plural, seconds};
+use crate::log::{Level, Line, plural, seconds, thousands};
 use crate::session::RequestCounts;
 
 pub use kv::KvReport;
@@ -127,6 +127,13 @@ pub struct RunCounts {
 }
 
 impl RunCounts {
+    /// Says what was desired of a target.
+    fn desired(&self, line: Line, text: &mut String, ban: u64, captcha: u64) -> Line {
+        let [bans, captchas, skipped] = [ban, captcha, self.skipped].map(thousands);
+        text.push_str(&format!(" · desired: {bans} ban, {captchas} captcha, {skipped} skipped"));
+        line.with("ban", ban).with("captcha", captcha).with("skipped", self.skipped)
+    }
+
     fn end(&self, line: Line, text: String) -> Line {
         let requests = plural(self.requests, "request");
         line.with("requests", self.requests)

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::decision::Remediation;
 use crate::settings::{Kv, Settings};
 
-use super::{Answer, CallError, Method, Request, account_request, decode};
+use super::{Answer, CallError, Method, Page, Request, account_request, decode};
 
 /// Keys on one page: the most that the API gives, and the default.
 const PAGE_KEYS_MAX: usize = 1_000;
@@ -34,15 +34,6 @@ pub fn keys(settings: &Settings, kv: &Kv, cursor: Option<&str>) -> Request {
 
 fn path(kv: &Kv) -> String {
     format!("/storage/kv/namespaces/{}", kv.namespace)
-}
-
-/// A page of keys.
-#[derive(Debug, PartialEq)]
-pub struct Page {
-    /// The keys, in the API's order.
-    pub keys: Vec<Key>,
-    /// Where the next page starts; `None` on the last.
-    pub next: Option<String>,
 }
 
 /// A key as it came. The listing has no values (facts 2.2), which is why ours stand in the metadata.
@@ -82,7 +73,7 @@ impl Metadata {
 
 /// Reads a page. The last one has a cursor that is absent, empty or null; a page may be empty and
 /// have one (facts 2.2).
-pub fn decode_keys(answer: &Answer) -> Result<Page, CallError> {
+pub fn decode_keys(answer: &Answer) -> Result<Page<Key>, CallError> {
     #[derive(Deserialize)]
     struct Raw {
         name: String,
@@ -96,7 +87,7 @@ pub fn decode_keys(answer: &Answer) -> Result<Page, CallError> {
         expires: raw.expiration.map(|seconds| seconds as u64),
         metadata: raw.metadata.as_deref().and_then(Metadata::read),
     });
-    Ok(Page { keys: keys.collect(), next })
+    Ok(Page { items: keys.collect(), next })
 }
 
 /// A pair to write. It always has a time to live: a write without one would make the key eternal,
@@ -179,10 +170,10 @@ mod tests {
         assert_eq!(page.next.as_deref(), Some("next/+"));
         let ours = Metadata { value: Remediation::Ban, written: 1_793_000_000 };
         assert_eq!(
-            (page.keys[0].expires, page.keys[0].metadata),
+            (page.items[0].expires, page.items[0].metadata),
             (Some(1_793_000_600), Some(ours))
         );
-        assert!(page.keys[1..].iter().all(|key| key.metadata.is_none() && key.expires.is_none()));
+        assert!(page.items[1..].iter().all(|key| key.metadata.is_none() && key.expires.is_none()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::observed::lists::ItemId;
 use crate::settings::{Id, Settings};
 
-use super::{Answer, CallError, Method, Request, account_request, decode, excerpt};
+use super::{Answer, CallError, Method, Page, Request, account_request, decode, excerpt};
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).
@@ -30,15 +30,6 @@ pub fn items(settings: &Settings, list: &Id, cursor: Option<&str>) -> Request {
         path.extend(utf8_percent_encode(cursor, NON_ALPHANUMERIC));
     }
     account_request(settings, Method::Get, &path)
-}
-
-/// A page as it came.
-#[derive(Debug, PartialEq)]
-pub struct Page {
-    /// Its items, in the API's order.
-    pub items: Vec<RawItem>,
-    /// Where the next page starts; `None` on the last.
-    pub next: Option<String>,
 }
 
 /// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
@@ -62,7 +53,7 @@ impl RawItem {
 }
 
 /// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
-pub fn decode_items(answer: &Answer) -> Result<Page, CallError> {
+pub fn decode_items(answer: &Answer) -> Result<Page<RawItem>, CallError> {
     let (items, info) = decode::<Vec<RawItem>>(answer)?;
     let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
     Ok(Page { items: items.unwrap_or_default(), next: next.filter(|cursor| !cursor.is_empty()) })

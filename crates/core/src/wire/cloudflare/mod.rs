@@ -20,6 +20,15 @@ use super::{Answer, Method, Request, ResponseHead, excerpt};
 /// The largest answer that we read: a page of 500 items with comments of 500 characters is 0.5 MB.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// A page of a listing.
+#[derive(Debug, PartialEq)]
+pub struct Page<T> {
+    /// What is on it, in the API's order.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` on the last. A page may be empty and have a next one.
+    pub next: Option<String>,
+}
+
 /// A request to the account's part of the API; `path` starts with a slash.
 fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
     let url = format!("{}/client/v4/accounts/{}{path}", settings.cloudflare, settings.account);
