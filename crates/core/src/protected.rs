@@ -53,16 +53,18 @@ pub type Rule = &'static str;
 /// The rule of the operator's own list.
 pub const NEVER_BLOCK: Rule = "never_block";
 
-/// What is protected.
+/// What is protected: the first and the last address of each prefix, as numbers, because every
+/// decision is compared with every one of them.
 #[derive(Debug, Clone, Default)]
 pub struct Protected {
-    rules: Vec<(IpNet, Rule)>,
+    v4: Vec<(u32, u32, Rule)>,
+    v6: Vec<(u128, u128, Rule)>,
 }
 
 impl Protected {
     /// Adds an address or a prefix of the operator's.
     pub(crate) fn add(&mut self, address: Address) {
-        self.rules.push((address.net(), NEVER_BLOCK));
+        self.add_net(address.net(), NEVER_BLOCK);
     }
 
     /// Adds a built-in group; `false` if there is none of this name.
@@ -70,17 +72,39 @@ impl Protected {
         let Some((group, nets)) = GROUPS.iter().find(|(group, _)| *group == name) else {
             return false;
         };
-        let nets = nets.iter().filter_map(|net| net.parse().ok());
-        self.rules.extend(nets.map(|net| (net, *group)));
+        for net in nets.iter().filter_map(|net| net.parse().ok()) {
+            self.add_net(net, group);
+        }
         true
+    }
+
+    fn add_net(&mut self, net: IpNet, rule: Rule) {
+        match net {
+            IpNet::V4(net) => {
+                self.v4.push((net.network().to_bits(), net.broadcast().to_bits(), rule));
+            }
+            IpNet::V6(net) => {
+                self.v6.push((net.network().to_bits(), net.broadcast().to_bits(), rule));
+            }
+        }
     }
 
     /// What protects this address, or a part of this prefix.
     pub fn rule(&self, address: &Address) -> Option<Rule> {
-        let net = address.net();
-        let touches = |rule: &IpNet| rule.contains(&net) || net.contains(rule);
-        self.rules.iter().find(|(rule, _)| touches(rule)).map(|(_, name)| *name)
+        match address.net() {
+            IpNet::V4(net) => {
+                touching(&self.v4, net.network().to_bits(), net.broadcast().to_bits())
+            }
+            IpNet::V6(net) => {
+                touching(&self.v6, net.network().to_bits(), net.broadcast().to_bits())
+            }
+        }
     }
+}
+
+/// The first rule that has an address in common with `first..=last`.
+fn touching<N: Copy + PartialOrd>(rules: &[(N, N, Rule)], first: N, last: N) -> Option<Rule> {
+    rules.iter().find(|(from, to, _)| *from <= last && first <= *to).map(|(.., rule)| *rule)
 }
 
 #[cfg(test)]
@@ -96,7 +120,7 @@ mod tests {
     #[test]
     fn every_builtin_prefix_is_canonical_and_counts() {
         let written: usize = GROUPS.iter().map(|(_, nets)| nets.len()).sum();
-        assert_eq!(all().rules.len(), written);
+        assert_eq!(all().v4.len() + all().v6.len(), written);
         for (_, nets) in GROUPS {
             for net in nets {
                 let parsed: IpNet = net.parse().unwrap();
