@@ -25,9 +25,42 @@ impl Address {
     /// Source: facts cloudflare 1.4 (Cloudflare docs, waf/tools/lists, since 2025-07-08).
     pub fn fits_list(&self) -> bool {
         match self.0 {
-            IpNet::V4(net) => net.prefix_len() >= 8,
-            IpNet::V6(net) => net.prefix_len() >= 12,
+            IpNet::V4(net) => net.prefix_len() >= LIST_PREFIX_LEN_V4,
+            IpNet::V6(net) => net.prefix_len() >= LIST_PREFIX_LEN_V6,
         }
+    }
+
+    /// The parts that Cloudflare takes in place of a prefix that is too wide for it, if those are at
+    /// most [`PARTS_MAX`].
+    pub fn split_for_list(&self) -> Option<impl Iterator<Item = Self>> {
+        let prefix_len = match self.0 {
+            IpNet::V4(_) => LIST_PREFIX_LEN_V4,
+            IpNet::V6(_) => LIST_PREFIX_LEN_V6,
+        };
+        let parts = self.0.subnets(prefix_len).ok()?;
+        let count = 1u32.checked_shl((prefix_len - self.0.prefix_len()).into())?;
+        (count <= PARTS_MAX).then(|| parts.map(Self))
+    }
+
+    /// How many leading bits it fixes.
+    pub fn prefix_len(&self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Whether it is IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        matches!(self.0, IpNet::V4(_))
+    }
+
+    /// The prefix of this length that contains it; itself if it is no longer than that.
+    pub fn within(&self, prefix_len: u8) -> Self {
+        let prefix_len = prefix_len.min(self.0.prefix_len());
+        Self(IpNet::new_assert(self.0.addr(), prefix_len).trunc())
+    }
+
+    /// Whether every address of `other` is in it.
+    pub fn contains(&self, other: &Self) -> bool {
+        self.0.contains(&other.0)
     }
 
     /// Whether it is one address and not a prefix of several.
@@ -51,6 +84,14 @@ impl Address {
         Self(net.trunc())
     }
 }
+
+/// The widest prefixes that Cloudflare takes (facts cloudflare 1.4).
+const LIST_PREFIX_LEN_V4: u8 = 8;
+const LIST_PREFIX_LEN_V6: u8 = 12;
+
+/// A wider prefix is sent in parts only if it takes no more places than this: an IPv4 `/4`, an IPv6
+/// `/8`. Nobody means to block half of the Internet.
+pub const PARTS_MAX: u32 = 16;
 
 /// `::ffff:0:0/96` holds the IPv4-mapped addresses (RFC 4291, 2.5.5.2).
 const MAPPED_PREFIX_LEN: u8 = 96;
@@ -139,6 +180,36 @@ mod tests {
             let address: Address = text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"));
             assert_eq!(address.to_string(), canonical, "{text:?}");
         }
+    }
+
+    #[test]
+    fn prefix_too_wide_for_a_list_split_takes_at_most_sixteen_places() {
+        for (text, parts) in [
+            ("64.0.0.0/7", "64.0.0.0/8 65.0.0.0/8"),
+            ("2000::/11", "2000::/12 2010::/12"),
+            ("1.2.3.0/24", "none"),
+            ("1.2.3.4", "none"),
+            ("32.0.0.0/3", "none"),
+            ("::/0", "none"),
+            ("2000::/7", "none"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            let split = (!address.fits_list()).then(|| address.split_for_list()).flatten();
+            let split = split.map(|parts| parts.map(|p| p.to_string()).collect::<Vec<_>>());
+            assert_eq!(split.map_or("none".to_owned(), |parts| parts.join(" ")), parts, "{text}");
+        }
+        let address: Address = "16.0.0.0/4".parse().unwrap();
+        assert_eq!(address.split_for_list().unwrap().count(), 16);
+    }
+
+    #[test]
+    fn address_seen_from_a_shorter_prefix_is_inside_it() {
+        let address: Address = "203.0.113.77".parse().unwrap();
+        let prefix = address.within(24);
+        assert_eq!(prefix.to_string(), "203.0.113.0/24");
+        assert!(prefix.contains(&address) && !address.contains(&prefix));
+        assert_eq!(address.within(32), address);
+        assert!(!prefix.contains(&"2001:db8::1".parse().unwrap()));
     }
 
     #[test]

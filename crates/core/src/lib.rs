@@ -10,7 +10,8 @@
 //! | [`desired`] | decisions | what should be at the edge |
 //! | [`observed`] | Cloudflare's items | what is there |
 //! | [`plan`] | both | what changes, by which bulk operations |
-//! | [`apply`] | the plan | requests, one operation at a time |
+//! | [`guard`] | the plan | what of it may be applied |
+//! | [`apply`] | what may be applied | requests, one operation at a time |
 //! | [`report`], [`metrics`] | what happened | a line, and numbers |
 //!
 //! [`run`](run::run) calls them in this order. [`wire`] knows URLs, JSON and status codes; [`ports`]
@@ -18,9 +19,12 @@
 
 pub mod address;
 pub mod apply;
+pub mod confirm;
 pub mod decision;
 pub mod desired;
 pub mod failure;
+pub mod filter;
+pub mod guard;
 mod lease;
 pub mod log;
 pub mod memory;

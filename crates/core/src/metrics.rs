@@ -9,11 +9,12 @@ use std::time::SystemTime;
 
 use crate::decision::Remediation;
 use crate::desired::Skipped;
+use crate::plan::lists::OriginCounts;
 use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::wire::pushgateway::Push;
 
 /// Every metric that a run may push: name and help.
-pub const FAMILIES: [(&str, &str); 27] = [
+pub const FAMILIES: [(&str, &str); 33] = [
     ("crowdsec_cf_list_ban_count", "Addresses that should be on the ban list."),
     ("crowdsec_cf_list_captcha_count", "Addresses that should be on the captcha list."),
     ("crowdsec_cf_list_sync_success", SUCCESS_HELP),
@@ -36,6 +37,16 @@ pub const FAMILIES: [(&str, &str); 27] = [
     (
         "crowdsec_cf_list_sync_next_write_seconds",
         "Seconds until a write is tried again; 0 = at once.",
+    ),
+    ("crowdsec_cf_list_sync_lapi_readable", READABLE_HELP),
+    ("crowdsec_cf_list_sync_removals_held", HELD_HELP),
+    (
+        "crowdsec_cf_list_sync_kept_addresses",
+        "Desired addresses that have a place on the lists, by origin.",
+    ),
+    (
+        "crowdsec_cf_list_sync_dropped_addresses",
+        "Desired addresses that have no place on the lists, by origin.",
     ),
     ("crowdsec_cf_list_sync_skipped_values", SKIPPED_HELP),
     ("crowdsec_cf_list_sync_duration_seconds", DURATION_HELP),
@@ -62,6 +73,8 @@ pub const FAMILIES: [(&str, &str); 27] = [
         "KV keys written and deleted today (UTC), as far as this program counts.",
     ),
     ("crowdsec_kv_sync_bulk_writes", "Bulk write requests that the last run sent."),
+    ("crowdsec_kv_sync_lapi_readable", READABLE_HELP),
+    ("crowdsec_kv_sync_removals_held", HELD_HELP),
     ("crowdsec_kv_sync_skipped_values", SKIPPED_HELP),
     ("crowdsec_kv_sync_duration_seconds", DURATION_HELP),
     ("crowdsec_kv_sync_api_requests", REQUESTS_HELP),
@@ -69,6 +82,8 @@ pub const FAMILIES: [(&str, &str); 27] = [
 
 const SUCCESS_HELP: &str = "1 if the last run ended with the edge as desired, 0 if not.";
 const LAST_RUN_HELP: &str = "When the last run ended, in seconds since the Unix epoch.";
+const READABLE_HELP: &str = "1 if LAPI's decisions could be read by the last run, 0 if not.";
+const HELD_HELP: &str = "Removals that the guard held back in the last run.";
 const SKIPPED_HELP: &str = "Decisions that the last run left out, by reason.";
 const DURATION_HELP: &str = "How long the last run took, in seconds.";
 const REQUESTS_HELP: &str = "API requests of the last run, by API and outcome.";
@@ -102,24 +117,28 @@ impl Metrics {
         self.push
     }
 
-    fn begin(job: &'static str, prefix: &'static str, outcome: &Outcome, now: SystemTime) -> Self {
+    fn begin(
+        job: &'static str,
+        prefix: &'static str,
+        outcome: &Outcome,
+        report: &Report,
+        now: SystemTime,
+    ) -> Self {
         let mut metrics = Self { job, prefix, push: Push::Merge, text: String::new() };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.value("sync_success", u64::from(outcome.is_success()));
         metrics.value("sync_last_run_seconds", since_epoch.as_secs());
+        metrics.value("sync_lapi_readable", u64::from(report.skipped.is_some()));
         metrics
     }
 
     fn of_lists(lists: &ListsReport, report: &Report, now: SystemTime) -> Self {
         let mut metrics =
-            Self::begin("crowdsec-cf-list-sync", "crowdsec_cf_list_", &lists.outcome, now);
-        let (Some(desired), Some(plan), Some(drift)) = (lists.desired, &lists.plan, lists.drift())
-        else {
-            return metrics;
-        };
+            Self::begin("crowdsec-cf-list-sync", "crowdsec_cf_list_", &lists.outcome, report, now);
+        let (Some(plan), Some(drift)) = (&lists.plan, lists.drift()) else { return metrics };
         metrics.push = Push::Replace;
-        metrics.value("ban_count", desired.ban);
-        metrics.value("captcha_count", desired.captcha);
+        metrics.value("ban_count", plan.desired(Remediation::Ban));
+        metrics.value("captcha_count", plan.desired(Remediation::Captcha));
         metrics.value("sync_drift", drift);
         let by_list = |value: &dyn Fn(Remediation) -> u64| -> Vec<(String, f64)> {
             let lists = plan.lists.iter();
@@ -128,6 +147,13 @@ impl Metrics {
         metrics.add("sync_items_added", by_list(&|list| lists.added(list)));
         metrics.add("sync_items_removed", by_list(&|list| lists.removed(list)));
         metrics.add("sync_items_left_alone", by_list(&|list| plan.left_alone(list)));
+        metrics.value("sync_removals_held", plan.held);
+        let by_origin = |value: &dyn Fn(&OriginCounts) -> u64| -> Vec<(String, f64)> {
+            let origins = plan.origins.iter();
+            origins.map(|o| (format!("origin={}", label(&o.origin)), value(o) as f64)).collect()
+        };
+        metrics.add("sync_kept_addresses", by_origin(&|origin| origin.ipv4 + origin.ipv6));
+        metrics.add("sync_dropped_addresses", by_origin(&|origin| origin.dropped));
         metrics.value("sync_bulk_operations", lists.writes);
         metrics.value("sync_rate_limited", u64::from(lists.backoff.is_some()));
         metrics.value("sync_next_write_seconds", lists.backoff.map_or(0, |left| left.as_secs()));
@@ -136,7 +162,7 @@ impl Metrics {
     }
 
     fn of_kv(kv: &KvReport, report: &Report, now: SystemTime) -> Self {
-        let mut metrics = Self::begin("crowdsec-kv-sync", "crowdsec_kv_", &kv.outcome, now);
+        let mut metrics = Self::begin("crowdsec-kv-sync", "crowdsec_kv_", &kv.outcome, report, now);
         let (Some(desired), Some(drift)) = (kv.desired, kv.drift_left()) else { return metrics };
         metrics.push = Push::Replace;
         metrics.value("sync_decisions", desired.ban + desired.captcha);
@@ -144,6 +170,7 @@ impl Metrics {
         metrics.value("sync_written", kv.applied.written);
         metrics.value("sync_refreshed", kv.applied.refreshed);
         metrics.value("sync_waiting", kv.waiting);
+        metrics.value("sync_removals_held", kv.held);
         metrics.value("sync_drift", drift);
         metrics.value("sync_quota_used", kv.quota_used);
         metrics.value("sync_bulk_writes", kv.applied.writes);
@@ -172,8 +199,7 @@ impl Metrics {
         self.add(name, [("", value as f64)]);
     }
 
-    /// Adds a metric with a sample for each set of labels. No label value comes from outside, so
-    /// none needs escaping.
+    /// Adds a metric with a sample for each set of labels.
     fn add<L: AsRef<str>>(&mut self, name: &str, samples: impl IntoIterator<Item = (L, f64)>) {
         let name = format!("{}{name}", self.prefix);
         let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or("", |(_, help)| help);
@@ -185,6 +211,11 @@ impl Metrics {
             };
         }
     }
+}
+
+/// A label's value from outside, quoted as the text format wants it.
+fn label(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 impl fmt::Display for Metrics {

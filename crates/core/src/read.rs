@@ -118,11 +118,10 @@ async fn decisions<H: Host>(
     let mut reader = DecisionReader::default();
     let mut desired = Desired::default();
     while let Some(chunk) = body.chunk().await? {
-        reader.push(&chunk, |decision| {
-            desired.add(decision, &settings.targets, &settings.protected)
-        })?;
+        reader.push(&chunk, |decision| desired.add(decision, settings))?;
     }
     reader.finish()?;
+    desired.settle(settings);
     Ok(desired)
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures_util::future::{OptionFuture, join, join_all};
 
 use crate::apply::{self, lists::WRITE_ROOM};
+use crate::confirm::{Confirmations, Target};
 use crate::desired::Desired;
 use crate::failure::Failure;
+use crate::guard::Verdict;
 use crate::lease::{Held, Lease};
 use crate::log::{Level, Line, clip};
 use crate::memory::Memory;
@@ -16,12 +18,12 @@ use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::Observed;
 use crate::plan;
 use crate::plan::kv::KvPlan;
-use crate::plan::lists::{Change, Plan};
+use crate::plan::lists::{Change, Plan, Rules};
 use crate::ports::{Host, StoreError};
 use crate::quota::Quota;
 use crate::read::{self, Readings};
 use crate::report::kv::KeyCounts;
-use crate::report::lists::{DesiredCounts, PlanCounts};
+use crate::report::lists::PlanCounts;
 use crate::report::{KvReport, ListsReport, Outcome, Report};
 use crate::session::{Session, collect, within};
 use crate::settings::{Kv, Lists, Origin, Settings, Targets};
@@ -72,7 +74,7 @@ pub async fn run<H: Host>(
             return Ok(());
         }
     };
-    for line in [report.protected(), report.skipped()].into_iter().flatten() {
+    for line in [report.protected(), report.skipped(), report.places()].into_iter().flatten() {
         host.log(&line);
     }
     report.summaries().iter().for_each(|line| host.log(line));
@@ -119,6 +121,9 @@ async fn sync_leased<H: Host>(
     let writes = lease.is_mine(host).then_some(writes);
     let may_write = writes.is_some();
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
+    if desired.is_err() && !settings.dry_run {
+        Confirmations::interrupt(host);
+    }
     let desired = desired.map(Rc::new).map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let Targets { lists, kv } = &settings.targets;
     // At the same time, so that neither target waits for the other: an operation on a list may be
@@ -162,7 +167,7 @@ impl Writes {
         if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
             return Some(Hold::Operation(id.to_owned()));
         }
-        if plan.is_urgent(&settings.protected) {
+        if plan.is_urgent() {
             return None;
         }
         memory.interval_left(pace, now).map(Hold::Interval)
@@ -178,24 +183,30 @@ async fn sync_lists<H: Host>(
     writes: Option<Writes>,
     until: Duration,
 ) -> ListsReport {
-    let counts = desired.as_deref().ok().map(DesiredCounts::from);
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
-        (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure), counts),
-        (Err(why), Ok(_)) => return ListsReport::unplanned(Outcome::Skipped(why), counts),
+        (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure)),
+        (Err(why), Ok(_)) => return ListsReport::unplanned(Outcome::Skipped(why)),
     };
     let host = session.host();
-    let plan = plan::lists::diff(&desired, &observed, host.wall());
-    let counts = DesiredCounts::from(&*desired);
-    // Both are large, and the plan holds what is still needed of them.
-    drop(desired);
+    let (guard, protected) = (&settings.guard, &settings.protected);
+    let rules = Rules { now: host.wall(), items_max: lists.items_max, protected };
+    let plan = plan::lists::diff(&desired, &observed, rules);
     announce_lists(&plan, &observed, host);
-    drop(observed);
+    let objection = guard.objection_to_lists(&desired, &plan);
+    let streak = Confirmations::count(host, Target::Lists, objection.as_ref(), settings.dry_run);
+    let counts = PlanCounts::from(&plan);
+    let verdict = guard.judge_lists(plan, objection, streak, (&desired, &observed, rules));
+    announce_verdict(&verdict, "lists", host);
+    // Both are large, and the plan holds what is still needed of them.
+    drop((desired, observed));
+    let Verdict { approved: plan, refusal, .. } = verdict;
+    let counts = counts.holding(&plan);
     let mut applied = apply::lists::Applied::default();
     let mut backoff = None;
     let outcome = match writes {
+        _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
         _ if plan.is_empty() => Outcome::InSync,
-        _ if settings.dry_run => Outcome::Planned,
         None => Outcome::Partial(ANOTHER_RUN.to_owned()),
         Some(writes) => match writes.hold(&plan, settings, session.unix_now()) {
             Some(Hold::Backoff(left)) => {
@@ -219,7 +230,8 @@ async fn sync_lists<H: Host>(
             }
         },
     };
-    ListsReport::planned(outcome, counts, PlanCounts::from(&plan), applied, backoff)
+    let outcome = outcome.held_by(refusal);
+    ListsReport::planned(outcome, counts, applied, backoff)
 }
 
 async fn sync_kv<H: Host>(
@@ -239,6 +251,7 @@ async fn sync_kv<H: Host>(
         desired: desired.as_deref().ok().map(KeyCounts::from),
         drift: None,
         waiting: 0,
+        held: 0,
         applied: apply::kv::AppliedKeys::default(),
         quota_used: quota.used(),
     };
@@ -257,14 +270,22 @@ async fn sync_kv<H: Host>(
         now,
         protected: &settings.protected,
         began: now.saturating_sub(session.elapsed().as_secs()),
-        budget: quota.left(target),
     };
+    let guard = &settings.guard;
     let plan = plan::kv::diff(&desired, &observed, rules);
+    let objection = guard.objection_to_keys(&desired, &plan);
+    let plan = plan.within(quota.left(target));
     drop(desired);
     announce_kv(&plan, &observed, host);
     drop(observed);
+    let streak = Confirmations::count(host, Target::Kv, objection.as_ref(), settings.dry_run);
+    let lifted = plan.lifted().count() as u64;
+    let verdict = guard.judge_keys(plan, objection, streak);
+    announce_verdict(&verdict, "kv", host);
+    let Verdict { approved: plan, refusal, .. } = verdict;
+    report.held = lifted - plan.lifted().count() as u64;
     report.drift = Some(plan.drift());
-    report.waiting = plan.waiting();
+    report.waiting = plan.waiting() - report.held;
     if settings.dry_run {
         let outcome = if plan.drift() == 0 { Outcome::InSync } else { Outcome::Planned };
         return KvReport { outcome, ..report };
@@ -280,7 +301,7 @@ async fn sync_kv<H: Host>(
     report.quota_used = quota.used();
     if let Some(stopped) = report.applied.stopped.take() {
         report.outcome = Outcome::from(stopped);
-    } else if plan.waiting() > 0 {
+    } else if report.waiting > 0 {
         let why = if quota.is_exhausted() {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
         } else if quota.left(target) == Some(0) {
@@ -291,8 +312,9 @@ async fn sync_kv<H: Host>(
         report.outcome = Outcome::Partial(format!("{} wait: {why}", plan.describe_waiting()));
     }
     if let (Outcome::Partial(_), Some(left)) = (&report.outcome, report.drift_left()) {
-        report.waiting = left;
+        report.waiting = left - report.held;
     }
+    report.outcome = report.outcome.held_by(refusal);
     report
 }
 
@@ -314,13 +336,28 @@ fn announce_lists(plan: &Plan, observed: &Observed, host: &impl Host) {
     host.log(&line);
     let changes = plan.lists().iter().flat_map(|l| l.changes.iter().map(move |c| (l.list, c)));
     for (list, change) in changes.take(CHANGES_LOGGED_MAX) {
-        let (sign, word) = match change {
-            Change::Add(_) => ('+', "add"),
-            Change::Remove(_) => ('-', "remove"),
-        };
         let address = change.address();
-        let line = Line::new(Level::Info, "change", format!("  {sign} {address} ({list})"));
-        host.log(&line.with("change", word).with("list", list).with("address", address));
+        let (word, text, why) = match change {
+            Change::Add(_) => ("add", format!("  + {address} ({list})"), None),
+            Change::Remove(_, why) => {
+                ("remove", format!("  - {address} ({list}; {})", why.as_str()), Some(why.as_str()))
+            }
+        };
+        let line = Line::new(Level::Info, "change", text).with("change", word).with("list", list);
+        let line = line.with("address", address);
+        host.log(&why.into_iter().fold(line, |line, why| line.with("why", why)));
+    }
+}
+
+/// Says what the guard held back, or why it did not.
+fn announce_verdict<P>(verdict: &Verdict<P>, target: &'static str, host: &impl Host) {
+    if let Some(refusal) = &verdict.refusal {
+        let line = Line::new(Level::Warn, "guard", format!("guard: {refusal}"));
+        host.log(&line.with("target", target).with("plan", refusal.digest()));
+    }
+    if let Some(yielded) = &verdict.yielded {
+        let line = Line::new(Level::Warn, "guard", format!("guard: {yielded}"));
+        host.log(&line.with("target", target));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::apply::Stopped;
 use crate::failure::{Failure, Place};
+use crate::guard::Approved;
 use crate::log::{Level, Line, plural, seconds};
 use crate::plan::Batch;
 use crate::plan::kv::{KvPlan, Why};
@@ -90,7 +91,7 @@ pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     target: &Kv,
-    plan: &KvPlan,
+    plan: &Approved<KvPlan>,
     quota: &mut Quota,
     until: Duration,
 ) -> AppliedKeys {

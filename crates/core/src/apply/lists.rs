@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::apply::Stopped;
 use crate::failure::{Failure, Place};
+use crate::guard::Approved;
 use crate::log::{Level, Line, seconds};
 use crate::memory::Memory;
 use crate::plan::lists::{Effect, Operation, Plan};
@@ -48,7 +49,7 @@ pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
     targets: &Lists,
-    plan: &Plan,
+    plan: &Approved<Plan>,
     memory: &mut Memory,
     until: Duration,
 ) -> Applied {

@@ -3,6 +3,7 @@
 //! Owns what a decision looks like on the wire. Which of them matter, and what they ask of the
 //! edge, is `desired`'s business.
 
+mod origin;
 mod reader;
 mod remaining;
 mod text;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use origin::{Origin, Source};
 pub use reader::{BodyError, DecisionReader};
 pub use remaining::parse_go_duration;
 pub use text::Text;
@@ -31,6 +33,14 @@ pub enum Remediation {
 impl Remediation {
     /// Both, in the order in which they are shown and written: bans first.
     pub const ALL: [Self; 2] = [Self::Ban, Self::Captcha];
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Ban => Self::Captcha,
+            Self::Captcha => Self::Ban,
+        }
+    }
 
     /// Reads LAPI's `type`, which is free text: any casing (facts crowdsec 1.1).
     pub fn from_type(text: &str) -> Option<Self> {
@@ -75,12 +85,21 @@ pub struct Decision<'a> {
     /// How long it still holds, as Go writes durations.
     #[serde(borrow, default)]
     pub duration: Text<'a>,
-    /// What the address did, free text.
+    /// What the address did, free text; of a subscribed list, its name.
     #[serde(borrow, default)]
     pub scenario: Text<'a>,
+    /// Who made it, as LAPI writes it.
+    #[serde(borrow, default, rename = "origin")]
+    pub made_by: Text<'a>,
 }
 
 impl Decision<'_> {
+    /// Who made it.
+    pub fn origin(&self) -> Origin<'_> {
+        let [name, scenario] = [&self.made_by, &self.scenario].map(|t| t.0.as_deref());
+        Origin::new(name.unwrap_or(""), scenario.unwrap_or(""))
+    }
+
     /// How long it still holds, if that can be read.
     pub fn remaining(&self) -> Option<Duration> {
         self.duration.0.as_deref().and_then(parse_go_duration)

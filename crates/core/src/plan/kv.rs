@@ -115,6 +115,7 @@ pub struct KvPlan {
     waiting: BTreeMap<Why, u64>,
     keep: u64,
     running_out: u64,
+    observed: u64,
 }
 
 /// How a plan may spend.
@@ -130,8 +131,6 @@ pub struct Rules<'a> {
     pub now: u64,
     /// When the run began, in Unix seconds: before LAPI and the namespace were read.
     pub began: u64,
-    /// How many keys may be written and deleted; `None` = as many as needed.
-    pub budget: Option<u64>,
 }
 
 /// Compares what should be with what is.
@@ -147,7 +146,7 @@ pub struct Rules<'a> {
 /// | written just now | none | leave until the next run |
 /// | else | none | delete |
 pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvPlan {
-    let mut plan = KvPlan::default();
+    let mut plan = KvPlan { observed: observed.entries().len() as u64, ..KvPlan::default() };
     for (address, value, remaining) in desired.keys() {
         let ttl_secs = (remaining.as_secs() + SLACK_SECS).max(TTL_MIN_SECS);
         match why_put(observed.entries().get(&address), value, remaining.as_secs(), rules) {
@@ -178,7 +177,7 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
     plan.deletes.extend(misspelt.map(|key| Delete { why: Why::Misspelt, key: key.clone() }));
     // Bans first: they are what must not wait if the run is cut short.
     plan.puts.sort_unstable_by_key(|put| (put.value != Remediation::Ban, put.why, put.address));
-    plan.within(rules.budget)
+    plan
 }
 
 fn why_put(
@@ -249,8 +248,31 @@ impl KvPlan {
         (puts + self.deletes.iter().filter(|delete| delete.why == why).count()) as u64
     }
 
-    /// Keeps the most important changes that `budget` allows.
-    fn within(mut self, budget: Option<u64>) -> Self {
+    /// The keys that go because no decision asks for them any more.
+    pub fn lifted(&self) -> impl Iterator<Item = &str> {
+        let lifted = self.deletes.iter().filter(|delete| delete.why == Why::Lifted);
+        lifted.map(|delete| delete.key.as_str())
+    }
+
+    /// How many keys are named after an address.
+    pub fn observed(&self) -> u64 {
+        self.observed
+    }
+
+    /// The same, with those that no decision asks for any more left where they are: the guard has
+    /// refused their removal.
+    pub(crate) fn holding_lifted(mut self) -> Self {
+        let held = self.count(Why::Lifted);
+        if held > 0 {
+            self.deletes.retain(|delete| delete.why != Why::Lifted);
+            *self.waiting.entry(Why::Lifted).or_default() += held;
+        }
+        self
+    }
+
+    /// Keeps the most important changes: as many keys as `budget` allows to write and delete, all if
+    /// there is none.
+    pub fn within(mut self, budget: Option<u64>) -> Self {
         let Some(mut left) = budget else { return self };
         for why in Why::ALL {
             let mut allowed = left.min(self.count(why));
@@ -324,10 +346,10 @@ mod tests {
 
     const NOW: u64 = 1_793_000_000;
 
-    fn rules(budget: Option<u64>) -> Rules<'static> {
+    fn rules() -> Rules<'static> {
         static NOBODY: LazyLock<Protected> = LazyLock::new(Protected::default);
         let tolerance = Duration::from_secs(600);
-        Rules { prefix: "ip:", tolerance, protected: &NOBODY, now: NOW, began: NOW, budget }
+        Rules { prefix: "ip:", tolerance, protected: &NOBODY, now: NOW, began: NOW }
     }
 
     /// A key of ours: address, value, seconds until it expires.
@@ -343,7 +365,7 @@ mod tests {
     }
 
     fn plan(desired: &[(&str, Remediation, u32)], keys: Vec<Key>) -> KvPlan {
-        diff(&Desired::of_keys(desired), &observed(keys), rules(None))
+        diff(&Desired::of_keys(desired), &observed(keys), rules())
     }
 
     fn reasons(plan: &KvPlan) -> Vec<Why> {
@@ -405,8 +427,8 @@ mod tests {
         let mut fresh = ours("2.2.2.2", Ban, 100);
         fresh.metadata = Some(Metadata { value: Ban, written: NOW - 1 });
         let keys = observed(vec![ours("1.1.1.1", Ban, 3_600), fresh]);
-        let rules = Rules { protected: &protected, budget: Some(1), ..rules(None) };
-        let plan = diff(&Desired::of_keys(&[("3.3.3.3", Ban, 60)]), &keys, rules);
+        let rules = Rules { protected: &protected, ..rules() };
+        let plan = diff(&Desired::of_keys(&[("3.3.3.3", Ban, 60)]), &keys, rules).within(Some(1));
         assert_eq!(plan.deletes(), [Delete { why: Why::Protected, key: "ip:2.2.2.2".into() }]);
         assert_eq!((plan.puts().len(), plan.waiting()), (0, 2));
     }
@@ -424,8 +446,8 @@ mod tests {
     fn key_written_while_a_slow_run_was_reading_is_never_deleted() {
         let mut key = ours("1.1.1.1", Ban, 3_600);
         key.metadata = Some(Metadata { value: Ban, written: NOW - 300 });
-        let slow = Rules { began: NOW - 301, ..rules(None) };
-        let plan = diff(&Desired::new(), &observed(vec![key]), slow);
+        let slow = Rules { began: NOW - 301, ..rules() };
+        let plan = diff(&Desired::default(), &observed(vec![key]), slow);
         assert_eq!((plan.deletes().len(), plan.waiting()), (0, 1));
     }
 
@@ -471,7 +493,8 @@ mod tests {
             ]
         };
         let spent = |budget| {
-            let plan = diff(&Desired::of_keys(&desired), &observed(keys()), rules(Some(budget)));
+            let plan =
+                diff(&Desired::of_keys(&desired), &observed(keys()), rules()).within(Some(budget));
             (reasons(&plan), plan.waiting())
         };
         assert_eq!(spent(0), (vec![], 6));
@@ -487,7 +510,8 @@ mod tests {
     #[test]
     fn plan_shown_says_what_is_done_and_what_waits() {
         let desired = Desired::of_keys(&[("1.1.1.1", Ban, 3_600), ("2.2.2.2", Captcha, 3_600)]);
-        let plan = diff(&desired, &observed(vec![ours("9.9.9.9", Ban, 5)]), rules(Some(1)));
+        let plan =
+            diff(&desired, &observed(vec![ours("9.9.9.9", Ban, 5)]), rules()).within(Some(1));
         assert_eq!(plan.to_string(), "new_ban 1 =0; 1 left to expire; waiting: captcha 1");
     }
 }

@@ -18,6 +18,8 @@ pub struct KvReport {
     pub drift: Option<u64>,
     /// Changes that are needed and wait: for quota, or for the next run.
     pub waiting: u64,
+    /// Keys that no decision asks for and that stay, because the guard refused their removal.
+    pub held: u64,
     /// What was done.
     pub applied: AppliedKeys,
     /// Keys written and deleted today, as far as we count.
@@ -65,6 +67,9 @@ impl KvReport {
             ));
             line = line.with("written", written).with("refreshed", refreshed);
             line = line.with("deleted", deleted).with("waiting", self.waiting).with("drift", drift);
+        }
+        if self.held > 0 {
+            line = line.with("held", self.held);
         }
         line = line.with("quota_used", self.quota_used).with("writes", self.applied.writes);
         text.push_str(&format!(" · {}", plural(self.applied.writes, "bulk write")));

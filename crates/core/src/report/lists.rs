@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::apply::lists::Applied;
 use crate::decision::Remediation;
-use crate::desired::Desired;
 use crate::log::{Line, plural, thousands};
-use crate::plan::lists::{Effect, Plan};
+use crate::plan::lists::{Effect, OriginCounts, Plan};
 
 use super::{Outcome, RunCounts};
 
@@ -15,8 +14,6 @@ use super::{Outcome, RunCounts};
 pub struct ListsReport {
     /// How it ended.
     pub outcome: Outcome,
-    /// What was desired, if LAPI could be read.
-    pub desired: Option<DesiredCounts>,
     /// What was to be done, if both sides could be read.
     pub plan: Option<PlanCounts>,
     /// The operations that completed.
@@ -27,28 +24,17 @@ pub struct ListsReport {
     pub backoff: Option<Duration>,
 }
 
-/// The desired state of the lists in numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DesiredCounts {
-    /// Addresses to ban.
-    pub ban: u64,
-    /// Addresses to challenge.
-    pub captcha: u64,
-}
-
-impl From<&Desired> for DesiredCounts {
-    fn from(desired: &Desired) -> Self {
-        Self { ban: desired.count(Remediation::Ban), captcha: desired.count(Remediation::Captcha) }
-    }
-}
-
 /// The plan in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanCounts {
     /// Items that differed.
     pub drift: u64,
+    /// Items that no decision asks for and that stay, because the guard refused their removal.
+    pub held: u64,
     /// The lists in use, bans first.
     pub lists: Vec<ListCounts>,
+    /// The desired addresses by origin, and how many of them have no place.
+    pub origins: Vec<OriginCounts>,
 }
 
 /// One list's part of the plan in numbers.
@@ -56,44 +42,70 @@ pub struct PlanCounts {
 pub struct ListCounts {
     /// Which list.
     pub list: Remediation,
+    /// Items that it should have.
+    pub desired: u64,
     /// Items that could not be understood.
     pub left_alone: u64,
 }
 
 impl PlanCounts {
+    /// Items that should be on `list`.
+    pub fn desired(&self, list: Remediation) -> u64 {
+        self.lists.iter().filter(|counts| counts.list == list).map(|counts| counts.desired).sum()
+    }
+
     /// Items on `list` that could not be understood.
     pub fn left_alone(&self, list: Remediation) -> u64 {
         self.lists.iter().filter(|counts| counts.list == list).map(|counts| counts.left_alone).sum()
+    }
+
+    /// Desired addresses that have no place.
+    pub fn dropped(&self) -> u64 {
+        self.origins.iter().map(|origin| origin.dropped).sum()
+    }
+
+    /// The same, where only `approved` of the plan may be applied.
+    pub(crate) fn holding(mut self, approved: &Plan) -> Self {
+        self.held -= lifted(approved);
+        self
     }
 }
 
 impl From<&Plan> for PlanCounts {
     fn from(plan: &Plan) -> Self {
-        let lists = plan.lists().iter();
+        let lists = plan.lists().iter().map(|list| ListCounts {
+            list: list.list,
+            desired: list.desired,
+            left_alone: list.foreign,
+        });
         Self {
             drift: plan.drift(),
-            lists: lists.map(|l| ListCounts { list: l.list, left_alone: l.foreign }).collect(),
+            held: lifted(plan),
+            lists: lists.collect(),
+            origins: plan.origins().to_vec(),
         }
     }
 }
 
+fn lifted(plan: &Plan) -> u64 {
+    plan.lists().iter().map(|list| list.lifted().count() as u64).sum()
+}
+
 impl ListsReport {
     /// A run that came to no plan.
-    pub(crate) fn unplanned(outcome: Outcome, desired: Option<DesiredCounts>) -> Self {
-        Self { outcome, desired, plan: None, completed: Vec::new(), writes: 0, backoff: None }
+    pub(crate) fn unplanned(outcome: Outcome) -> Self {
+        Self { outcome, plan: None, completed: Vec::new(), writes: 0, backoff: None }
     }
 
     /// A run that had a plan.
     pub(crate) fn planned(
         outcome: Outcome,
-        desired: DesiredCounts,
         plan: PlanCounts,
         applied: Applied,
         backoff: Option<Duration>,
     ) -> Self {
         Self {
             outcome,
-            desired: Some(desired),
             plan: Some(plan),
             completed: applied.completed,
             writes: applied.writes,
@@ -124,8 +136,13 @@ impl ListsReport {
     /// The line that every run ends with.
     pub fn summary(&self, run: &RunCounts) -> Line {
         let (mut line, mut text) = self.outcome.begin("lists");
-        if let Some(desired) = &self.desired {
-            line = run.desired(line, &mut text, desired.ban, desired.captcha);
+        if let Some(plan) = &self.plan {
+            let [ban, captcha] = Remediation::ALL.map(|list| plan.desired(list));
+            line = run.desired(line, &mut text, ban, captcha);
+            if plan.dropped() > 0 {
+                text.push_str(&format!(", {} without a place", thousands(plan.dropped())));
+                line = line.with("dropped", plan.dropped());
+            }
         }
         if let Some(drift) = self.drift() {
             let added: u64 = Remediation::ALL.map(|list| self.added(list)).iter().sum();
@@ -137,6 +154,9 @@ impl ListsReport {
                 thousands(drift)
             ));
             line = line.with("added", added).with("removed", removed).with("drift", drift);
+        }
+        if let Some(held) = self.plan.as_ref().map(|plan| plan.held).filter(|held| *held > 0) {
+            line = line.with("held", held);
         }
         if let Some(backoff) = self.backoff {
             line = line.with("rate_limited", 1).with("next_write_seconds", backoff.as_secs());

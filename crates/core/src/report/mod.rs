@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::apply::Stopped;
 use crate::desired::Skipped;
 use crate::failure::Failure;
+use crate::guard::{Refusal, Rule};
 use crate::log::{Level, Line, plural, seconds, thousands};
 use crate::session::RequestCounts;
 
@@ -35,6 +36,8 @@ pub enum Outcome {
     /// Only changes that are not urgent, kept together with what comes for this long
     /// (`write_interval_seconds`).
     Batched(Duration),
+    /// The guard holds removals back. Holds the short reason.
+    Held(&'static str),
     /// It did not work, and somebody should look.
     Failed(Failure),
 }
@@ -43,6 +46,23 @@ impl Outcome {
     /// Whether the edge is as desired, or nobody asked for that.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::InSync | Self::Applied | Self::Planned | Self::Batched(_))
+    }
+
+    /// The same, of a run whose removals were refused: what went well was only a part.
+    pub(crate) fn held_by(self, refusal: Option<Refusal>) -> Self {
+        match (refusal.map(|refusal| refusal.rule()), self) {
+            (Some(Rule::Empty), outcome) if outcome.is_well() => {
+                Self::Held("nothing is desired while the edge is not empty")
+            }
+            (Some(Rule::Share), outcome) if outcome.is_well() => {
+                Self::Held("too many at once to be believed")
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        matches!(self, Self::InSync | Self::Applied | Self::Batched(_))
     }
 
     fn word(&self) -> &'static str {
@@ -54,6 +74,7 @@ impl Outcome {
             Self::Partial(_) => "partial",
             Self::RateLimited(_) => "rate_limited",
             Self::Batched(_) => "batched",
+            Self::Held(_) => "held",
             Self::Failed(_) => "failed",
         }
     }
@@ -80,6 +101,7 @@ impl Outcome {
                 Level::Info,
                 format!("batched: nothing urgent; written in {} at the latest", minutes(*left)),
             ),
+            Self::Held(why) => (Level::Warn, format!("removals held back: {why}")),
             Self::Failed(failure) => (Level::Error, format!("failed: {}", failure.describe())),
         };
         let line = Line::new(level, "summary", "")
@@ -178,6 +200,24 @@ impl Report {
         })
     }
 
+    /// Who goes without a place on the lists, by origin, if anybody does.
+    pub fn places(&self) -> Option<Line> {
+        let plan = self.lists.as_ref()?.plan.as_ref()?;
+        let dropped = plan.dropped();
+        let origins: Vec<_> = plan
+            .origins
+            .iter()
+            .filter(|origin| origin.dropped > 0)
+            .map(|o| format!("{} {} of {}", o.origin, thousands(o.dropped), thousands(o.total())))
+            .collect();
+        let text = format!(
+            "no place on the lists for {}: {} (list_items_max)",
+            thousands(dropped),
+            origins.join(", ")
+        );
+        (dropped > 0).then(|| Line::new(Level::Warn, "places", text).with("dropped", dropped))
+    }
+
     /// What was left out for other reasons, if anything was.
     pub fn skipped(&self) -> Option<Line> {
         let skipped = self.skipped.as_ref()?;
@@ -188,6 +228,8 @@ impl Report {
         // What people do on purpose, and what is somebody's mistake: an address that is believed to be
         // blocked and is not.
         let expected = [
+            ("origins not wanted", &skipped.origins),
+            ("scenarios not wanted", &skipped.scenarios),
             ("other scopes", &skipped.scopes),
             ("other types", &skipped.types),
             ("no list is set for", &skipped.without_list),
@@ -199,6 +241,8 @@ impl Report {
             ("not a decision", &skipped.malformed),
         ];
         let expected = expected.iter().filter(|(_, words)| words.count() > 0);
+        let covered = (skipped.covered > 0)
+            .then(|| format!("covered by a range: {}", thousands(skipped.covered)));
         let reasons: Vec<_> = expected
             .map(|(what, words)| format!("{what}: {}", words.describe()))
             .chain(
@@ -207,6 +251,7 @@ impl Report {
                     .filter(|(_, left)| left.count > 0)
                     .map(|(what, left)| format!("{what}: {}", left.describe())),
             )
+            .chain(covered)
             .collect();
         let is_mistake = mistakes.iter().any(|(_, left)| left.count > 0);
         let level = if is_mistake { Level::Warn } else { Level::Info };

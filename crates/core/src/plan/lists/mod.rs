@@ -2,6 +2,7 @@
 
 mod diff;
 mod operations;
+mod places;
 mod render;
 
 use serde::Serialize;
@@ -10,10 +11,10 @@ use crate::address::Address;
 use crate::decision::Remediation;
 use crate::observed::lists::ItemId;
 use crate::plan::Batch;
-use crate::protected::Protected;
 use crate::wire::cloudflare::lists::NewItem;
 
-pub use diff::diff;
+pub(crate) use diff::{Lifted, diff_with};
+pub use diff::{Rules, diff};
 pub use operations::REPLACE_ITEMS_MAX;
 
 /// What a run would do.
@@ -21,6 +22,27 @@ pub use operations::REPLACE_ITEMS_MAX;
 pub struct Plan {
     lists: Vec<ListPlan>,
     operations: Vec<Operation>,
+    origins: Vec<OriginCounts>,
+}
+
+/// The desired addresses of one origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OriginCounts {
+    /// The origin, as CrowdSec's metrics name it.
+    pub origin: String,
+    /// IPv4 addresses and prefixes that have a place.
+    pub ipv4: u64,
+    /// IPv6 addresses and prefixes that have a place.
+    pub ipv6: u64,
+    /// Addresses that go without, because there are not enough places.
+    pub dropped: u64,
+}
+
+impl OriginCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.ipv4 + self.ipv6 + self.dropped
+    }
 }
 
 /// What changes on one list.
@@ -28,6 +50,8 @@ pub struct Plan {
 pub struct ListPlan {
     /// Which list.
     pub list: Remediation,
+    /// Items that it should have.
+    pub desired: u64,
     /// Items that stay.
     pub keep: u64,
     /// Items that come and go, by address.
@@ -41,14 +65,45 @@ pub struct ListPlan {
 pub enum Change {
     /// It is desired and not there.
     Add(Address),
-    /// It is there and not desired, or there twice.
-    Remove(Address),
+    /// It is there and should not be.
+    Remove(Address, Why),
+}
+
+/// Why an item goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It is never to be blocked.
+    Protected,
+    /// It goes to the other list.
+    Moved,
+    /// It is desired, and others need the place more.
+    Displaced,
+    /// A desired range covers it.
+    Covered,
+    /// The same address is there twice, in two spellings.
+    Surplus,
+    /// No decision asks for it any more.
+    Lifted,
+}
+
+impl Why {
+    /// Its name in logs and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Moved => "moved",
+            Self::Displaced => "displaced",
+            Self::Covered => "covered",
+            Self::Surplus => "surplus",
+            Self::Lifted => "lifted",
+        }
+    }
 }
 
 impl Change {
     /// The address that it is about.
     pub fn address(&self) -> Address {
-        let (Self::Add(address) | Self::Remove(address)) = self;
+        let (Self::Add(address) | Self::Remove(address, _)) = self;
         *address
     }
 }
@@ -166,13 +221,18 @@ impl Plan {
         self.operations.is_empty()
     }
 
+    /// The desired addresses by origin.
+    pub fn origins(&self) -> &[OriginCounts] {
+        &self.origins
+    }
+
     /// Whether it must not wait for a quieter moment: somebody is to be banned, or somebody who is
     /// never to be blocked is.
-    pub fn is_urgent(&self, protected: &Protected) -> bool {
+    pub fn is_urgent(&self) -> bool {
         self.lists.iter().any(|list| {
             list.changes.iter().any(|change| match change {
                 Change::Add(_) => list.list == Remediation::Ban,
-                Change::Remove(address) => protected.rule(address).is_some(),
+                Change::Remove(_, why) => *why == Why::Protected,
             })
         })
     }
@@ -192,5 +252,18 @@ impl ListPlan {
     /// How many items go.
     pub fn removed(&self) -> u64 {
         self.changes.len() as u64 - self.added()
+    }
+
+    /// The items that go because no decision asks for them any more.
+    pub fn lifted(&self) -> impl Iterator<Item = Address> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Remove(address, Why::Lifted) => Some(*address),
+            _ => None,
+        })
+    }
+
+    /// How many items the list has now, but for those that could not be understood.
+    pub fn observed(&self) -> u64 {
+        self.keep + self.removed()
     }
 }

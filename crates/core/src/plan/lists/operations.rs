@@ -3,18 +3,18 @@
 //! The rule for one list: nothing to do, no operation; only additions, POST; only removals, DELETE;
 //! both, one PUT where rewriting the list is affordable (see [`affordable`]), else POST, then
 //! DELETE. Over both lists additions come first, so that an address that moves is never absent from
-//! both.
+//! both. Only where they would not fit, what nobody needs any more goes before them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::address::Address;
 use crate::decision::Remediation;
-use crate::desired::Desired;
 use crate::observed::lists::{ItemId, ObservedList};
 use crate::wire::cloudflare::lists::NewItem;
 
-use super::{Items, Operation};
+use super::places::Places;
+use super::{Items, Operation, Rules, Why};
 use crate::plan::Batch;
 
 /// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
@@ -33,16 +33,25 @@ pub(super) struct ListDrift<'o> {
     pub(super) list: Remediation,
     pub(super) observed: &'o ObservedList,
     pub(super) add: Vec<Address>,
-    pub(super) remove: Vec<(Address, &'o ItemId)>,
+    pub(super) remove: Vec<(Address, &'o ItemId, Why)>,
+    /// Items that stay although they are not desired.
+    pub(super) held: u64,
 }
 
 /// The operations for all lists, in the order in which they must run.
 pub(super) fn express(
     drifts: &[ListDrift<'_>],
-    desired: &Desired,
-    now: SystemTime,
+    places: &Places<'_>,
+    rules: Rules<'_>,
 ) -> Vec<Operation> {
-    let mut replaced = affordable(drifts, desired, now);
+    let operations = in_fewest(drifts, places, rules.now);
+    let items = drifts.iter().map(|drift| drift.observed.len()).sum();
+    if fits(&operations, items, rules.items_max) { operations } else { within_places(drifts) }
+}
+
+/// In the fewest operations, whatever the number of items in between.
+fn in_fewest(drifts: &[ListDrift<'_>], places: &Places<'_>, now: SystemTime) -> Vec<Operation> {
+    let mut replaced = affordable(drifts, places, now);
     // The list whose additions are written first: bans are worth more, but a rewrite also removes,
     // so it has to wait for the list that takes over what it drops.
     let mut order: Vec<&ListDrift<'_>> = drifts.iter().collect();
@@ -61,23 +70,47 @@ pub(super) fn express(
     let mut operations = Vec::new();
     for drift in &order {
         if replaced.contains(&drift.list) {
-            operations.extend(replace(drift, desired));
+            operations.extend(replace(drift, places));
         } else {
-            let items = drift.add.iter().map(|&ip| NewItem { ip, comment: None });
-            operations.extend(
-                Batch::split(items)
-                    .into_iter()
-                    .map(|items| Operation::Append { list: drift.list, items }),
-            );
+            append(&mut operations, drift);
         }
     }
     for drift in drifts.iter().filter(|drift| !replaced.contains(&drift.list)) {
-        let ids = drift.remove.iter().map(|(_, id)| (*id).clone());
-        operations.extend(
-            Batch::split(ids).into_iter().map(|ids| Operation::Delete { list: drift.list, ids }),
-        );
+        delete(&mut operations, drift, |_| true);
     }
     operations
+}
+
+/// Whether the lists, which have `items` now, never hold more than they may while the operations
+/// run. One that would exceed it fails whole (facts cloudflare 1.6).
+fn fits(operations: &[Operation], mut items: u64, items_max: u64) -> bool {
+    operations.iter().map(Operation::effect).all(|effect| {
+        items = (items + effect.added).saturating_sub(effect.removed);
+        items <= items_max || effect.added == 0
+    })
+}
+
+/// Without ever needing more places than there are: what nobody needs any more makes room first.
+/// What moves, or is covered by a range that comes, still goes last.
+fn within_places(drifts: &[ListDrift<'_>]) -> Vec<Operation> {
+    let needed = |why| matches!(why, Why::Moved | Why::Covered);
+    let mut operations = Vec::new();
+    drifts.iter().for_each(|drift| delete(&mut operations, drift, |why| !needed(why)));
+    drifts.iter().for_each(|drift| append(&mut operations, drift));
+    drifts.iter().for_each(|drift| delete(&mut operations, drift, needed));
+    operations
+}
+
+fn append(operations: &mut Vec<Operation>, drift: &ListDrift<'_>) {
+    let items = drift.add.iter().map(|&ip| NewItem { ip, comment: None });
+    let batches = Batch::split(items).into_iter();
+    operations.extend(batches.map(|items| Operation::Append { list: drift.list, items }));
+}
+
+fn delete(operations: &mut Vec<Operation>, drift: &ListDrift<'_>, which: impl Fn(Why) -> bool) {
+    let ids = drift.remove.iter().filter(|(.., why)| which(*why)).map(|(_, id, _)| (*id).clone());
+    let batches = Batch::split(ids).into_iter();
+    operations.extend(batches.map(|ids| Operation::Delete { list: drift.list, ids }));
 }
 
 /// The lists that are to be rewritten by one PUT.
@@ -90,10 +123,11 @@ pub(super) fn express(
 /// minutes, small lists always. When the last write was, the youngest item tells; without it, or
 /// with a clock that is behind, it is taken to have been just now.
 ///
-/// A list with items that we do not understand is never rewritten, since that would delete them.
+/// A list with items that are to stay although they are not desired is never rewritten, since that
+/// would delete them.
 fn affordable(
     drifts: &[ListDrift<'_>],
-    desired: &Desired,
+    places: &Places<'_>,
     now: SystemTime,
 ) -> BTreeSet<Remediation> {
     let newest = drifts.iter().filter_map(|drift| drift.observed.newest()).max();
@@ -102,8 +136,9 @@ fn affordable(
 
     let mut candidates: Vec<(u64, Remediation)> = drifts
         .iter()
-        .filter(|d| !d.add.is_empty() && !d.remove.is_empty() && d.observed.foreign().count == 0)
-        .map(|d| (d.list, desired.count(d.list), d.observed.len()))
+        .filter(|d| !d.add.is_empty() && !d.remove.is_empty())
+        .filter(|d| d.held == 0 && d.observed.foreign().count == 0)
+        .map(|d| (d.list, places.count(d.list), d.observed.len()))
         .filter(|(_, desired, _)| *desired <= REPLACE_ITEMS_MAX as u64)
         .map(|(list, desired, observed)| (desired + observed, list))
         .collect();
@@ -120,11 +155,11 @@ fn affordable(
 
 /// Whether some address leaves `from` for `to`.
 fn moves(from: &ListDrift<'_>, to: &ListDrift<'_>) -> bool {
-    from.remove.iter().any(|(address, _)| to.add.binary_search(address).is_ok())
+    from.remove.iter().any(|(address, ..)| to.add.binary_search(address).is_ok())
 }
 
-fn replace(drift: &ListDrift<'_>, desired: &Desired) -> Option<Operation> {
-    let items = desired
+fn replace(drift: &ListDrift<'_>, places: &Places<'_>) -> Option<Operation> {
+    let items = places
         .addresses(drift.list)
         .map(|ip| {
             let kept = drift.observed.items().get(&ip);
@@ -143,6 +178,7 @@ fn replace(drift: &ListDrift<'_>, desired: &Desired) -> Option<Operation> {
 mod tests {
     use super::super::{Plan, diff};
     use super::*;
+    use crate::desired::Desired;
     use crate::observed::lists::Observed;
 
     /// Observed items of these tests carry no age, so `EPOCH` means "written just now".
@@ -155,7 +191,7 @@ mod tests {
     fn plan(ban: (&[&str], &[&str]), captcha: (&[&str], &[&str])) -> Vec<String> {
         let desired = Desired::of(ban.0, captcha.0);
         let observed = Observed::of(ObservedList::of(ban.1), ObservedList::of(captcha.1));
-        verbs(&diff(&desired, &observed, EPOCH))
+        verbs(&diff(&desired, &observed, Rules::at(EPOCH)))
     }
 
     /// `n` different addresses, from 10.0.0.`first` on.
@@ -178,7 +214,8 @@ mod tests {
         }
         let now = EPOCH + Duration::from_secs(age.unwrap_or(10_000_000));
         let observed = Observed::of(list, ObservedList::default());
-        verbs(&diff(&Desired::of(&desired, &[]), &observed, now))
+        let rules = Rules { items_max: 500_000, ..Rules::at(now) };
+        verbs(&diff(&Desired::of(&desired, &[]), &observed, rules))
     }
 
     #[test]
@@ -224,7 +261,7 @@ mod tests {
         let mut list = ObservedList::of(&["1.1.1.2"]);
         list.add(serde_json::from_str(r#"{"id":"x","hostname":{"url_hostname":"a"}}"#).unwrap());
         let observed = Observed::of(list, ObservedList::default());
-        let plan = diff(&Desired::of(&["1.1.1.1"], &[]), &observed, EPOCH);
+        let plan = diff(&Desired::of(&["1.1.1.1"], &[]), &observed, Rules::at(EPOCH));
         assert_eq!(verbs(&plan), ["POST ban", "DELETE ban"]);
         assert_eq!(plan.lists()[0].foreign, 1);
     }
@@ -234,7 +271,7 @@ mod tests {
         let mut list = ObservedList::of(&["1.1.1.2"]);
         list.add(serde_json::from_str(r#"{"id":"x","ip":"1.1.1.1","comment":"why"}"#).unwrap());
         let observed = Observed::of(list, ObservedList::default());
-        let plan = diff(&Desired::of(&["1.1.1.1", "1.1.1.3"], &[]), &observed, EPOCH);
+        let plan = diff(&Desired::of(&["1.1.1.1", "1.1.1.3"], &[]), &observed, Rules::at(EPOCH));
         let [Operation::Replace { items, added: 1, removed: 1, .. }] = plan.operations() else {
             panic!("{plan:?}")
         };

@@ -31,7 +31,9 @@ impl Plan {
         for (list, change) in changes.take(changes_max) {
             let _ = match change {
                 Change::Add(address) => writeln!(out, "+ {address} ({list})"),
-                Change::Remove(address) => writeln!(out, "- {address} ({list})"),
+                Change::Remove(address, why) => {
+                    writeln!(out, "- {address} ({list}; {})", why.as_str())
+                }
             };
         }
         let more = self.drift().saturating_sub(changes_max as u64);
@@ -59,9 +61,10 @@ impl fmt::Display for Operation {
 
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Plan", 3)?;
+        let mut out = serializer.serialize_struct("Plan", 4)?;
         out.serialize_field("drift", &self.drift())?;
         out.serialize_field("lists", &self.lists)?;
+        out.serialize_field("origins", &self.origins)?;
         out.serialize_field("operations", &self.operations)?;
         out.end()
     }
@@ -69,18 +72,28 @@ impl Serialize for Plan {
 
 impl Serialize for ListPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let of = |wanted: fn(&Change) -> bool| -> Vec<Address> {
-            let changes = self.changes.iter().filter(|change| wanted(change));
-            changes.map(Change::address).collect()
-        };
-        let mut out = serializer.serialize_struct("ListPlan", 5)?;
+        let (mut add, mut remove) = (Vec::new(), Vec::new());
+        for change in &self.changes {
+            match change {
+                Change::Add(address) => add.push(address),
+                Change::Remove(address, why) => remove.push(Removal { address, why: why.as_str() }),
+            }
+        }
+        let mut out = serializer.serialize_struct("ListPlan", 6)?;
         out.serialize_field("list", &self.list)?;
+        out.serialize_field("desired", &self.desired)?;
         out.serialize_field("keep", &self.keep)?;
         out.serialize_field("left_alone", &self.foreign)?;
-        out.serialize_field("add", &of(|change| matches!(change, Change::Add(_))))?;
-        out.serialize_field("remove", &of(|change| matches!(change, Change::Remove(_))))?;
+        out.serialize_field("add", &add)?;
+        out.serialize_field("remove", &remove)?;
         out.end()
     }
+}
+
+#[derive(serde::Serialize)]
+struct Removal<'a> {
+    address: &'a Address,
+    why: &'static str,
 }
 
 impl Serialize for Operation {
@@ -102,13 +115,13 @@ mod tests {
 
     use crate::desired::Desired;
     use crate::observed::lists::{Observed, ObservedList};
-    use crate::plan::lists::{Plan, diff};
+    use crate::plan::lists::{Plan, Rules, diff};
 
     fn plan() -> Plan {
         let desired = Desired::of(&["203.0.113.7", "198.51.100.1"], &["192.0.2.9"]);
         let observed =
             Observed::of(ObservedList::of(&["198.51.100.1"]), ObservedList::of(&["203.0.113.7"]));
-        diff(&desired, &observed, SystemTime::UNIX_EPOCH)
+        diff(&desired, &observed, Rules::at(SystemTime::UNIX_EPOCH))
     }
 
     #[test]
@@ -125,6 +138,6 @@ mod tests {
 
     #[test]
     fn plan_shown_as_json_says_the_same() {
-        insta::assert_snapshot!(serde_json::to_string(&plan()).unwrap(), @r#"{"drift":3,"lists":[{"list":"ban","keep":1,"left_alone":0,"add":["203.0.113.7"],"remove":[]},{"list":"captcha","keep":0,"left_alone":0,"add":["192.0.2.9"],"remove":["203.0.113.7"]}],"operations":[{"method":"POST","list":"ban","items":1,"added":1,"removed":0},{"method":"PUT","list":"captcha","items":1,"added":1,"removed":1}]}"#);
+        insta::assert_snapshot!(serde_json::to_string(&plan()).unwrap(), @r#"{"drift":3,"lists":[{"list":"ban","desired":2,"keep":1,"left_alone":0,"add":["203.0.113.7"],"remove":[]},{"list":"captcha","desired":1,"keep":0,"left_alone":0,"add":["192.0.2.9"],"remove":[{"address":"203.0.113.7","why":"moved"}]}],"origins":[{"origin":"cscli","ipv4":3,"ipv6":0,"dropped":0}],"operations":[{"method":"POST","list":"ban","items":1,"added":1,"removed":0},{"method":"PUT","list":"captcha","items":1,"added":1,"removed":1}]}"#);
     }
 }

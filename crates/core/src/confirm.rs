@@ -1,0 +1,118 @@
+//! For how many runs in a row the guard has found the same, kept from one run to the next.
+//!
+//! "The same" is give or take a tenth of the removals: on a busy site decisions come and go every
+//! minute, and a lifted list would else never be confirmed, while a LAPI that fills up again after a
+//! loss changes by more than that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard::Objection;
+use crate::ports::Host;
+
+const KEY: &str = "guard";
+const VERSION: u32 = 1;
+
+/// So many runs in a row found this many removals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streak {
+    /// Runs, the present one among them.
+    pub runs: u64,
+    /// Removals of the first of them.
+    pub removals: u64,
+}
+
+/// The streaks of both targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confirmations {
+    v: u32,
+    #[serde(default)]
+    lists: Option<Streak>,
+    #[serde(default)]
+    kv: Option<Streak>,
+}
+
+/// Which target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Lists,
+    Kv,
+}
+
+impl Streak {
+    fn next(previous: Option<Self>, removals: u64) -> Self {
+        match previous {
+            Some(streak) if streak.removals.abs_diff(removals) * 10 <= streak.removals => {
+                Self { runs: streak.runs.saturating_add(1), ..streak }
+            }
+            _ => Self { runs: 1, removals },
+        }
+    }
+}
+
+impl Confirmations {
+    /// Counts this run, which found `objection` or none; a dry run is not counted. What the store does
+    /// not keep starts again at every run, so that without one nothing is ever confirmed.
+    pub(crate) fn count(
+        host: &impl Host,
+        target: Target,
+        objection: Option<&Objection>,
+        dry_run: bool,
+    ) -> Streak {
+        let before = Self::load(host);
+        let mut after = before;
+        let streak = match target {
+            Target::Lists => &mut after.lists,
+            Target::Kv => &mut after.kv,
+        };
+        *streak = objection.map(|objection| Streak::next(*streak, objection.removals()));
+        let counted = streak.unwrap_or(Streak { runs: 0, removals: 0 });
+        if !dry_run {
+            after.save_if_other(before, host);
+        }
+        counted
+    }
+
+    /// A run that could not read LAPI confirms nothing: the next ones start again.
+    pub(crate) fn interrupt(host: &impl Host) {
+        let before = Self::load(host);
+        Self::default().save_if_other(before, host);
+    }
+
+    fn load(host: &impl Host) -> Self {
+        let stored = host.get(KEY).ok().flatten();
+        let stored = stored.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        stored.filter(|stored| stored.v == VERSION).unwrap_or_default()
+    }
+
+    fn save_if_other(self, before: Self, host: &impl Host) {
+        if self != before {
+            let bytes = serde_json::to_vec(&self).expect("numbers always serialise");
+            let _ = host.set(KEY, &bytes);
+        }
+    }
+}
+
+impl Default for Confirmations {
+    fn default() -> Self {
+        Self { v: VERSION, lists: None, kv: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(removals: &[u64]) -> u64 {
+        let next = |streak, removals: &u64| Some(Streak::next(streak, *removals));
+        removals.iter().fold(None, next).unwrap().runs
+    }
+
+    #[test]
+    fn streak_counts_runs_that_find_about_the_same_and_starts_again_with_another() {
+        assert_eq!(runs(&[4_000, 4_000, 4_000]), 3);
+        assert_eq!(runs(&[4_000, 4_100, 3_900, 4_000]), 4, "a little churn");
+        assert_eq!(runs(&[4_000, 4_000, 3_000]), 1, "LAPI fills up again");
+        assert_eq!(runs(&[4_000, 3_700, 3_400]), 1, "slowly, too");
+        assert_eq!(runs(&[3, 3, 2]), 1, "of few, each one counts");
+    }
+}

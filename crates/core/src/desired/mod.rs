@@ -1,0 +1,318 @@
+//! Decisions -> what should be at the edge: for each canonical address one remediation, and how long.
+//!
+//! Knows nothing of what is there now. The two targets do not take the same values: a list takes
+//! prefixes and may be missing for one remediation, a KV key is one address. Both views come from
+//! one pass over the decisions. Who goes without when places are scarce is the plan's business.
+
+mod origins;
+mod skipped;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::decision::{Decision, Remediation, Source};
+use crate::filter::Unwanted;
+use crate::log::clip;
+use crate::settings::{Lists, Ranges, Settings};
+
+pub(crate) use origins::OriginId;
+use origins::Origins;
+pub use skipped::Skipped;
+
+/// What should be at the edge, and what was left out of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    wanted: BTreeMap<Address, Wanted>,
+    prefixes: PrefixLens,
+    origins: Origins,
+    skipped: Skipped,
+}
+
+/// What the decisions on one address ask for. Kept small: there may be 150,000.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wanted {
+    list: Option<Remediation>,
+    key: Option<Remediation>,
+    origin: OriginId,
+    remaining_secs: u32,
+}
+
+/// An address that should be on a list, and what decides whether it gets a place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) address: Address,
+    pub(crate) list: Remediation,
+    pub(crate) source: Source,
+    pub(crate) origin: OriginId,
+    pub(crate) remaining: Duration,
+}
+
+/// What a decision is taken to last whose duration cannot be read: long enough that its key outlives
+/// a few runs, each of which reads the decision again.
+const REMAINING_UNKNOWN: Duration = Duration::from_secs(3_600);
+
+impl Desired {
+    /// Takes one decision, or the reason why it cannot be read, into account. The order in which
+    /// decisions come does not matter: LAPI's is unspecified (facts crowdsec 1.2). After the last,
+    /// [`settle`](Self::settle).
+    pub fn add(&mut self, decision: Result<Decision<'_>, serde_json::Error>, settings: &Settings) {
+        let decision = match decision {
+            Ok(decision) => decision,
+            Err(error) => return self.skipped.malformed.add(&error.to_string()),
+        };
+        let origin = decision.origin();
+        match settings.filter.unwanted(&decision, &origin) {
+            Some(Unwanted::Origin) => return self.skipped.origins.add(&origin.to_string()),
+            Some(Unwanted::Scenario) => {
+                let scenario = decision.scenario.0.as_deref().unwrap_or("");
+                return self.skipped.scenarios.add(scenario);
+            }
+            None => {}
+        }
+        // Casing is not normalised by every LAPI (1.4 stores "ip", "IP" as posted; facts 1.1).
+        let with_ranges = settings.ranges != Ranges::Ignored;
+        let is_range = || decision.scope.eq_ignore_ascii_case("range");
+        if !decision.scope.eq_ignore_ascii_case("ip") && !(with_ranges && is_range()) {
+            return self.skipped.scopes.add(&decision.scope);
+        }
+        let Some(remediation) = Remediation::from_type(&decision.kind) else {
+            return self.skipped.types.add(&decision.kind);
+        };
+        let Ok(address) = decision.value.parse::<Address>() else {
+            return self.skipped.not_addresses.add(&decision.value);
+        };
+        if let Some(rule) = settings.protected.rule(&address) {
+            let scenario = decision.scenario.0.as_deref().unwrap_or("no scenario");
+            let what = format!("{address} ({rule}; {})", clip(scenario, 48));
+            return self.skipped.protected.add(&what);
+        }
+        let wanted = Wanted {
+            list: None,
+            key: None,
+            origin: self.origins.id(&origin),
+            remaining_secs: {
+                let remaining = decision.remaining().unwrap_or(REMAINING_UNKNOWN);
+                u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX)
+            },
+        };
+        if let Some(lists) = &settings.targets.lists {
+            self.add_to_lists(lists, remediation, address, &decision.value, wanted);
+        }
+        if settings.targets.kv.is_some() {
+            if address.is_single() || with_ranges {
+                self.want(address, Wanted { key: Some(remediation), ..wanted });
+            } else {
+                self.skipped.prefixes_in_kv.add(&decision.value);
+            }
+        }
+    }
+
+    fn add_to_lists(
+        &mut self,
+        lists: &Lists,
+        remediation: Remediation,
+        address: Address,
+        value: &str,
+        wanted: Wanted,
+    ) {
+        let Some(list) = lists.takes(remediation) else {
+            return self.skipped.without_list.add(remediation.as_str());
+        };
+        let wanted = Wanted { list: Some(list), ..wanted };
+        if address.fits_list() {
+            self.want(address, wanted);
+        } else if let Some(parts) = address.split_for_list() {
+            parts.for_each(|part| self.want(part, wanted));
+        } else {
+            self.skipped.prefixes.add(value);
+        }
+    }
+
+    /// The strongest remediation, the longest time and the nearest origin win, each by itself.
+    fn want(&mut self, address: Address, more: Wanted) {
+        self.prefixes.add(&address);
+        let wanted = self.wanted.entry(address).or_insert(more);
+        wanted.list = wanted.list.max(more.list);
+        wanted.key = wanted.key.max(more.key);
+        wanted.origin = self.origins.nearer(wanted.origin, more.origin);
+        wanted.remaining_secs = wanted.remaining_secs.max(more.remaining_secs);
+    }
+
+    /// To be called after the last decision: takes their places on the lists from addresses that a
+    /// desired range covers, where the operator wants that.
+    pub fn settle(&mut self, settings: &Settings) {
+        if settings.ranges != (Ranges::Sent { skip_covered: true }) || self.prefixes.is_empty() {
+            return;
+        }
+        let covered: Vec<(Address, Address)> = self
+            .wanted
+            .iter()
+            .filter_map(|(address, wanted)| Some((*address, self.covering(address, wanted.list?)?)))
+            .collect();
+        for (address, range) in covered {
+            let Some(wanted) = self.wanted.get_mut(&address) else { continue };
+            let Wanted { origin, remaining_secs, .. } = *wanted;
+            wanted.list = None;
+            self.skipped.covered += 1;
+            // What it stood for must not go without because the range came from farther away.
+            if let Some(range) = self.wanted.get_mut(&range) {
+                range.origin = self.origins.nearer(range.origin, origin);
+                range.remaining_secs = range.remaining_secs.max(remaining_secs);
+            }
+        }
+    }
+
+    /// The widest other desired range that contains `address` and is at least as strong.
+    pub fn covering(&self, address: &Address, list: Remediation) -> Option<Address> {
+        let mut ranges = self.prefixes.containing(address);
+        ranges.find(|range| self.wanted.get(range).is_some_and(|w| w.list >= Some(list)))
+    }
+
+    /// The list that `address` should be on.
+    pub fn on_list(&self, address: &Address) -> Option<Remediation> {
+        self.wanted.get(address)?.list
+    }
+
+    /// The addresses that should be on this list, in order.
+    pub fn addresses(&self, list: Remediation) -> impl Iterator<Item = Address> {
+        self.candidates().filter(move |wanted| wanted.list == list).map(|wanted| wanted.address)
+    }
+
+    /// The addresses that should be on a list, in order.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        self.wanted.iter().filter_map(|(address, wanted)| self.as_candidate(*address, wanted))
+    }
+
+    /// The same of one address.
+    pub(crate) fn candidate(&self, address: &Address) -> Option<Candidate> {
+        self.as_candidate(*address, self.wanted.get(address)?)
+    }
+
+    fn as_candidate(&self, address: Address, wanted: &Wanted) -> Option<Candidate> {
+        Some(Candidate {
+            address,
+            list: wanted.list?,
+            source: self.origins.source(wanted.origin),
+            origin: wanted.origin,
+            remaining: Duration::from_secs(wanted.remaining_secs.into()),
+        })
+    }
+
+    /// How many addresses should be on this list.
+    pub fn count(&self, list: Remediation) -> u64 {
+        self.addresses(list).count() as u64
+    }
+
+    /// The addresses that should have a KV key, in order, with value and remaining time.
+    pub fn keys(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
+        self.in_kv().filter(|(address, ..)| address.is_single())
+    }
+
+    /// The ranges that should be in KV, in order, with value and remaining time.
+    pub fn ranges(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
+        self.in_kv().filter(|(address, ..)| !address.is_single())
+    }
+
+    fn in_kv(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
+        self.wanted.iter().filter_map(|(address, wanted)| {
+            Some((*address, wanted.key?, Duration::from_secs(wanted.remaining_secs.into())))
+        })
+    }
+
+    /// Whether nothing should be in KV.
+    pub fn is_without_keys(&self) -> bool {
+        self.in_kv().next().is_none()
+    }
+
+    /// Whether `address` should have a KV key.
+    pub fn has_key(&self, address: &Address) -> bool {
+        self.wanted.get(address).is_some_and(|wanted| wanted.key.is_some())
+    }
+
+    /// For each origin, what `count` makes of the addresses whose nearest origin it is.
+    pub(crate) fn by_origin<T: Default>(
+        &self,
+        candidates: impl Iterator<Item = Candidate>,
+        mut count: impl FnMut(&mut T, Candidate),
+    ) -> Vec<(String, T)> {
+        let names = self.origins.ids().map(|id| self.origins.name(id).to_owned());
+        let mut counts: Vec<_> = names.map(|name| (name, T::default())).collect();
+        for candidate in candidates {
+            count(&mut counts[usize::from(candidate.origin)].1, candidate);
+        }
+        counts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        counts
+    }
+
+    /// What was left out.
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+}
+
+/// Which prefix lengths there are, so that only those are looked for around an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct PrefixLens {
+    v4: u128,
+    v6: u128,
+}
+
+impl PrefixLens {
+    fn add(&mut self, address: &Address) {
+        if !address.is_single() {
+            let lens = if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+            *lens |= 1 << address.prefix_len();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.v4 | self.v6 == 0
+    }
+
+    /// The prefixes of these lengths that contain `address` and are wider, the widest first.
+    fn containing(self, address: &Address) -> impl Iterator<Item = Address> {
+        let address = *address;
+        let lens = if address.is_ipv4() { self.v4 } else { self.v6 };
+        let shorter = (0..address.prefix_len()).filter(move |len| lens >> len & 1 == 1);
+        shorter.map(move |len| address.within(len))
+    }
+}
+
+#[cfg(test)]
+impl Desired {
+    /// A desired state of the lists from addresses, for the tests of later phases.
+    pub(crate) fn of(ban: &[&str], captcha: &[&str]) -> Self {
+        let mut desired = Self::default();
+        for (remediation, texts) in [(Remediation::Captcha, captcha), (Remediation::Ban, ban)] {
+            texts
+                .iter()
+                .for_each(|text| desired.put(text, Some(remediation), None, "cscli", 3_600));
+        }
+        desired
+    }
+
+    /// A desired state of the KV keys, for the tests of later phases.
+    pub(crate) fn of_keys(keys: &[(&str, Remediation, u32)]) -> Self {
+        let mut desired = Self::default();
+        keys.iter()
+            .for_each(|(text, key, secs)| desired.put(text, None, Some(*key), "cscli", *secs));
+        desired
+    }
+
+    /// Wants one more address.
+    pub(crate) fn put(
+        &mut self,
+        address: &str,
+        list: Option<Remediation>,
+        key: Option<Remediation>,
+        origin: &str,
+        remaining_secs: u32,
+    ) {
+        let origin = self.origins.id(&crate::decision::Origin::new(origin, ""));
+        self.want(address.parse().unwrap(), Wanted { list, key, origin, remaining_secs });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! Reads the texts of the settings, one kind of value after the other, and collects what is wrong.
+
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::decision::Remediation;
+use crate::filter::Filter;
+use crate::guard::{Digest, Guard};
+use crate::log::clip;
+use crate::protected::{GROUPS, Protected};
+use crate::secret::Secret;
+
+use super::origin::{self, Origin, PUSHGATEWAY_OFF};
+use super::{Id, Kv, Lists, Pace, Problem, Ranges, Settings, Targets};
+
+/// Half an hour, an hour, two, four, six. Every retry of the program before this one made a
+/// throttled account worse; six hours lose little, since the limiter that was seen opens once in 72
+/// (facts cloudflare 1.8).
+const WRITE_BACKOFF_SECONDS: &str = "1800,3600,7200,14400,21600";
+const BACKOFF_SECONDS: RangeInclusive<u64> = 60..=604_800;
+
+/// What all lists of an account below Enterprise hold together, and what they hold on Enterprise
+/// (facts cloudflare 1.7).
+const ITEMS_MAX: u64 = 10_000;
+const ITEMS_MAX_ENTERPRISE: u64 = 500_000;
+
+/// Shorter budgets leave no room for one write: 10 s to send it, 25 s to see it completed.
+const RUN_BUDGET_SECONDS: RangeInclusive<u64> = 60..=3600;
+
+/// Collects problems instead of stopping at the first.
+pub(super) struct Reader<G> {
+    pub(super) get: G,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<G: Fn(&str) -> Option<String>> Reader<G> {
+    pub(super) fn settings(&mut self) -> Option<Settings> {
+        // Each is read before any is unwrapped, so that all problems are found.
+        let lapi = self.origin("lapi_url");
+        let lapi_key =
+            self.secret("lapi_key", "register a bouncer with `cscli bouncers add edge-sync`");
+        let cloudflare = self.origin("cf_api_url");
+        let account = self.id("cf_account_id");
+        if account.is_none() && self.text("cf_account_id").is_empty() {
+            self.problem("cf_account_id", "is empty; the account's overview page shows it");
+        }
+        let token = self.secret(
+            "cf_api_token",
+            "create one with the permission Account > Account Filter Lists > Edit, and Account > Workers KV Storage > Edit for KV",
+        );
+        let targets = self.targets();
+        let filter = self.filter();
+        let ranges = self.ranges();
+        let protected = self.protected();
+        let guard = self.guard();
+        let backoff = self.backoff();
+        let interval = self.number("write_interval_seconds", 0, 0..=86_400);
+        let pushgateway = self.pushgateway();
+        let dry_run = self.flag("dry_run");
+        let run_budget = self.run_budget();
+        Some(Settings {
+            lapi: lapi?,
+            lapi_key: lapi_key?,
+            cloudflare: cloudflare?,
+            account: account?,
+            token: token?,
+            targets: targets?,
+            filter: filter?,
+            ranges: ranges?,
+            protected: protected?,
+            guard: guard?,
+            pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
+            pushgateway: pushgateway?,
+            dry_run: dry_run?,
+            run_budget: run_budget?,
+        })
+    }
+
+    fn text(&self, variable: &str) -> String {
+        (self.get)(variable).map(|text| text.trim().to_owned()).unwrap_or_default()
+    }
+
+    fn problem(&mut self, variable: &'static str, message: impl Into<String>) {
+        self.problems.push(Problem { variable, message: message.into() });
+    }
+
+    fn origin(&mut self, variable: &'static str) -> Option<Origin> {
+        let text = self.text(variable);
+        match origin::parse(&text) {
+            Ok(origin) => Some(origin),
+            Err(message) => {
+                self.problem(variable, message);
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, variable: &'static str, remedy: &str) -> Option<Secret> {
+        let text = self.text(variable);
+        if text.is_empty() {
+            self.problem(variable, format!("is empty; {remedy}"));
+            return None;
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            self.problem(
+                variable,
+                "has white space or other characters that no key has; copy it again",
+            );
+            return None;
+        }
+        Some(Secret::new(text))
+    }
+
+    /// `None` without a problem if the variable is empty.
+    fn id(&mut self, variable: &'static str) -> Option<Id> {
+        let text = self.text(variable);
+        if text.is_empty() {
+            return None;
+        }
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            // The text is not shown: it may be the token, pasted into the wrong place.
+            let length = text.chars().count();
+            self.problem(
+                variable,
+                format!("is not 32 hexadecimal digits (it has {length} characters); copy the id, not the name"),
+            );
+            return None;
+        }
+        Some(Id(text.to_ascii_lowercase()))
+    }
+
+    fn targets(&mut self) -> Option<Targets> {
+        let problems_before = self.problems.len();
+        let lists = self.lists();
+        let kv = self.kv();
+        if self.problems.len() > problems_before {
+            return None;
+        }
+        if lists.is_none() && kv.is_none() {
+            self.problem(
+                "cf_ban_list_id",
+                "is empty, and so are cf_captcha_list_id and cf_kv_namespace_id; set at least one, or nothing can be synced",
+            );
+            return None;
+        }
+        Some(Targets { lists, kv })
+    }
+
+    /// `None` if no list is set, or with a problem. What belongs to them is checked all the same.
+    fn lists(&mut self) -> Option<Lists> {
+        let ban = self.id("cf_ban_list_id");
+        let captcha = self.id("cf_captcha_list_id");
+        let items_max = self.number("list_items_max", ITEMS_MAX, 1..=ITEMS_MAX_ENTERPRISE);
+        let captcha_as_ban = self.fold("captcha_as_ban", ban.is_some() && captcha.is_none());
+        let ban_as_captcha = self.fold("ban_as_captcha", captcha.is_some() && ban.is_none());
+        if ban.is_none() && captcha.is_none() {
+            return None;
+        }
+        if ban == captcha {
+            self.problem(
+                "cf_captcha_list_id",
+                "is the same list as cf_ban_list_id; a banned and a challenged address need different lists",
+            );
+            return None;
+        }
+        let fold = captcha_as_ban? || ban_as_captcha?;
+        Some(Lists { ban, captcha, fold, items_max: items_max? })
+    }
+
+    /// Whether one list stands in for the other, which makes sense only if the other is not set.
+    fn fold(&mut self, variable: &'static str, fits: bool) -> Option<bool> {
+        let fold = self.flag(variable)?;
+        if fold && !fits {
+            let [own, other] = match variable {
+                "captcha_as_ban" => Remediation::ALL,
+                _ => [Remediation::Captcha, Remediation::Ban],
+            }
+            .map(Lists::variable);
+            self.problem(
+                variable,
+                format!("is for accounts with one list: it needs {own}, and {other} left empty"),
+            );
+            return None;
+        }
+        Some(fold)
+    }
+
+    /// `None` if no namespace is set, or with a problem. What belongs to it is checked all the same.
+    fn kv(&mut self) -> Option<Kv> {
+        let namespace = self.id("cf_kv_namespace_id");
+        let prefix = self.kv_prefix();
+        let tolerance = self.number("kv_expiry_tolerance_seconds", 600, 60..=86_400);
+        let daily = self.number("kv_daily_writes_max", 0, 0..=u64::MAX);
+        Some(Kv {
+            namespace: namespace?,
+            prefix: prefix?,
+            tolerance: Duration::from_secs(tolerance?),
+            daily_writes_max: NonZeroU64::new(daily?),
+        })
+    }
+
+    fn filter(&mut self) -> Option<Filter> {
+        let [include, exclude, scenarios] =
+            ["origins_include", "origins_exclude", "scenarios_exclude"].map(|variable| {
+                let text = self.text(variable);
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                words.map(str::to_owned).collect::<Vec<_>>()
+            });
+        let both = include.iter().find(|origin| exclude.contains(origin));
+        if let Some(origin) = both {
+            let shown = clip(origin, 40);
+            self.problem("origins_exclude", format!("{shown:?} is in origins_include too"));
+            return None;
+        }
+        Some(Filter::new(include, exclude, scenarios))
+    }
+
+    fn ranges(&mut self) -> Option<Ranges> {
+        let skip_covered = match self.text("skip_covered").as_str() {
+            "" => Some(true),
+            _ => self.flag("skip_covered"),
+        };
+        let scopes = self.text("scopes").to_ascii_lowercase();
+        let mut words: Vec<_> = scopes.split(',').map(str::trim).collect();
+        words.sort_unstable();
+        match words[..] {
+            [""] | ["ip"] => Some(Ranges::Ignored),
+            ["ip", "range"] => Some(Ranges::Sent { skip_covered: skip_covered? }),
+            _ => {
+                let shown = clip(&scopes, 40);
+                self.problem("scopes", format!("{shown:?} is neither \"ip\" nor \"ip,range\""));
+                None
+            }
+        }
+    }
+
+    fn guard(&mut self) -> Option<Guard> {
+        let percent = self.number("removal_guard_percent", 50, 0..=100);
+        let count = self.number("removal_guard_count", 50, 0..=u64::MAX);
+        let runs = self.number("removal_confirm_runs", 5, 1..=1_000);
+        let text = self.text("removal_approved_plan");
+        let digests = text.split(',').map(str::trim).filter(|digest| !digest.is_empty());
+        let approved: Option<Vec<Digest>> = digests.map(|digest| digest.parse().ok()).collect();
+        if approved.is_none() {
+            let shown = clip(&text, 40);
+            self.problem(
+                "removal_approved_plan",
+                format!(
+                    "{shown:?} is no digest; copy the 16 digits that a run printed with its refusal"
+                ),
+            );
+        }
+        Some(Guard { percent: percent?, count: count?, runs: runs?, approved: approved? })
+    }
+
+    fn protected(&mut self) -> Option<Protected> {
+        let problems_before = self.problems.len();
+        let mut protected = Protected::default();
+        let own = self.text("never_block");
+        for text in own.split(|c: char| c == ',' || c.is_whitespace()).filter(|t| !t.is_empty()) {
+            match text.parse::<Address>() {
+                Ok(address) => protected.add(address),
+                Err(error) => {
+                    let shown = clip(text, 43);
+                    self.problem("never_block", format!("{shown:?} is {error}"));
+                }
+            }
+        }
+        let groups = self.text("never_block_builtin");
+        let all = GROUPS.map(|(group, _)| group);
+        let named: Vec<&str> = match groups.as_str() {
+            "" => all.to_vec(),
+            "none" => Vec::new(),
+            groups => groups.split(',').map(str::trim).collect(),
+        };
+        for group in named {
+            if !protected.add_group(group) {
+                let shown = clip(group, 40);
+                self.problem(
+                    "never_block_builtin",
+                    format!("{shown:?} is none of {}, none", all.join(", ")),
+                );
+            }
+        }
+        (self.problems.len() == problems_before).then_some(protected)
+    }
+
+    fn backoff(&mut self) -> Option<Vec<Duration>> {
+        let text = match self.text("write_backoff_seconds") {
+            empty if empty.is_empty() => WRITE_BACKOFF_SECONDS.to_owned(),
+            text => text,
+        };
+        let steps: Option<Vec<u64>> = text
+            .split(',')
+            .map(|step| step.trim().parse().ok().filter(|step| BACKOFF_SECONDS.contains(step)))
+            .collect();
+        let Some(steps) = steps else {
+            let (least, most) = (BACKOFF_SECONDS.start(), BACKOFF_SECONDS.end());
+            let shown = clip(&text, 40);
+            self.problem(
+                "write_backoff_seconds",
+                format!("{shown:?} is not a list of whole numbers from {least} to {most}, separated by commas"),
+            );
+            return None;
+        };
+        Some(steps.into_iter().map(Duration::from_secs).collect())
+    }
+
+    fn kv_prefix(&mut self) -> Option<String> {
+        let prefix = match self.text("kv_key_prefix") {
+            empty if empty.is_empty() => "ip:".to_owned(),
+            prefix => prefix,
+        };
+        // A key has at most 512 bytes, and an address up to 43 of them.
+        if prefix.len() > 64 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
+            let shown = clip(&prefix, 12);
+            self.problem(
+                "kv_key_prefix",
+                format!("{shown:?} is not 1 to 64 printable ASCII characters without white space"),
+            );
+            return None;
+        }
+        Some(prefix)
+    }
+
+    fn pushgateway(&mut self) -> Option<Option<Origin>> {
+        match self.text("pushgateway_url").trim_end_matches('/') {
+            "" | PUSHGATEWAY_OFF => Some(None),
+            _ => self.origin("pushgateway_url").map(Some),
+        }
+    }
+
+    fn flag(&mut self, variable: &'static str) -> Option<bool> {
+        match self.text(variable).to_ascii_lowercase().as_str() {
+            "true" => Some(true),
+            "false" | "" => Some(false),
+            other => {
+                self.problem(variable, format!("{:?} is neither true nor false", clip(other, 12)));
+                None
+            }
+        }
+    }
+
+    fn run_budget(&mut self) -> Option<Duration> {
+        self.number("run_budget_seconds", 110, RUN_BUDGET_SECONDS).map(Duration::from_secs)
+    }
+
+    fn number(
+        &mut self,
+        variable: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let text = self.text(variable);
+        let number = if text.is_empty() { Ok(default) } else { text.parse() };
+        match number {
+            Ok(number) if range.contains(&number) && !text.starts_with('+') => Some(number),
+            _ => {
+                let shown = clip(&text, 12);
+                let (least, most) = (range.start(), range.end());
+                self.problem(
+                    variable,
+                    if *most == u64::MAX {
+                        format!("{shown:?} is not a whole number")
+                    } else {
+                        format!("{shown:?} is not a whole number from {least} to {most}")
+                    },
+                );
+                None
+            }
+        }
+    }
+}
