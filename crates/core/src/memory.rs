@@ -27,6 +27,10 @@ pub struct Memory {
     /// When a write was last accepted.
     #[serde(default)]
     accepted_at: u64,
+    /// Of an account that takes a write only long after another: how long it took the last time,
+    /// in seconds. 0 = not such an account.
+    #[serde(default)]
+    spacing: u64,
     /// The accepted operation whose end has not been seen.
     #[serde(default)]
     operation: Option<String>,
@@ -34,7 +38,7 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { v: VERSION, refused: 0, refused_at: 0, accepted_at: 0, operation: None }
+        Self { v: VERSION, refused: 0, refused_at: 0, accepted_at: 0, spacing: 0, operation: None }
     }
 }
 
@@ -58,12 +62,23 @@ impl Memory {
 
     /// How long no write may be tried, because writes were refused; `None` = it may.
     ///
+    /// The ladder, from its first step. But an account that the last time took a write only after the
+    /// whole ladder is expected to do so again: some do at most one in 72 hours (facts cloudflare 1.8),
+    /// and to climb from the bottom would cost five attempts each time. There the next attempt is half
+    /// way to when it is expected to open, not sooner than the last step and not later than twice that.
+    ///
     /// A stored time in the future is a clock that was put back; it counts as now, so that the wait
-    /// is never longer than the ladder says.
+    /// is never longer than that.
     pub fn backoff_left(&self, pace: &Pace, now: u64) -> Option<Duration> {
         let step = usize::try_from(self.refused).unwrap_or(usize::MAX).checked_sub(1)?;
-        let wait = pace.backoff.get(step).or(pace.backoff.last())?;
-        left(*wait, self.refused_at, now)
+        let last = *pace.backoff.last()?;
+        let opens_in = (self.accepted_at + self.spacing).saturating_sub(self.refused_at);
+        let wait = match (self.spacing, Duration::from_secs(opens_in)) {
+            (0, _) => *pace.backoff.get(step).unwrap_or(&last),
+            (_, Duration::ZERO) => last,
+            (_, opens_in) => (opens_in / 2).clamp(last, 2 * last).min(opens_in),
+        };
+        left(wait, self.refused_at, now)
     }
 
     /// How long a write that is not urgent has to wait; `None` = it need not.
@@ -86,7 +101,13 @@ impl Memory {
         self.refused_at = now;
     }
 
-    pub(crate) fn write_accepted(&mut self, operation: &str, now: u64) {
+    pub(crate) fn write_accepted(&mut self, operation: &str, pace: &Pace, now: u64) {
+        let climbed_all = self.refused as usize >= pace.backoff.len();
+        let still_slow = self.spacing > 0 && self.refused > 0;
+        self.spacing = match self.accepted_at {
+            before @ 1.. if climbed_all || still_slow => now.saturating_sub(before),
+            _ => 0,
+        };
         self.refused = 0;
         self.accepted_at = now;
         self.operation = Some(operation.to_owned());
@@ -125,10 +146,36 @@ mod tests {
             assert_eq!(backoff(&memory, at + wait - 1), Some(1));
             assert_eq!(backoff(&memory, at + wait), None);
         }
-        memory.write_accepted("op", 40_000);
+        memory.write_accepted("op", &pace(), 40_000);
         assert_eq!(backoff(&memory, 40_000), None);
         memory.write_refused(50_000);
         assert_eq!(backoff(&memory, 50_000), Some(1_800));
+    }
+
+    #[test]
+    fn account_that_opened_after_the_whole_ladder_is_asked_again_less_and_less_far_from_then() {
+        let mut memory = Memory::default();
+        memory.write_accepted("op", &pace(), 1_000);
+        for at in [2_000, 4_000, 8_000] {
+            memory.write_refused(at);
+        }
+        memory.write_accepted("op", &pace(), 101_000);
+        // It took 100,000 s, so it is expected to open at 201,000.
+        for (at, wait) in [
+            (102_000, 14_400), // half of 99,000 is more than twice the last step
+            (179_000, 11_000), // half of what is left
+            (190_000, 7_200),  // not sooner than the last step
+            (198_000, 3_000),  // but not later than it opens
+            (202_000, 7_200),  // it did not
+        ] {
+            memory.write_refused(at);
+            assert_eq!(backoff(&memory, at), Some(wait), "refused at {at}");
+        }
+        // It takes one at once again: an account like any other.
+        memory.write_accepted("op", &pace(), 210_000);
+        memory.write_accepted("op", &pace(), 210_100);
+        memory.write_refused(210_200);
+        assert_eq!(backoff(&memory, 210_200), Some(1_800));
     }
 
     #[test]
@@ -142,7 +189,7 @@ mod tests {
     fn interval_counts_from_the_last_accepted_write() {
         let mut memory = Memory::default();
         assert_eq!(memory.interval_left(&pace(), 1_000_000), None);
-        memory.write_accepted("op", 1_000);
+        memory.write_accepted("op", &pace(), 1_000);
         assert_eq!(memory.interval_left(&pace(), 1_100), Some(Duration::from_secs(500)));
         assert_eq!(memory.interval_left(&pace(), 1_600), None);
     }

@@ -87,7 +87,7 @@ async fn carry_out<H: Host>(
     let id = match accept(session, settings, targets, operation).await {
         Ok(id) => {
             // Before we wait: if this run is killed, the next one must not write beside the operation.
-            memory.write_accepted(&id.to_string(), session.unix_now());
+            memory.write_accepted(&id.to_string(), &settings.pace, session.unix_now());
             memory.save(session.host());
             id
         }
