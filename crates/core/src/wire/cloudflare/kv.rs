@@ -65,7 +65,7 @@ struct WireMetadata<'a> {
 
 impl Metadata {
     fn read(raw: &RawValue) -> Option<Self> {
-        let wire: WireMetadata<'_> = serde_json::from_str(raw.get()).ok()?;
+        let wire: WireMetadata<'_> = serde_json::from_slice(raw.get().as_bytes()).ok()?;
         let value = Remediation::from_type(wire.value)?;
         (wire.v == METADATA_VERSION).then_some(Self { value, written: wire.at })
     }

@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::observed::lists::ItemId;
 use crate::settings::{Id, Settings};
 
-use super::{Answer, CallError, Method, Page, Request, account_request, decode, excerpt};
+use super::{Answer, CallError, Method, Page, Request, account_request, decode, not_the_api};
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).
@@ -128,7 +128,7 @@ pub fn decode_accepted(answer: &Answer) -> Result<OperationId, CallError> {
         (Some(Accepted { operation_id }), _) if is_plain(&operation_id) => {
             Ok(OperationId(operation_id))
         }
-        _ => Err(CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) }),
+        _ => Err(not_the_api(answer)),
     }
 }
 
@@ -163,16 +163,14 @@ pub fn decode_operation(answer: &Answer) -> Result<OperationState, CallError> {
         error: Option<String>,
     }
     let (operation, _) = decode::<Operation>(answer)?;
-    let not_the_api =
-        || CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) };
-    let operation = operation.ok_or_else(not_the_api)?;
+    let operation = operation.ok_or_else(|| not_the_api(answer))?;
     match operation.status.as_str() {
         "pending" | "running" => Ok(OperationState::Unfinished),
         "completed" => Ok(OperationState::Completed),
         "failed" => Ok(OperationState::Failed(
             operation.error.unwrap_or_else(|| "no reason given".to_owned()),
         )),
-        _ => Err(not_the_api()),
+        _ => Err(not_the_api(answer)),
     }
 }
 

@@ -9,6 +9,8 @@ pub mod lists;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::failure::Place;
 use crate::log::clip;
@@ -35,13 +37,15 @@ fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
     Request::new(method, url).header("authorization", format!("Bearer {}", settings.token.expose()))
 }
 
-/// What stands around every result.
+/// What stands around every result. The result is read by itself: an error's may be of any form, and
+/// there is one reader of envelopes instead of one for each kind of result.
 #[derive(Deserialize)]
-struct Envelope<T> {
+struct Envelope<'a> {
     success: bool,
     #[serde(default, deserialize_with = "null_as_empty")]
     errors: Vec<Message>,
-    result: Option<T>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
     result_info: Option<ResultInfo>,
 }
 
@@ -221,24 +225,26 @@ fn permission(place: Place) -> &'static str {
 }
 
 /// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.
-fn decode<T: for<'de> Deserialize<'de>>(
+fn decode<T: DeserializeOwned>(
     answer: &Answer,
 ) -> Result<(Option<T>, Option<ResultInfo>), CallError> {
-    let head = answer.head.clone();
-    let envelope: Envelope<T> = match serde_json::from_slice(&answer.body) {
-        Ok(envelope) => envelope,
-        // An error's envelope may hold a `result` that is no T.
-        Err(_) => match serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&answer.body) {
-            Ok(Envelope { success: false, errors, .. }) => {
-                return Err(CallError::Refused { head, messages: errors });
-            }
-            _ => return Err(CallError::NotTheApi { head, start: excerpt(&answer.body) }),
-        },
-    };
-    if !envelope.success || !(200..300).contains(&head.status) {
-        return Err(CallError::Refused { head, messages: envelope.errors });
+    let Envelope { result, result_info, .. } = open(answer)?;
+    let result = result.map(|json| serde_json::from_slice(json.get().as_bytes())).transpose();
+    Ok((result.map_err(|_| not_the_api(answer))?, result_info))
+}
+
+/// The envelope of a success.
+fn open(answer: &Answer) -> Result<Envelope<'_>, CallError> {
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
+    if !envelope.success || !(200..300).contains(&answer.head.status) {
+        return Err(CallError::Refused { head: answer.head.clone(), messages: envelope.errors });
     }
-    Ok((envelope.result, envelope.result_info))
+    Ok(envelope)
+}
+
+fn not_the_api(answer: &Answer) -> CallError {
+    CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) }
 }
 
 #[cfg(test)]
