@@ -9,7 +9,7 @@ pub mod lists;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::failure::Place;
@@ -37,15 +37,13 @@ fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
     Request::new(method, url).header("authorization", format!("Bearer {}", settings.token.expose()))
 }
 
-/// What stands around every result. The result is read by itself: an error's may be of any form, and
-/// there is one reader of envelopes instead of one for each kind of result.
+/// What stands around every result.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct Envelope<R> {
     success: bool,
     #[serde(default, deserialize_with = "null_as_empty")]
     errors: Vec<Message>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
+    result: Option<R>,
     result_info: Option<ResultInfo>,
 }
 
@@ -225,22 +223,39 @@ fn permission(place: Place) -> &'static str {
 }
 
 /// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.
-fn decode<T: DeserializeOwned>(
-    answer: &Answer,
-) -> Result<(Option<T>, Option<ResultInfo>), CallError> {
-    let Envelope { result, result_info, .. } = open(answer)?;
+///
+/// The result is read by itself: an error's may be of any form, and the component has one reader of
+/// envelopes instead of one for each kind of result.
+fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<Option<T>, CallError> {
+    let envelope: Envelope<&RawValue> =
+        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
+    let (result, _) = envelope.success(answer)?;
     let result = result.map(|json| serde_json::from_slice(json.get().as_bytes())).transpose();
-    Ok((result.map_err(|_| not_the_api(answer))?, result_info))
+    result.map_err(|_| not_the_api(answer))
 }
 
-/// The envelope of a success.
-fn open(answer: &Answer) -> Result<Envelope<'_>, CallError> {
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
-    if !envelope.success || !(200..300).contains(&answer.head.status) {
-        return Err(CallError::Refused { head: answer.head.clone(), messages: envelope.errors });
+/// Unwraps a page of a listing, in one pass: there may be hundreds of them.
+fn decode_page<T: DeserializeOwned>(
+    answer: &Answer,
+) -> Result<(Vec<T>, Option<ResultInfo>), CallError> {
+    match serde_json::from_slice::<Envelope<Vec<T>>>(&answer.body) {
+        Ok(envelope) => {
+            let (items, info) = envelope.success(answer)?;
+            Ok((items.unwrap_or_default(), info))
+        }
+        // An error's envelope may hold a result that is no page.
+        Err(_) => Err(decode::<IgnoredAny>(answer).err().unwrap_or_else(|| not_the_api(answer))),
     }
-    Ok(envelope)
+}
+
+impl<R> Envelope<R> {
+    /// What is in it, if it is that of a success.
+    fn success(self, answer: &Answer) -> Result<(Option<R>, Option<ResultInfo>), CallError> {
+        if self.success && (200..300).contains(&answer.head.status) {
+            return Ok((self.result, self.result_info));
+        }
+        Err(CallError::Refused { head: answer.head.clone(), messages: self.errors })
+    }
 }
 
 fn not_the_api(answer: &Answer) -> CallError {
@@ -254,7 +269,7 @@ mod tests {
 
     fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
         let head = ResponseHead { status, retry_after: None };
-        decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() }).map(|(result, _)| result)
+        decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() })
     }
 
     #[test]
