@@ -35,7 +35,7 @@ impl bindings::exports::wasi::cli::run::Guest for Component {
     /// returns, because `exit(0)` counts as a failure there.
     fn run() -> Result<(), ()> {
         if run().is_err() {
-            std::process::exit(1);
+            wasi::cli::exit::exit(Err(()));
         }
         Ok(())
     }

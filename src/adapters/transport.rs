@@ -1,70 +1,131 @@
-//! Outgoing HTTP by the Spin SDK: moves bytes, knows no API.
-
-use std::pin::Pin;
+//! Outgoing HTTP by WASI: moves bytes, knows no API.
+//!
+//! Not by the client of the Spin SDK: it converts requests and answers to types of its own and of
+//! two more libraries, and the component carries all of them.
 
 use edge_sync_core::ports::{Body, Transport, TransportError};
-use edge_sync_core::wire::{Method, Request, ResponseHead};
+use edge_sync_core::wire::{self, Request, ResponseHead};
 use futures_util::future::join;
-use futures_util::{SinkExt, Stream, StreamExt};
-use spin_sdk::http::conversions::TryIntoOutgoingRequest;
-use spin_sdk::http::{self, ErrorCode, IncomingResponse, SendError};
+use wasi::http::outgoing_handler::handle;
+use wasi::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+    Scheme,
+};
+use wasi::io::streams::{InputStream, OutputStream, StreamError};
 
-use super::Spin;
+use super::{Spin, ready};
+
+/// The most bytes of an answer that are taken at once.
+const CHUNK_BYTES_MAX: u64 = 16 << 10;
 
 impl Transport for Spin {
     type Body = Incoming;
 
     async fn send(&self, request: Request) -> Result<(ResponseHead, Incoming), TransportError> {
-        let method = match request.method {
-            Method::Get => http::Method::Get,
-            Method::Post => http::Method::Post,
-            Method::Put => http::Method::Put,
-            Method::Delete => http::Method::Delete,
-        };
-        let mut builder = http::Request::builder();
-        builder.method(method).uri(request.url);
-        for (name, value) in request.headers {
-            builder.header(name, value);
-        }
-        let (outgoing, _) = builder
-            .build()
-            .try_into_outgoing_request()
-            .map_err(|error| TransportError::Other(error.to_string()))?;
-        let mut sink = outgoing.take_body();
+        let (outgoing, sink) = outgoing(&request).ok_or_else(|| {
+            TransportError::Other(format!("the runtime does not take the request {request:?}"))
+        })?;
+        let coming = handle(outgoing, None).map_err(error_code)?;
         // Side by side: a server may refuse a large write before it has read it, and its answer
         // says more than the broken pipe.
-        let (answer, _) = join(http::send(outgoing), async move {
-            match request.body {
-                Some(body) => sink.send(body).await,
-                None => Ok(()),
-            }
-        })
+        let (answer, ()) = join(
+            ready(|| coming.get().ok_or_else(|| coming.subscribe())),
+            write(sink, request.body),
+        )
         .await;
-        let answer: IncomingResponse = answer.map_err(send_error)?;
+        let answer = answer.expect("an answer is taken once").map_err(error_code)?;
         let headers = answer.headers().entries();
         let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        let head = ResponseHead::new(answer.status(), headers);
-        Ok((head, Incoming(Box::pin(answer.take_body_stream()))))
+        Ok((ResponseHead::new(answer.status(), headers), Incoming::of(&answer)))
     }
+}
+
+/// The request for the runtime, and where its body is written to; `None` if a part of it is not
+/// what WASI allows.
+fn outgoing(request: &Request) -> Option<(OutgoingRequest, OutgoingBody)> {
+    let headers: Vec<_> = request
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
+        .collect();
+    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
+    let method = match request.method {
+        wire::Method::Get => Method::Get,
+        wire::Method::Post => Method::Post,
+        wire::Method::Put => Method::Put,
+        wire::Method::Delete => Method::Delete,
+    };
+    let (scheme, rest) = match request.url.split_once("://")? {
+        ("https", rest) => (Scheme::Https, rest),
+        (_, rest) => (Scheme::Http, rest),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    outgoing.set_method(&method).ok()?;
+    outgoing.set_scheme(Some(&scheme)).ok()?;
+    outgoing.set_authority(Some(authority)).ok()?;
+    outgoing.set_path_with_query(Some(path)).ok()?;
+    let sink = outgoing.body().ok()?;
+    Some((outgoing, sink))
+}
+
+/// Sends a request's body, as far as the server takes it.
+async fn write(sink: OutgoingBody, body: Option<Vec<u8>>) {
+    let stream = sink.write().expect("a body has one stream");
+    if let Some(body) = body {
+        // What went wrong, if anything, is said by the answer.
+        let _ = write_all(&stream, &body).await;
+    }
+    // A body that is finished may have no stream any more.
+    drop(stream);
+    let _ = OutgoingBody::finish(sink, None);
+}
+
+async fn write_all(stream: &OutputStream, mut rest: &[u8]) -> Result<(), StreamError> {
+    while !rest.is_empty() {
+        let part = rest.len().min(room(stream).await?);
+        stream.write(&rest[..part])?;
+        rest = &rest[part..];
+    }
+    stream.flush()?;
+    // There is room again when all has been flushed.
+    room(stream).await.map(drop)
+}
+
+/// How many bytes may be written now; waits until it is more than none.
+async fn room(stream: &OutputStream) -> Result<usize, StreamError> {
+    ready(|| match stream.check_write() {
+        Ok(0) => Err(stream.subscribe()),
+        Ok(bytes) => Ok(Ok(usize::try_from(bytes).unwrap_or(usize::MAX))),
+        Err(error) => Ok(Err(error)),
+    })
+    .await
 }
 
 /// A body on its way in.
-pub(crate) struct Incoming(Pin<Box<dyn Stream<Item = Result<Vec<u8>, wasi::io::streams::Error>>>>);
+pub(crate) struct Incoming {
+    // In this order: the stream is a part of the body, and must be dropped before it.
+    stream: InputStream,
+    _body: IncomingBody,
+}
 
-impl Body for Incoming {
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
-        let chunk = self.0.next().await.transpose();
-        chunk.map_err(|error| TransportError::Body(error.to_debug_string()))
+impl Incoming {
+    fn of(answer: &IncomingResponse) -> Self {
+        let body = answer.consume().expect("an answer's body is taken once");
+        Self { stream: body.stream().expect("a body has one stream"), _body: body }
     }
 }
 
-fn send_error(error: SendError) -> TransportError {
-    match error {
-        SendError::Http(code) => error_code(code),
-        // The server hung up while we were sending.
-        SendError::Io(error) => TransportError::Connection(format!("{error:?}")),
-        SendError::RequestConversion(error) => TransportError::Other(error.to_string()),
-        SendError::ResponseConversion(error) => TransportError::Other(error.to_string()),
+impl Body for Incoming {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        ready(|| match self.stream.read(CHUNK_BYTES_MAX) {
+            Ok(bytes) if bytes.is_empty() => Err(self.stream.subscribe()),
+            Ok(bytes) => Ok(Ok(Some(bytes))),
+            Err(StreamError::Closed) => Ok(Ok(None)),
+            Err(StreamError::LastOperationFailed(error)) => {
+                Ok(Err(TransportError::Body(error.to_debug_string())))
+            }
+        })
+        .await
     }
 }
 

@@ -4,7 +4,6 @@
 //! Reads "failed to …"; a write whose answer was lost "could not be confirmed": it may have
 //! happened.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::decision::Remediation;
@@ -93,17 +92,26 @@ impl Failure {
     /// The whole story in one line: what failed, why, and the way out if it is known.
     pub fn describe(&self) -> String {
         let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
+        if let Some(cause) = self.cause() {
+            text.push_str(&format!(": {cause}"));
         }
         if let Some(remedy) = self.remedy() {
             text.push_str("; ");
             text.push_str(&remedy);
         }
         text
+    }
+
+    /// What led to it. By `Error::source`, the component would carry how each cause looks to a
+    /// debugger, too. No cause has another cause that it does not tell itself.
+    fn cause(&self) -> Option<&dyn fmt::Display> {
+        match self {
+            Self::Settings(error) => Some(error),
+            Self::Read { source, .. }
+            | Self::Refused { source, .. }
+            | Self::Unconfirmed { source, .. } => Some(source),
+            Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
+        }
     }
 
     fn remedy(&self) -> Option<String> {

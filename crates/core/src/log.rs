@@ -53,8 +53,13 @@ impl Line {
 
     /// The same line with one more field for machines.
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.fields.push((key, value.to_string()));
+        self.push(key, &value);
         self
+    }
+
+    /// Apart from [`Self::with`], of which the component has a copy for each type of value.
+    fn push(&mut self, key: &'static str, value: &dyn fmt::Display) {
+        self.fields.push((key, value.to_string()));
     }
 
     /// The same line, saying `text`.

@@ -203,6 +203,20 @@ pub(crate) async fn call<H: Host, T>(
     limit: Duration,
     until: Duration,
 ) -> Result<T, CallError> {
+    let mut decoded = None;
+    let mut take = |answer: &Answer| decode(answer).map(|value| decoded = Some(value));
+    attempts(session, request, &mut take, limit, until).await?;
+    Ok(decoded.expect("an attempt has succeeded"))
+}
+
+/// Apart from [`call`], of which the component has a copy for each type of result.
+async fn attempts<H: Host>(
+    session: &Session<'_, H>,
+    request: Request,
+    take: &mut dyn FnMut(&Answer) -> Result<(), CallError>,
+    limit: Duration,
+    until: Duration,
+) -> Result<(), CallError> {
     let again = |error: &CallError| match error.head().and_then(|head| head.retry_after) {
         _ if !error.is_passing() => Again::Never,
         Some(told) => Again::After(told),
@@ -212,8 +226,7 @@ pub(crate) async fn call<H: Host, T>(
         .retry(until, again, async || {
             let limit = limit.min(until.saturating_sub(session.elapsed()));
             let request = request.clone();
-            let answer = session.fetch(Api::Cloudflare, request, limit, ANSWER_BYTES_MAX).await?;
-            decode(&answer)
+            take(&session.fetch(Api::Cloudflare, request, limit, ANSWER_BYTES_MAX).await?)
         })
         .await
 }

@@ -64,15 +64,17 @@ impl Bulk {
 
     /// The part of it with these keys, if any.
     fn only(&self, names: &[String]) -> Option<Self> {
-        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        // Not collected, which would sort first: there are few names, if any, and sorting takes code.
+        let mut wanted = BTreeSet::new();
+        wanted.extend(names.iter().map(String::as_str));
         match self {
             Self::Put(pairs) => {
                 let pairs =
-                    pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
+                    pairs.as_slice().iter().filter(|(_, pair)| wanted.contains(pair.key.as_str()));
                 Batch::split(pairs.cloned()).into_iter().next().map(Self::Put)
             }
             Self::Delete(keys) => {
-                let keys = keys.as_slice().iter().filter(|key| names.contains(key.as_str()));
+                let keys = keys.as_slice().iter().filter(|key| wanted.contains(key.as_str()));
                 Batch::split(keys.cloned()).into_iter().next().map(Self::Delete)
             }
         }

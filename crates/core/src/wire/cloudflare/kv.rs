@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::decision::Remediation;
 use crate::settings::{Kv, Settings};
 
-use super::{Answer, CallError, Method, Page, Request, account_request, decode};
+use super::{Answer, CallError, Method, Page, Request, account_request, decode, decode_page};
 
 /// Keys on one page: the most that the API gives, and the default.
 const PAGE_KEYS_MAX: usize = 1_000;
@@ -65,7 +65,7 @@ struct WireMetadata<'a> {
 
 impl Metadata {
     fn read(raw: &RawValue) -> Option<Self> {
-        let wire: WireMetadata<'_> = serde_json::from_str(raw.get()).ok()?;
+        let wire: WireMetadata<'_> = serde_json::from_slice(raw.get().as_bytes()).ok()?;
         let value = Remediation::from_type(wire.value)?;
         (wire.v == METADATA_VERSION).then_some(Self { value, written: wire.at })
     }
@@ -80,9 +80,9 @@ pub fn decode_keys(answer: &Answer) -> Result<Page<Key>, CallError> {
         expiration: Option<f64>,
         metadata: Option<Box<RawValue>>,
     }
-    let (keys, info) = decode::<Vec<Raw>>(answer)?;
+    let (keys, info) = decode_page::<Raw>(answer)?;
     let next = info.and_then(|info| info.cursor).filter(|cursor| !cursor.is_empty());
-    let keys = keys.unwrap_or_default().into_iter().map(|raw| Key {
+    let keys = keys.into_iter().map(|raw| Key {
         name: raw.name,
         expires: raw.expiration.map(|seconds| seconds as u64),
         metadata: raw.metadata.as_deref().and_then(Metadata::read),
@@ -141,7 +141,7 @@ pub fn decode_bulk(answer: &Answer) -> Result<Vec<String>, CallError> {
     struct Result {
         unsuccessful_keys: Option<Vec<String>>,
     }
-    let (result, _) = decode::<Result>(answer)?;
+    let result = decode::<Result>(answer)?;
     Ok(result.and_then(|result| result.unsuccessful_keys).unwrap_or_default())
 }
 

@@ -11,7 +11,9 @@ use crate::address::Address;
 use crate::observed::lists::ItemId;
 use crate::settings::{Id, Settings};
 
-use super::{Answer, CallError, Method, Page, Request, account_request, decode, excerpt};
+use super::{
+    Answer, CallError, Method, Page, Request, account_request, decode, decode_page, not_the_api,
+};
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).
@@ -54,9 +56,9 @@ impl RawItem {
 
 /// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
 pub fn decode_items(answer: &Answer) -> Result<Page<RawItem>, CallError> {
-    let (items, info) = decode::<Vec<RawItem>>(answer)?;
+    let (items, info) = decode_page::<RawItem>(answer)?;
     let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
-    Ok(Page { items: items.unwrap_or_default(), next: next.filter(|cursor| !cursor.is_empty()) })
+    Ok(Page { items, next: next.filter(|cursor| !cursor.is_empty()) })
 }
 
 /// An item as we send it: nothing more, or the whole request is refused with 10026 (facts 1.2).
@@ -125,10 +127,8 @@ pub fn decode_accepted(answer: &Answer) -> Result<OperationId, CallError> {
         operation_id: String,
     }
     match decode::<Accepted>(answer)? {
-        (Some(Accepted { operation_id }), _) if is_plain(&operation_id) => {
-            Ok(OperationId(operation_id))
-        }
-        _ => Err(CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) }),
+        Some(Accepted { operation_id }) if is_plain(&operation_id) => Ok(OperationId(operation_id)),
+        _ => Err(not_the_api(answer)),
     }
 }
 
@@ -162,17 +162,15 @@ pub fn decode_operation(answer: &Answer) -> Result<OperationState, CallError> {
         status: String,
         error: Option<String>,
     }
-    let (operation, _) = decode::<Operation>(answer)?;
-    let not_the_api =
-        || CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) };
-    let operation = operation.ok_or_else(not_the_api)?;
+    let operation = decode::<Operation>(answer)?;
+    let operation = operation.ok_or_else(|| not_the_api(answer))?;
     match operation.status.as_str() {
         "pending" | "running" => Ok(OperationState::Unfinished),
         "completed" => Ok(OperationState::Completed),
         "failed" => Ok(OperationState::Failed(
             operation.error.unwrap_or_else(|| "no reason given".to_owned()),
         )),
-        _ => Err(not_the_api()),
+        _ => Err(not_the_api(answer)),
     }
 }
 

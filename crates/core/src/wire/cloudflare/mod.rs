@@ -9,6 +9,8 @@ pub mod lists;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::failure::Place;
 use crate::log::clip;
@@ -37,11 +39,11 @@ fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
 
 /// What stands around every result.
 #[derive(Deserialize)]
-struct Envelope<T> {
+struct Envelope<R> {
     success: bool,
     #[serde(default, deserialize_with = "null_as_empty")]
     errors: Vec<Message>,
-    result: Option<T>,
+    result: Option<R>,
     result_info: Option<ResultInfo>,
 }
 
@@ -221,24 +223,43 @@ fn permission(place: Place) -> &'static str {
 }
 
 /// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.
-fn decode<T: for<'de> Deserialize<'de>>(
+///
+/// The result is read by itself: an error's may be of any form, and the component has one reader of
+/// envelopes instead of one for each kind of result.
+fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<Option<T>, CallError> {
+    let envelope: Envelope<&RawValue> =
+        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
+    let (result, _) = envelope.success(answer)?;
+    let result = result.map(|json| serde_json::from_slice(json.get().as_bytes())).transpose();
+    result.map_err(|_| not_the_api(answer))
+}
+
+/// Unwraps a page of a listing, in one pass: there may be hundreds of them.
+fn decode_page<T: DeserializeOwned>(
     answer: &Answer,
-) -> Result<(Option<T>, Option<ResultInfo>), CallError> {
-    let head = answer.head.clone();
-    let envelope: Envelope<T> = match serde_json::from_slice(&answer.body) {
-        Ok(envelope) => envelope,
-        // An error's envelope may hold a `result` that is no T.
-        Err(_) => match serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&answer.body) {
-            Ok(Envelope { success: false, errors, .. }) => {
-                return Err(CallError::Refused { head, messages: errors });
-            }
-            _ => return Err(CallError::NotTheApi { head, start: excerpt(&answer.body) }),
-        },
-    };
-    if !envelope.success || !(200..300).contains(&head.status) {
-        return Err(CallError::Refused { head, messages: envelope.errors });
+) -> Result<(Vec<T>, Option<ResultInfo>), CallError> {
+    match serde_json::from_slice::<Envelope<Vec<T>>>(&answer.body) {
+        Ok(envelope) => {
+            let (items, info) = envelope.success(answer)?;
+            Ok((items.unwrap_or_default(), info))
+        }
+        // An error's envelope may hold a result that is no page.
+        Err(_) => Err(decode::<IgnoredAny>(answer).err().unwrap_or_else(|| not_the_api(answer))),
     }
-    Ok((envelope.result, envelope.result_info))
+}
+
+impl<R> Envelope<R> {
+    /// What is in it, if it is that of a success.
+    fn success(self, answer: &Answer) -> Result<(Option<R>, Option<ResultInfo>), CallError> {
+        if self.success && (200..300).contains(&answer.head.status) {
+            return Ok((self.result, self.result_info));
+        }
+        Err(CallError::Refused { head: answer.head.clone(), messages: self.errors })
+    }
+}
+
+fn not_the_api(answer: &Answer) -> CallError {
+    CallError::NotTheApi { head: answer.head.clone(), start: excerpt(&answer.body) }
 }
 
 #[cfg(test)]
@@ -248,7 +269,7 @@ mod tests {
 
     fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
         let head = ResponseHead { status, retry_after: None };
-        decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() }).map(|(result, _)| result)
+        decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() })
     }
 
     #[test]
