@@ -5,8 +5,12 @@
 //! are in `tests/`, a file for each story.
 
 pub mod debian;
+pub mod kubernetes;
 pub mod log;
 pub mod net;
+pub mod once;
+pub mod prometheus;
+pub mod python;
 pub mod real_lapi;
 pub mod real_pushgateway;
 pub mod seed;
