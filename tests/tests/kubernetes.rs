@@ -1,5 +1,6 @@
-//! What `kubectl apply -k` would apply: built by Kustomize, judged by Kubernetes' schemas, and by the rules that
-//! schemas cannot know: names that are referred to exist, and the CronJob fits the component.
+//! What `kubectl apply -k` would apply: built by Kustomize, judged by Kubernetes' schemas, and by
+//! the rules that schemas cannot know: names that are referred to exist, and the CronJob fits the
+//! component.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

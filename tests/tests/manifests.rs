@@ -1,5 +1,5 @@
-//! The two manifests: one application, two triggers. They must not drift apart, and each must be what its
-//! host can run.
+//! The two manifests: one application, two triggers. They must not drift apart, and each must be
+//! what its host can run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,8 @@ fn golden(word: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Everything of a manifest that does not belong to its host: neither trigger, nor how the component is
-/// built, nor the path to it.
+/// Everything of a manifest that does not belong to its host: neither trigger, nor how the
+/// component is built, nor the path to it.
 fn application(manifest: &Table) -> Table {
     let mut manifest = manifest.clone();
     manifest.remove("trigger");
@@ -96,7 +96,8 @@ fn manifests_have_one_trigger_each_and_the_component_exports_what_it_calls() {
     }
 }
 
-/// A store or a host that is declared and never used, or used and not declared, is a mistake either way.
+/// A store or a host that is declared and never used, or used and not declared, is a mistake either
+/// way.
 #[test]
 fn manifests_grant_what_the_component_imports_and_no_more() {
     let imports = golden("import");

@@ -1,5 +1,5 @@
-//! The memory limit of the CronJob, on the whole process: Wasmtime with the component compiled ahead of time, as the
-//! shim has it, and everything that a run of 50,000 decisions needs.
+//! The memory limit of the CronJob, on the whole process: Wasmtime with the component compiled
+//! ahead of time, as the shim has it, and everything that a run of 50,000 decisions needs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

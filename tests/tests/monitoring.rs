@@ -1,5 +1,5 @@
-//! Alert rules and dashboard: they parse, they speak of metrics that the program has, and every alert is shown to
-//! fire and not to fire.
+//! Alert rules and dashboard: they parse, they speak of metrics that the program has, and every
+//! alert is shown to fire and not to fire.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
-//! Every command in the READMEs is one that works: it is executed here, in the order in which a reader meets it, or a
-//! test elsewhere does what it does, or it says at its end what it needs that a test has not.
+//! Every command in the READMEs is one that works: it is executed here, in the order in which a
+//! reader meets it, or a test elsewhere does what it does, or it says at its end what it needs that
+//! a test has not.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `host run --once` as a program of this package: what a test needs a process for, namely its environment,
-//! its output, its exit code and its memory, and nothing of the test's own.
+//! `host run --once` as a program of this package: what a test needs a process for, namely its
+//! environment, its output, its exit code and its memory, and nothing of the test's own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +32,8 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Linux's "high water mark". Unlike the figure that a parent gets, it begins anew with this program.
+/// Linux's "high water mark". Unlike the figure that a parent gets, it begins anew with this
+/// program.
 fn resident_peak_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
