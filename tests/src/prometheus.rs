@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn expression_metrics_finds_names_and_not_labels_or_jobs() {
         let found = metrics(
-            "sum by (job) (crowdsec_a{job=\"crowdsec-cf-list-sync\"}[5m]) / {__name__=~\"crowdsec_b|crowdsec_c\"}",
+            "sum by (job) (crowdsec_a{job=\"crowdsec-cf-list-sync\"}[5m]) \
+             / {__name__=~\"crowdsec_b|crowdsec_c\"}",
         );
         assert_eq!(found, BTreeSet::from(["crowdsec_a", "crowdsec_b", "crowdsec_c"]));
     }
