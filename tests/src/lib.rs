@@ -1,12 +1,17 @@
 //! What the end-to-end tests stand on: the built component in the host, and a world around it.
 //!
 //! [`World`] is the simulated one, with any of its services replaceable by a real one: [`RealLapi`],
-//! [`RealPushgateway`]. [`seed`] runs the program that the component replaces. The tests themselves
-//! are in `tests/`, a file for each story.
+//! [`RealPushgateway`]. [`seed`] runs the program that the component replaces;
+//! [`once`] the component in a process of its own. [`kubernetes`] and [`prometheus`] are the tools
+//! that judge what is deployed. The tests themselves are in `tests/`, a file for each story.
 
 pub mod debian;
+pub mod kubernetes;
 pub mod log;
 pub mod net;
+pub mod once;
+pub mod prometheus;
+pub mod python;
 pub mod real_lapi;
 pub mod real_pushgateway;
 pub mod seed;

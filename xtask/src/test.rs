@@ -2,7 +2,7 @@
 
 use crate::progress::step;
 use crate::tools::{PROFILE, cargo};
-use crate::{build, workspace};
+use crate::{build, demo, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,6 +25,9 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     // Before the tests: the end-to-end ones need the component, and setup may take a while.
     step("component", || build::execute(build::Args {}))?;
     run("tests", cargo("test").args(["--workspace", "--profile", PROFILE]))?;
+    // The README's first command; nothing else would tell that it has stopped to work.
+    eprintln!("demo …");
+    demo::execute(demo::Args {})?;
     if !args.no_lints {
         let lints = ["--workspace", "--all-targets", "--profile", PROFILE, "--quiet", "--"];
         run("lints", cargo("clippy").args(lints).args(["-D", "warnings"]))?;

@@ -1,0 +1,194 @@
+//! Every command in the READMEs is one that works: it is executed here, in the order in which a
+//! reader meets it, or a test elsewhere does what it does, or it says at its end what it needs that
+//! a test has not.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::kubernetes::Kubectl;
+use end_to_end::prometheus::Promtool;
+use end_to_end::{skip, workspace};
+
+/// How a command without a need is known to work.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    /// By executing it here, in a copy of `deploy/`.
+    Here,
+    /// By this function of this file, which does the same.
+    By(&'static str, &'static str),
+    /// It only gives values to settings; they have to exist.
+    Settings,
+}
+
+/// Every command of a README that does not say `# needs …` at its end.
+const COMMANDS: [(&str, Shown); 12] = [
+    ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::execute(")),
+    ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
+    ("cargo xtask build", Shown::By("xtask/src/test.rs", "build::execute(")),
+    (
+        "export SPIN_VARIABLE_LAPI_URL=http://127.0.0.1:8080 SPIN_VARIABLE_LAPI_KEY=…",
+        Shown::Settings,
+    ),
+    ("export SPIN_VARIABLE_CF_ACCOUNT_ID=… SPIN_VARIABLE_CF_API_TOKEN=…", Shown::Settings),
+    ("export SPIN_VARIABLE_CF_BAN_LIST_ID=… SPIN_VARIABLE_CF_CAPTCHA_LIST_ID=…", Shown::Settings),
+    (
+        "SPIN_VARIABLE_DRY_RUN=true spin up",
+        Shown::By(
+            "tests/tests/one_sync.rs",
+            "fn dry_run_by_either_trigger_shows_the_plan_and_writes_nothing(",
+        ),
+    ),
+    ("cp -r deploy/spinkube/example deploy/spinkube/mine", Shown::Here),
+    ("kubectl kustomize deploy/spinkube/mine", Shown::Here),
+    ("promtool check rules deploy/monitoring/alerts.yaml", Shown::Here),
+    ("promtool test rules deploy/monitoring/alerts.test.yaml", Shown::Here),
+    ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
+];
+
+/// The README at the root and all below `deploy`.
+fn readmes() -> Vec<PathBuf> {
+    fn find(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default().to_owned();
+            if path.is_dir() && name != "node_modules" && name != "mine" {
+                find(&path, found);
+            } else if name == "README.md" {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = vec![workspace::root().join("README.md")];
+    find(&workspace::root().join("deploy"), &mut found);
+    found.sort();
+    found
+}
+
+/// The lines in fences marked `sh`, continued lines joined.
+fn commands(readme: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut rest = readme;
+    while let Some((_, after)) = rest.split_once("\n```sh\n") {
+        let (block, after) = after.split_once("\n```").expect("a fence that is closed");
+        let joined = block.replace("\\\n", " ");
+        commands.extend(joined.lines().map(|line| line.trim().to_owned()));
+        rest = after;
+    }
+    commands.retain(|command| !command.is_empty() && !command.starts_with('#'));
+    commands
+}
+
+/// A command without the remark at its end, and the remark.
+fn parts(line: &str) -> (&str, &str) {
+    let (command, remark) = line.split_once(" # ").unwrap_or((line, ""));
+    (command.trim(), remark.trim())
+}
+
+fn shown(command: &str) -> Option<Shown> {
+    COMMANDS.iter().find(|(known, _)| *known == command).map(|(_, shown)| *shown)
+}
+
+#[test]
+fn commands_of_the_readmes_are_all_shown_to_work_or_say_what_they_need() {
+    let mut met = BTreeSet::new();
+    for readme in readmes() {
+        let text = std::fs::read_to_string(&readme).unwrap();
+        for line in commands(&text) {
+            let (command, remark) = parts(&line);
+            let needs = remark.strip_prefix("needs ").is_some_and(|what| !what.is_empty());
+            assert!(
+                needs || shown(command).is_some(),
+                "{}: `{command}` is neither marked with `# needs …` nor in this test's table",
+                readme.display()
+            );
+            met.insert(command.to_owned());
+        }
+    }
+    assert!(met.len() > 10, "the READMEs have commands: {met:?}");
+    for (command, shown) in COMMANDS {
+        // In a sentence of a README is good enough.
+        let is_met = met.contains(command)
+            || readmes().iter().any(|readme| {
+                std::fs::read_to_string(readme).unwrap().contains(&format!("`{command}`"))
+            });
+        assert!(is_met, "`{command}` is in this test's table and in no README");
+        match shown {
+            Shown::By(file, what) => {
+                let text = std::fs::read_to_string(workspace::root().join(file)).unwrap();
+                assert!(text.contains(what), "`{command}`: {file} has no {what}");
+            }
+            Shown::Settings => assert_settings(command),
+            Shown::Here => {}
+        }
+    }
+}
+
+/// Every `SPIN_VARIABLE_…` in a command is a variable of the manifest.
+fn assert_settings(command: &str) {
+    let manifest = std::fs::read_to_string(workspace::manifest()).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    for assignment in command.split(' ').filter_map(|word| word.strip_prefix("SPIN_VARIABLE_")) {
+        let (name, _) = assignment.split_once('=').expect("NAME=value");
+        let name = name.to_ascii_lowercase();
+        assert!(manifest["variables"].get(&name).is_some(), "{command}: no variable {name}");
+    }
+}
+
+#[test]
+fn commands_that_need_nothing_followed_in_order_work() {
+    let (kubectl, promtool) = match (Kubectl::find(), Promtool::find()) {
+        (Ok(kubectl), Ok(promtool)) => (kubectl, promtool),
+        (Err(error), _) | (_, Err(error)) => {
+            return skip::for_want_of(format_args!("kubectl and promtool: {error:#}"));
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let deploy = workspace::root().join("deploy");
+    for part in ["spinkube", "monitoring"] {
+        let to = folder.path().join("deploy").join(part);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let copied = Command::new("cp").arg("-r").arg(deploy.join(part)).arg(&to).status();
+        assert!(copied.unwrap().success());
+        // An installation of the person who runs the tests is none of their business.
+        let _ = std::fs::remove_dir_all(to.join("mine"));
+    }
+    // Under the names by which the READMEs call them.
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    kubectl.link(&bin).unwrap();
+    promtool.link(&bin).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [bin].into_iter().chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+
+    let mut executed = 0;
+    for readme in readmes() {
+        for line in commands(&std::fs::read_to_string(&readme).unwrap()) {
+            let (command, _) = parts(&line);
+            if !matches!(shown(command), Some(Shown::Here)) {
+                continue;
+            }
+            let output = Command::new("sh")
+                .args(["-euc", command])
+                .current_dir(folder.path())
+                .env("PATH", &path)
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: `{command}`: {stderr}", readme.display());
+            executed += 1;
+        }
+    }
+    let here = COMMANDS.iter().filter(|(_, shown)| matches!(shown, Shown::Here)).count();
+    assert_eq!(executed, here, "each once");
+}
+
+#[test]
+fn commands_of_a_readme_are_found_with_their_remarks() {
+    let readme =
+        "text\n```sh\n# only a remark\na b    # needs x\n\nc \\\n  d\n```\n```toml\ne\n```\n";
+    let found = commands(readme);
+    let found: Vec<_> = found.iter().map(|line| parts(line)).collect();
+    assert_eq!(found, [("a b", "needs x"), ("c    d", "")]);
+}
