@@ -44,6 +44,17 @@ fn world_with_too_much() -> World {
     world
 }
 
+/// Addresses by origin, as the metrics say.
+fn by_origin(world: &World, which: &str) -> Vec<(String, f64)> {
+    let metric = format!("crowdsec_cf_list_sync_{which}_addresses");
+    let mut front = world.front.world();
+    let family = front.pushgateway().family("crowdsec-cf-list-sync", &metric).unwrap();
+    let mut counts: Vec<_> =
+        family.samples.iter().map(|s| (s.labels["origin"].clone(), s.value)).collect();
+    counts.sort_by(|one, other| one.0.cmp(&other.0));
+    counts
+}
+
 #[tokio::test(start_paused = true)]
 async fn too_many_decisions_keep_every_own_ban_fill_every_place_and_do_not_churn() {
     let world = world_with_too_much();
@@ -116,6 +127,8 @@ async fn places_that_become_free_are_given_to_who_waits() {
     world.run().await.unwrap();
     // The first decisions of the community run out after a day.
     run_after(&world, Duration::from_secs(2 * DAY)).await;
+    // What was also in the community's list has moved to the captchas; its second place is given next.
+    run_after(&world, INTERVAL).await;
     let (ban, captcha) = world.edge();
     assert_eq!(ban.len() + captcha.len(), 10_000);
     world.assert_no_violations();
