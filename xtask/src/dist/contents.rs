@@ -7,7 +7,6 @@ use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::process::Command;
-use toml_edit::{DocumentMut, Item};
 
 /// What git is asked for. Folders are packed with everything in them.
 const PACKED: [&str; 7] =
@@ -45,25 +44,38 @@ pub(super) fn read(version: &str) -> Result<Vec<File>> {
 }
 
 /// The manifest as it stands at this path of the archive: it names the packed component, and no longer
-/// says how to build it.
+/// says how to build it. Changed as text, so that its comments stay, and compared with what is meant.
 pub(super) fn manifest(path: &str, text: &str, version: &str) -> Result<String> {
-    let mut manifest: DocumentMut = text.parse()?;
-    let named = manifest["application"]["version"].as_str().unwrap_or_default();
+    let mut meant: toml::Table = text.parse()?;
+    let application = meant.get("application").and_then(|table| table.get("version"));
+    let named = application.and_then(toml::Value::as_str).unwrap_or_default();
     ensure!(named == version, "application.version is {named:?}, but {version} is packed");
     let up = "../".repeat(path.matches('/').count());
-    let components = manifest["component"].as_table_mut().context("there is no [component.…]")?;
-    for (id, component) in components.iter_mut() {
+    let (built, packed) = (format!("{up}{}", workspace::COMPONENT), format!("{up}{COMPONENT}"));
+    let components = meant.get_mut("component").and_then(toml::Value::as_table_mut);
+    for (id, component) in components.context("there is no [component.…]")? {
         let component = component.as_table_mut().with_context(|| format!("component.{id}"))?;
-        let source = component.get("source").and_then(Item::as_str).unwrap_or_default();
+        let source = component.insert("source".into(), packed.clone().into());
         ensure!(
-            source == format!("{up}{}", workspace::COMPONENT),
-            "component.{id}.source is {source:?}, which is not packed; only {} is",
-            workspace::COMPONENT
+            source.as_ref().and_then(toml::Value::as_str) == Some(&*built),
+            "component.{id}.source is not {built:?}, and nothing else is packed"
         );
-        component["source"] = toml_edit::value(format!("{up}{COMPONENT}"));
         component.remove("build");
     }
-    Ok(manifest.to_string())
+    let mut is_build = false;
+    let lines = text.split_inclusive('\n').filter(|line| {
+        if line.starts_with('[') {
+            is_build = line.starts_with("[component.") && line.trim_end().ends_with(".build]");
+        }
+        !is_build
+    });
+    let changed: String = lines.collect();
+    let changed = changed.replace(&format!("\"{built}\""), &format!("\"{packed}\""));
+    ensure!(
+        changed.parse::<toml::Table>()? == meant,
+        "it is written in a way that is not understood"
+    );
+    Ok(changed)
 }
 
 /// The time that every packed file has, Unix time: that of the commit, unless the usual variable sets

@@ -141,9 +141,9 @@ fn manifest_of_another_version_or_with_another_source_is_refused() {
     assert!(contents::manifest("spin.toml", good, "1.0.0").unwrap().contains("\"crowdsec_edge"));
     for (path, text, version, says) in [
         ("spin.toml", good.to_owned(), "1.0.1", "application.version is \"1.0.0\""),
-        ("spin.toml", good.replace("release/", "debug/"), "1.0.0", "not packed"),
+        ("spin.toml", good.replace("release/", "debug/"), "1.0.0", "nothing else is packed"),
         // Below a folder the same words name another file.
-        ("deploy/x/spin.toml", good.to_owned(), "1.0.0", "not packed"),
+        ("deploy/x/spin.toml", good.to_owned(), "1.0.0", "nothing else is packed"),
     ] {
         let error = contents::manifest(path, &text, version).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
