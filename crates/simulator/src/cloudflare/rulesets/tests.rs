@@ -23,8 +23,10 @@ impl Account {
     }
 
     fn with(change: impl FnOnce(&mut CloudflareOptions)) -> Self {
-        let mut options = CloudflareOptions::default();
-        options.waf_own_ref_prefix = "our_".to_owned();
+        let mut options = CloudflareOptions {
+            waf_own_ref_prefix: "our_".to_owned(),
+            ..CloudflareOptions::default()
+        };
         change(&mut options);
         let token = options.api_token.clone();
         let mut cloudflare = Cloudflare::new(options, SystemTime::UNIX_EPOCH, 1);
