@@ -5,7 +5,8 @@
 //! [`variables`](Variables) gives it values, `allowed_hosts` says what may be reached, `app` compiles
 //! and links, `guest` is an instance's state, with `outbound` (HTTP) and `key_value` as its two rooms.
 //! [`Schedule`] says when the cron trigger is due; `commands` is the program over all this.
-//! Not here: anything that knows what the component does.
+//! Not here: anything that knows what the component does, but for [`setup`], which makes at Cloudflare
+//! what it needs.
 
 mod allowed_hosts;
 mod app;
@@ -17,6 +18,7 @@ mod manifest;
 mod outbound;
 mod run;
 mod schedule;
+pub mod setup;
 mod stubs;
 mod template;
 mod variables;

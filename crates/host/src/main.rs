@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host::commands::{run, up};
+use host::commands::{run, setup, up};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
 /// Runs the component of a spin.toml as Spin would.
 ///
 /// Variables come from the environment, SPIN_VARIABLE_<NAME> for variable <name>. stdout is the
-/// component's and nothing else.
+/// component's and nothing else; `setup` prints what it would do there.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -20,6 +20,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Setup(setup::Args),
     Up(up::Args),
 }
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::execute(args).await,
+        Command::Setup(args) => setup::execute(args).await,
         Command::Up(args) => up::execute(args).await,
     }
 }

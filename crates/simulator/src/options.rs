@@ -117,18 +117,39 @@ pub struct CloudflareOptions {
     pub kv_daily_lists: u64,
     /// The client may touch only keys that begin with this; touching another is noted, not refused.
     pub kv_own_prefix: String,
+    /// What the token may do with zones: finding them by name.
+    pub zone_permission: Permission,
+    /// What the token may do with the zones' WAF.
+    pub waf_permission: Permission,
+    /// Most custom rules in a zone (Free 5, Pro 20, Business 100).
+    pub waf_rules_max: usize,
+    /// Take a rule for a list that does not exist (facts 4: unknown); it is refused otherwise.
+    pub waf_accepts_unknown_lists: bool,
+    /// The client may touch only rules whose `ref` begins with this; touching another is noted, not
+    /// refused.
+    pub waf_own_ref_prefix: String,
 }
 
 /// What the API token may do with a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
-    /// Account Filter Lists or Workers KV Storage: Edit.
+    /// Account Filter Lists, Workers KV Storage, Zone or Zone WAF: Edit.
     Edit,
     /// The same: Read. Writes get 403.
     Read,
     /// A valid token for something else. Everything gets 403.
     None,
+}
+
+impl Permission {
+    pub(crate) fn permits(self, is_read: bool) -> bool {
+        match self {
+            Self::Edit => true,
+            Self::Read => is_read,
+            Self::None => false,
+        }
+    }
 }
 
 /// What a second write meets while one is unfinished.
@@ -233,6 +254,11 @@ impl Default for CloudflareOptions {
             kv_daily_deletes: 0,
             kv_daily_lists: 0,
             kv_own_prefix: String::new(),
+            zone_permission: Permission::Edit,
+            waf_permission: Permission::Edit,
+            waf_rules_max: 100,
+            waf_accepts_unknown_lists: false,
+            waf_own_ref_prefix: String::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The program's commands, a file each: arguments, and what is printed about a run. Not the running.
 
 pub mod run;
+pub mod setup;
 pub mod up;
 
 use crate::{App, Options, Outcome, Run, Variables};
