@@ -13,6 +13,7 @@ use crate::desired::Skipped;
 use crate::failure::Failure;
 use crate::guard::{Refusal, Rule};
 use crate::log::{Level, Line, plural, seconds, thousands};
+use crate::plan::lists::OriginCounts;
 use crate::session::RequestCounts;
 
 pub use kv::KvReport;
@@ -198,6 +199,17 @@ impl Report {
             );
             Line::new(Level::Warn, "protected", text).with("count", protected.count)
         })
+    }
+
+    /// What is enforced, by origin: what KV has, or else what has a place on the lists. `None` if that is
+    /// not known.
+    pub(crate) fn enforced(&self) -> Option<&[OriginCounts]> {
+        self.skipped.as_ref()?;
+        match (&self.kv, &self.lists) {
+            (Some(kv), _) => Some(&kv.origins),
+            (None, Some(lists)) => Some(&lists.plan.as_ref()?.origins),
+            (None, None) => None,
+        }
     }
 
     /// Who goes without a place on the lists, by origin, if anybody does.

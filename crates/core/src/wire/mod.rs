@@ -106,10 +106,13 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// The type under which CrowdSec knows us.
+const AGENT: &str = "crowdsec-edge-sync-bouncer";
+
 /// How we name ourselves. LAPI splits it at "/" and logs a complaint at every request unless there
 /// are exactly two parts (facts crowdsec 1.3); the first is what its console shows as the type.
 fn user_agent() -> String {
-    format!("crowdsec-edge-sync-bouncer/v{}", env!("CARGO_PKG_VERSION"))
+    format!("{AGENT}/v{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The start of a body that is not what it should be, for an error text.
