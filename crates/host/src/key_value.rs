@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::{HasData, Resource, ResourceTable};
 
 /// The one store that exists, as in Spin without a runtime configuration.
-const DEFAULT_LABEL: &str = "default";
+pub(crate) const DEFAULT_LABEL: &str = "default";
 
 /// Ends the name of every file that holds a value; anything else in the folder is not ours.
 const SUFFIX: &str = ".value";
@@ -30,6 +30,11 @@ pub struct Store {
 impl Store {
     pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into().into() }
+    }
+
+    /// The default store, where `--state-dir` says.
+    pub(crate) fn in_state_dir(state_dir: &Path) -> Self {
+        Self::new(state_dir.join("key-value").join(DEFAULT_LABEL))
     }
 
     pub(crate) fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
