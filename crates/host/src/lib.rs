@@ -8,12 +8,13 @@
 //! is the program over all this. None of these knows what the component does.
 //!
 //! The core that the component is made of can also be called directly: [`native`] gives it what Spin
-//! would.
+//! would. [`doctor`] stands on that, and does know what the component does.
 
 mod allowed_hosts;
 mod app;
 mod bindings;
 pub mod commands;
+pub mod doctor;
 mod guest;
 mod key_value;
 mod manifest;

@@ -1,8 +1,9 @@
-//! `host`: runs a Spin application's component without Spin. Owns only the choice of the command.
+//! `host`: runs a Spin application's component without Spin, and looks after it. Owns only the choice
+//! of the command.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host::commands::{run, up};
+use host::commands::{doctor, run, up};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -21,6 +22,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Up(up::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ async fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::execute(args).await,
         Command::Up(args) => up::execute(args).await,
+        Command::Doctor(args) => doctor::execute(args).await,
     }
 }

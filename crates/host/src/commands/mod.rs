@@ -1,5 +1,6 @@
-//! The program's commands, a file each: arguments, and what is printed about a run. Not the running.
+//! The program's commands, a file each: arguments, and what is printed. Not the running, not the looking.
 
+pub mod doctor;
 pub mod run;
 pub mod up;
 
@@ -19,14 +20,19 @@ pub struct AppArgs {
 }
 
 impl AppArgs {
-    /// Loads the application, with variables from the environment.
-    pub fn load(self) -> Result<App> {
-        App::load(Options {
+    /// What to load, with variables from the environment.
+    pub fn options(self) -> Options {
+        Options {
             manifest: self.manifest,
             state_dir: self.state_dir,
             variables: Variables::from_env(),
             ..Options::default()
-        })
+        }
+    }
+
+    /// Loads the application.
+    pub fn load(self) -> Result<App> {
+        App::load(self.options())
     }
 }
 

@@ -1,4 +1,5 @@
 //! A simulated world with two lists and a KV namespace, and the deployed manifest's settings for it.
+#![allow(dead_code, unreachable_pub, reason = "no file of tests uses all of it")]
 
 use host::Options;
 use simulator::front::{Ports, Running, serve};
@@ -51,6 +52,11 @@ impl World {
 
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Injects a fault in its text form, see `simulator::fault`.
+    pub fn fault(&self, fault: &str) {
+        self.simulator().inject(fault.parse().expect("a fault"));
     }
 
     pub fn simulator(&self) -> MutexGuard<'_, Simulator> {

@@ -7,6 +7,7 @@ mod cursor;
 mod envelope;
 pub mod kv;
 pub mod lists;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, Permission};
+use crate::options::{CloudflareOptions, Permission, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
@@ -29,6 +30,7 @@ use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
 #[derive(Debug)]
 pub struct Cloudflare {
     options: CloudflareOptions,
+    start: SystemTime,
     lists: Lists,
     kv: Kv,
     rays: Random,
@@ -93,12 +95,18 @@ impl Cloudflare {
             kv: Kv::new(options.clone(), start, seed),
             rays: Random::new(seed, "cloudflare rays"),
             options,
+            start,
         }
     }
 
     /// Makes an empty ip list, as the dashboard would, whatever the account's limit; returns its id.
     pub fn create_list(&mut self, name: &str) -> String {
-        self.lists.create(name, "ip", None)
+        self.create_list_of_kind(name, "ip")
+    }
+
+    /// The same of another kind: `redirect`, `hostname`, `asn`.
+    pub fn create_list_of_kind(&mut self, name: &str, kind: &str) -> String {
+        self.lists.create(name, kind, None)
     }
 
     /// Puts items into a list at once, canonical or not: what other tools left there. Values are kept
@@ -216,6 +224,9 @@ impl Cloudflare {
         judge: &mut Judge,
     ) -> Result<Response<Bytes>, Vec<ApiError>> {
         let path = request.uri().path();
+        if let Some(answer) = tokens::verify(&self.options, self.start, request) {
+            return answer;
+        }
         self.check_token(request, judge)?;
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let ["client", "v4", "accounts", account_id, product @ ..] = segments.as_slice() else {
@@ -266,7 +277,14 @@ impl Cloudflare {
         };
         let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
         match token {
-            Some(token) if token == self.options.api_token && !token.is_empty() => Ok(()),
+            Some(token) if token == self.options.api_token && !token.is_empty() => {
+                match self.options.token_status {
+                    TokenStatus::Active => Ok(()),
+                    TokenStatus::Disabled | TokenStatus::Expired => {
+                        Err(codes::AUTHENTICATION.into())
+                    }
+                }
+            }
             Some(token) if looks_like_a_token(token) => Err(codes::AUTHENTICATION.into()),
             _ => Err(codes::MALFORMED_TOKEN.into()),
         }
