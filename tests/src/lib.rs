@@ -1,7 +1,7 @@
 //! What the end-to-end tests stand on: the built component in the host, and a world around it.
 //!
 //! [`World`] is the simulated one, with any of its services replaceable by a real one: [`RealLapi`],
-//! [`RealPushgateway`]. [`seed`] runs the program that the component replaces. The tests themselves
+//! [`RealPushgateway`], and its key-value store by a [`RealRedis`]. [`seed`] runs the program that the component replaces. The tests themselves
 //! are in `tests/`, a file for each story.
 
 pub mod debian;
@@ -9,6 +9,7 @@ pub mod log;
 pub mod net;
 pub mod real_lapi;
 pub mod real_pushgateway;
+pub mod real_redis;
 pub mod seed;
 pub mod skip;
 pub mod workspace;
@@ -16,4 +17,5 @@ pub mod world;
 
 pub use real_lapi::RealLapi;
 pub use real_pushgateway::RealPushgateway;
+pub use real_redis::RealRedis;
 pub use world::World;

@@ -5,7 +5,7 @@ use crate::allowed_hosts::AllowedHosts;
 use crate::bindings::spin::cron::cron_types;
 use crate::bindings::{self, CronGuestPre};
 use crate::guest::{ComponentVariables, Guest, HasVariables, MemoryMeter};
-use crate::key_value::{HasKeyValue, KeyValue, Store as KeyValueStore};
+use crate::key_value::{HasKeyValue, KeyValue};
 use crate::outbound::{self, BrokenOff, Hooks, Kill, OnRequest, Outbound};
 use crate::resolved::{self, Resolved};
 use crate::run::{Outcome, Output, Run, Trigger};
@@ -41,6 +41,8 @@ pub struct Options {
     pub variables: Variables,
     /// Where the key-value store persists; default `.spin` beside the manifest.
     pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration; it may put the key-value store elsewhere.
+    pub runtime_config: Option<PathBuf>,
     /// Where compiled code is kept; default `compiled` in the state directory.
     pub cache_dir: Option<PathBuf>,
     /// Asked about every outgoing request, to break a run off at one of them.
@@ -66,6 +68,7 @@ impl App {
     pub fn load(options: Options) -> Result<Self> {
         let resolved = Resolved::read(&options)?;
         let state_dir = resolved::state_dir(&options);
+        let default = resolved::store(&options)?;
         let cache_dir = options.cache_dir.unwrap_or_else(|| state_dir.join("compiled"));
         let engine = engine(&cache_dir)?;
         let component = compile(&engine, &resolved.source)?;
@@ -82,10 +85,7 @@ impl App {
             environment: resolved.environment.into_iter().collect(),
             allowed_hosts: Arc::new(resolved.allowed_hosts),
             variables: ComponentVariables(Arc::new(resolved.variables)),
-            key_value: KeyValue {
-                allowed: Arc::new(resolved.key_value_stores),
-                default: KeyValueStore::in_state_dir(&state_dir),
-            },
+            key_value: KeyValue { allowed: Arc::new(resolved.key_value_stores), default },
             on_request: options.on_request,
             cron_expressions: resolved.cron_expressions,
             id: resolved.id.into(),

@@ -4,7 +4,7 @@
 //! The modules in the order in which a run passes them: `manifest` and `template` read `spin.toml`,
 //! [`variables`](Variables) gives it values, `allowed_hosts` says what may be reached, `resolved` is all
 //! of that for one component, `app` compiles and links, `guest` is an instance's state, with `outbound`
-//! (HTTP) and `key_value` as its two rooms. [`Schedule`] says when the cron trigger is due; `commands`
+//! (HTTP) and `key_value` as its two rooms (`runtime_config` says where its values are). [`Schedule`] says when the cron trigger is due; `commands`
 //! is the program over all this. None of these knows what the component does.
 //!
 //! The core that the component is made of can also be called directly: [`native`] gives it what Spin
@@ -22,6 +22,7 @@ pub mod native;
 mod outbound;
 mod resolved;
 mod run;
+mod runtime_config;
 mod schedule;
 mod stubs;
 mod template;

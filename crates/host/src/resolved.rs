@@ -4,8 +4,9 @@
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::app::Options;
+use crate::key_value::Store;
 use crate::manifest::{Component, Manifest};
-use crate::variables;
+use crate::{runtime_config, variables};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,18 @@ pub(crate) fn variables_with_values(options: &Options) -> Result<BTreeMap<String
 /// Where the key-value store and compiled code are kept.
 pub(crate) fn state_dir(options: &Options) -> PathBuf {
     options.state_dir.clone().unwrap_or_else(|| folder(options).join(".spin"))
+}
+
+/// The default key-value store: where the runtime configuration says, else in the state directory.
+pub(crate) fn store(options: &Options) -> Result<Store> {
+    let configured = match &options.runtime_config {
+        Some(path) => runtime_config::read(path)?,
+        None => None,
+    };
+    Ok(match configured {
+        Some(config) => Store::configured(config),
+        None => Store::in_state_dir(&state_dir(options)),
+    })
 }
 
 fn folder(options: &Options) -> &Path {

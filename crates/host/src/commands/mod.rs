@@ -17,6 +17,9 @@ pub struct AppArgs {
     /// Where the key-value store and compiled code are kept [default: .spin beside the manifest].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration: [key_value_store.default] of type "redis" or "spin".
+    #[arg(long, value_name = "FILE", env = "RUNTIME_CONFIG_FILE")]
+    pub runtime_config_file: Option<PathBuf>,
 }
 
 impl AppArgs {
@@ -25,6 +28,7 @@ impl AppArgs {
         Options {
             manifest: self.manifest,
             state_dir: self.state_dir,
+            runtime_config: self.runtime_config_file,
             variables: Variables::from_env(),
             ..Options::default()
         }

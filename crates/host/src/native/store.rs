@@ -21,7 +21,7 @@ impl ReadOnly {
     /// The store that the component would open.
     pub(crate) fn open(options: &Options, allowed: &BTreeSet<String>) -> Result<Self> {
         let below = match allowed.contains(DEFAULT_LABEL) {
-            true => Some(Backend::in_state_dir(&resolved::state_dir(options))),
+            true => Some(resolved::store(options)?),
             false => None,
         };
         Ok(Self { below, above: Mutex::default() })
