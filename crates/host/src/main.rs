@@ -1,8 +1,9 @@
-//! `host`: runs a Spin application's component without Spin. Owns only the choice of the command.
+//! `host`: runs a Spin application's component without Spin, and looks after it. Owns only the choice
+//! of the command.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host::commands::{run, setup, up};
+use host::commands::{doctor, run, setup, up};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -22,6 +23,7 @@ enum Command {
     Run(run::Args),
     Setup(setup::Args),
     Up(up::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +45,6 @@ async fn execute(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::execute(args).await,
         Command::Setup(args) => setup::execute(args).await,
         Command::Up(args) => up::execute(args).await,
+        Command::Doctor(args) => doctor::execute(args).await,
     }
 }

@@ -55,6 +55,14 @@ pub struct CloudflareOptions {
     pub account_id: String,
     /// The only valid token.
     pub api_token: String,
+    /// Whose token it is.
+    pub token_class: TokenClass,
+    /// Whether the token still works.
+    pub token_status: TokenStatus,
+    /// When it expires, from the simulator's start; zero = never. It is told, and not acted on: that is
+    /// what `token_status` is for.
+    #[serde(with = "duration_text")]
+    pub token_lifetime: Duration,
     /// What the token may do.
     pub permission: Permission,
     /// Time that every answer takes.
@@ -128,6 +136,28 @@ pub struct CloudflareOptions {
     /// The client may touch only rules whose `ref` begins with this; touching another is noted, not
     /// refused.
     pub waf_own_ref_prefix: String,
+}
+
+/// Whose a token is; it shows only where tokens are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenClass {
+    /// A user's, as the dashboard makes them by default.
+    User,
+    /// The account's own.
+    Account,
+}
+
+/// Whether a token works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStatus {
+    /// It does.
+    Active,
+    /// Switched off.
+    Disabled,
+    /// Its time is over.
+    Expired,
 }
 
 /// What the API token may do with a product.
@@ -228,6 +258,9 @@ impl Default for CloudflareOptions {
         Self {
             account_id: "5afe0000000000000000000000acc017".to_owned(),
             api_token: "simulated_token_with_forty_characters_00".to_owned(),
+            token_class: TokenClass::User,
+            token_status: TokenStatus::Active,
+            token_lifetime: Duration::ZERO,
             permission: Permission::Edit,
             latency: Duration::ZERO,
             operation_delay: Duration::from_millis(700),

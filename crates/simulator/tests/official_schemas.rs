@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use simulator::options::{BulkReply, LimiterBody, PageEnd, PendingMode};
+use simulator::options::{BulkReply, LimiterBody, PageEnd, PendingMode, TokenStatus};
 use simulator::{Fault, FaultAction, Options, Outcome, Service, Simulator};
 
 const FILE: &str = "cloudflare-openapi-subset.json";
@@ -94,6 +94,19 @@ impl Account {
         let value = serde_json::from_slice(response.body()).expect("a JSON answer");
         self.schemas.check(schema, &value);
         // A schema that takes anything would prove nothing.
+        assert!(!self.schemas.mistakes(schema, &json!({ "success": 1 })).is_empty(), "{schema}");
+        value
+    }
+
+    /// Asks whether the token is valid.
+    fn verify(&mut self, path: &str, schema: &str) -> Value {
+        let token = self.world.options().cloudflare.api_token.clone();
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        let request = request.body(Bytes::new()).unwrap();
+        let reply = self.world.handle(self.now, Service::Cloudflare, request);
+        let Outcome::Response(response) = reply.outcome else { panic!("no answer") };
+        let value = serde_json::from_slice(response.body()).expect("a JSON answer");
+        self.schemas.check(schema, &value);
         assert!(!self.schemas.mistakes(schema, &json!({ "success": 1 })).is_empty(), "{schema}");
         value
     }
@@ -317,5 +330,21 @@ fn tell_a_ruleset_story(account: &mut Account, root: &str) {
         (Method::GET, format!("{root}/short"), Value::Null),
     ] {
         account.ask_anything(method, &path, body, FAILURE);
+    }
+}
+
+#[test]
+fn every_answer_about_a_token_fits_its_official_schema() {
+    let Some(schemas) = official_schemas() else { return };
+    for status in [TokenStatus::Active, TokenStatus::Disabled, TokenStatus::Expired] {
+        let mut options = Options::default();
+        options.cloudflare.token_status = status;
+        options.cloudflare.token_lifetime = Duration::from_secs(3600);
+        let account = format!("/client/v4/accounts/{}", options.cloudflare.account_id);
+        let mut world = Account::new(&schemas, options);
+        let verified = world.verify("/client/v4/user/tokens/verify", "iam_response_single_segment");
+        assert!(verified["result"]["expires_on"].is_string());
+        let other_class = format!("{account}/tokens/verify");
+        world.verify(&other_class, "iam_api-response-common-failure");
     }
 }

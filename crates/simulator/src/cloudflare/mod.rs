@@ -8,6 +8,7 @@ mod envelope;
 pub mod kv;
 pub mod lists;
 pub mod rulesets;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::CloudflareOptions;
+use crate::options::{CloudflareOptions, Permission, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
@@ -31,6 +32,7 @@ use rulesets::Rulesets;
 #[derive(Debug)]
 pub struct Cloudflare {
     options: CloudflareOptions,
+    start: SystemTime,
     lists: Lists,
     kv: Kv,
     rulesets: Rulesets,
@@ -97,12 +99,18 @@ impl Cloudflare {
             rulesets: Rulesets::new(options.clone(), start, seed),
             rays: Random::new(seed, "cloudflare rays"),
             options,
+            start,
         }
     }
 
     /// Makes an empty ip list, as the dashboard would, whatever the account's limit; returns its id.
     pub fn create_list(&mut self, name: &str) -> String {
-        self.lists.create(name, "ip", None)
+        self.create_list_of_kind(name, "ip")
+    }
+
+    /// The same of another kind: `redirect`, `hostname`, `asn`.
+    pub fn create_list_of_kind(&mut self, name: &str, kind: &str) -> String {
+        self.lists.create(name, kind, None)
     }
 
     /// Puts items into a list at once, canonical or not: what other tools left there. Values are kept
@@ -222,6 +230,9 @@ impl Cloudflare {
         judge: &mut Judge,
     ) -> Result<Response<Bytes>, Vec<ApiError>> {
         let path = request.uri().path();
+        if let Some(answer) = tokens::verify(&self.options, self.start, request) {
+            return answer;
+        }
         self.check_token(request, judge)?;
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         let call = |path| Call {
@@ -287,7 +298,14 @@ impl Cloudflare {
         let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
         let of_zones = request.uri().path().starts_with("/client/v4/zones");
         match token {
-            Some(token) if token == self.options.api_token && !token.is_empty() => Ok(()),
+            Some(token) if token == self.options.api_token && !token.is_empty() => {
+                match self.options.token_status {
+                    TokenStatus::Active => Ok(()),
+                    TokenStatus::Disabled | TokenStatus::Expired => {
+                        Err(codes::AUTHENTICATION.into())
+                    }
+                }
+            }
             Some(token) if looks_like_a_token(token) => Err(match of_zones {
                 true => rulesets::codes::INVALID_TOKEN.into(),
                 false => codes::AUTHENTICATION.into(),
