@@ -90,6 +90,9 @@ impl World {
                 ("cf_captcha_list_id", captcha_list.clone()),
                 ("cf_api_url", running.url(Service::Cloudflare)),
                 ("pushgateway_url", running.url(Service::Pushgateway)),
+                // Off, and more than any test has: the guard and the places have tests of their own.
+                ("removal_confirm_runs", "1".to_owned()),
+                ("list_items_max", "500000".to_owned()),
             ];
             let folder = tempfile::tempdir().expect("a temporary folder");
             Self {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host::commands::{doctor, run, setup, up};
+use host::commands::{doctor, plan, run, setup, up, why};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -23,6 +23,8 @@ enum Command {
     Run(run::Args),
     Setup(setup::Args),
     Up(up::Args),
+    Plan(plan::Args),
+    Why(why::Args),
     Doctor(doctor::Args),
 }
 
@@ -45,6 +47,8 @@ async fn execute(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::execute(args).await,
         Command::Setup(args) => setup::execute(args).await,
         Command::Up(args) => up::execute(args).await,
+        Command::Plan(args) => plan::execute(args).await,
+        Command::Why(args) => why::execute(args).await,
         Command::Doctor(args) => doctor::execute(args).await,
     }
 }

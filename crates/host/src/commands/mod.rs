@@ -1,9 +1,12 @@
 //! The program's commands, a file each: arguments, and what is printed. Not the running, not the looking.
 
 pub mod doctor;
+pub mod look;
+pub mod plan;
 pub mod run;
 pub mod setup;
 pub mod up;
+pub mod why;
 
 use crate::{App, Options, Outcome, Run, Variables};
 use anyhow::Result;

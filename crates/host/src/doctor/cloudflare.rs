@@ -76,6 +76,7 @@ struct Token {
 /// A list, as far as it matters here.
 #[derive(Deserialize)]
 struct List {
+    id: String,
     name: String,
     kind: String,
     num_items: u64,
@@ -175,18 +176,31 @@ impl Account<'_> {
                 return refused(CAPACITY_CHECK, &error, place);
             }
         };
-        let items: u64 = all.iter().map(|list| list.num_items).sum();
+        let is_ours = |list: &&List| lists.iter().any(|(_, id)| id.as_str() == list.id);
+        let items =
+            |of: &mut dyn Iterator<Item = &List>| of.map(|list| list.num_items).sum::<u64>();
+        let ours = items(&mut all.iter().filter(is_ours));
+        let others = items(&mut all.iter().filter(|list| !is_ours(list)));
+        let items_max = lists.items_max;
         let detail = format!(
-            "{} in {} of the account, which may have {ACCOUNT_ITEMS_MAX} below Enterprise",
-            plural(items, "item"),
-            plural(all.len() as u64, "list"),
+            "{} of {items_max} (list_items_max), and {} in other lists of the account",
+            plural(ours, "item"),
+            plural(others, "item"),
         );
-        match items * 100 >= ACCOUNT_ITEMS_MAX * NEARLY_FULL_PERCENT {
+        let shared = ACCOUNT_ITEMS_MAX.saturating_sub(others);
+        if others > 0 && items_max <= ACCOUNT_ITEMS_MAX && items_max > shared {
+            let remedy = format!(
+                "lower list_items_max to {shared}: below Enterprise all lists hold {ACCOUNT_ITEMS_MAX} \
+                 together, and a write beyond that fails"
+            );
+            return Finding::warn(CAPACITY_CHECK, detail, remedy);
+        }
+        match ours * 100 >= items_max * NEARLY_FULL_PERCENT {
             true => Finding::warn(
                 CAPACITY_CHECK,
                 detail,
-                "more than the plan takes makes a write fail: keep fewer decisions, empty other lists, \
-                 or use Workers KV (cf_kv_namespace_id)",
+                "the least important decisions may go without a place: want fewer (origins_exclude, \
+                 scenarios_exclude), or use Workers KV (cf_kv_namespace_id)",
             ),
             false => Finding::ok(CAPACITY_CHECK, detail),
         }

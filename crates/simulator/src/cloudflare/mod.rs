@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, Permission, TokenStatus};
+use crate::options::{CloudflareOptions, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
