@@ -1,9 +1,9 @@
 //! What the end-to-end tests stand on: the built component in the host, and a world around it.
 //!
 //! [`World`] is the simulated one, with any of its services replaceable by a real one: [`RealLapi`],
-//! [`RealPushgateway`]. [`seed`] runs the program that the component replaces;
-//! [`once`] the component in a process of its own. [`kubernetes`] and [`prometheus`] are the tools
-//! that judge what is deployed. The tests themselves are in `tests/`, a file for each story.
+//! [`RealPushgateway`], and its key-value store by a [`RealRedis`]. [`seed`] runs the program that the
+//! component replaces; [`once`] the component in a process of its own. [`kubernetes`] and [`prometheus`]
+//! are the tools that judge what is deployed. The tests themselves are in `tests/`, a file for each story.
 
 pub mod debian;
 pub mod kubernetes;
@@ -14,6 +14,7 @@ pub mod prometheus;
 pub mod python;
 pub mod real_lapi;
 pub mod real_pushgateway;
+pub mod real_redis;
 pub mod seed;
 pub mod skip;
 pub mod workspace;
@@ -21,4 +22,5 @@ pub mod world;
 
 pub use real_lapi::RealLapi;
 pub use real_pushgateway::RealPushgateway;
+pub use real_redis::RealRedis;
 pub use world::World;

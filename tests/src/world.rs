@@ -32,6 +32,8 @@ pub struct World {
     pub namespace: String,
     settings: BTreeMap<String, String>,
     manifest: Option<PathBuf>,
+    runtime_config: Option<PathBuf>,
+    state_dir: PathBuf,
     on_request: Option<OnRequest>,
     folder: TempDir,
 }
@@ -89,7 +91,11 @@ impl World {
                 ("cf_captcha_list_id", captcha_list.clone()),
                 ("cf_api_url", running.url(Service::Cloudflare)),
                 ("pushgateway_url", running.url(Service::Pushgateway)),
+                // Off, and more than any test has: the guard and the places have tests of their own.
+                ("removal_confirm_runs", "1".to_owned()),
+                ("list_items_max", "500000".to_owned()),
             ];
+            let folder = tempfile::tempdir().expect("a temporary folder");
             Self {
                 running,
                 ban_list,
@@ -97,8 +103,10 @@ impl World {
                 namespace,
                 settings: settings.map(|(name, value)| (name.to_owned(), value)).into(),
                 manifest: None,
+                runtime_config: None,
+                state_dir: folder.path().join("state"),
                 on_request: None,
-                folder: tempfile::tempdir().expect("a temporary folder"),
+                folder,
             }
         })
     }
@@ -129,6 +137,18 @@ impl World {
         let path = self.folder.path().join("spin.toml");
         std::fs::write(&path, change(deployed)).expect("a manifest in the temporary folder");
         self.manifest = Some(path);
+    }
+
+    /// Loads with this runtime configuration from now on.
+    pub fn runtime_config(&mut self, toml: &str) {
+        let path = self.folder.path().join("runtime-config.toml");
+        std::fs::write(&path, toml).expect("a file in the temporary folder");
+        self.runtime_config = Some(path);
+    }
+
+    /// Loads with an empty state directory from now on, as in a new pod.
+    pub fn on_another_machine(&mut self) {
+        self.state_dir = self.state_dir.join("another");
     }
 
     /// Asks `hook` about every outgoing request of every run.
@@ -172,7 +192,7 @@ impl World {
         }
         simulator.cloudflare().kv_preload(&self.namespace, keys);
         // The lease of a run that was killed would have ended by then.
-        let lease = self.folder.path().join("state/key-value/default/lease.value");
+        let lease = self.state_dir.join("key-value/default/lease.value");
         let _ = std::fs::remove_file(lease);
     }
 
@@ -243,7 +263,8 @@ impl World {
             manifest: self.manifest.clone().unwrap_or_else(workspace::manifest),
             component_override: Some(workspace::component()),
             variables: self.settings.clone().into_iter().collect(),
-            state_dir: Some(self.folder.path().join("state")),
+            state_dir: Some(self.state_dir.clone()),
+            runtime_config: self.runtime_config.clone(),
             cache_dir: Some(workspace::cache().join("compiled")),
             on_request: self.on_request.clone(),
             ..host::Options::default()

@@ -1,5 +1,7 @@
 //! `cargo xtask build`: the component, and nothing else, at the path that `spin.toml` names.
 
+use crate::remap::Sources;
+use crate::toolchain::Toolchain;
 use crate::{setup, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -27,11 +29,17 @@ pub(crate) fn execute(Args {}: Args) -> Result<()> {
 
 /// Builds the component and says where it is.
 pub(crate) fn component() -> Result<PathBuf> {
-    let mut cargo = setup::ready()?.cargo_build()?;
-    cargo.args(["--release", "--package", "crowdsec-edge-sync"]);
+    let toolchain = setup::ready()?;
+    component_of(&toolchain, &toolchain.sources()?)
+}
+
+/// Builds the component of any checkout.
+pub(crate) fn component_of(toolchain: &Toolchain, sources: &Sources) -> Result<PathBuf> {
+    let mut cargo = toolchain.cargo_build(sources)?;
+    cargo.args(["--release", "--locked", "--package", "crowdsec-edge-sync"]);
     let status = cargo.status().with_context(|| format!("failed to start {cargo:?}"))?;
     ensure!(status.success(), "the component does not build ({status})");
-    let component = workspace::component();
+    let component = sources.root.join(workspace::COMPONENT);
     ensure!(component.exists(), "cargo did not make {}", component.display());
     Ok(component)
 }

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 pub(crate) const CARGO: &str = "/usr/bin/cargo";
 pub(crate) const RUSTC: &str = "/usr/bin/rustc";
+/// Where that compiler has its libraries and their source.
+pub(crate) const SYSROOT: &str = "/usr";
 
 /// The `-web` packages are the Rust that Debian keeps new enough for browsers; its plain `rustc` is
 /// as old as the release.

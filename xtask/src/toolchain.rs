@@ -2,7 +2,8 @@
 //! not install: that is `setup` and `debian`.
 
 use crate::debian;
-use crate::workspace::{root, target_dir};
+use crate::remap::{self, Sources};
+use crate::workspace::root;
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,30 @@ impl Toolchain {
         Ok(None)
     }
 
-    /// `cargo build` for the component's target; the caller adds what to build.
-    pub(crate) fn cargo_build(&self) -> Result<Command> {
+    /// Where a build of this checkout finds its sources.
+    pub(crate) fn sources(&self) -> Result<Sources> {
+        let sysroot = match self {
+            Toolchain::Installed => PathBuf::from(print("sysroot", &[])?),
+            Toolchain::Debian { .. } => PathBuf::from(debian::SYSROOT),
+        };
+        Ok(Sources { root: root().to_owned(), cargo_home: remap::cargo_home(), sysroot })
+    }
+
+    /// What the compiler calls itself.
+    pub(crate) fn version(&self) -> Result<String> {
+        let rustc = match self {
+            Toolchain::Installed => "rustc",
+            Toolchain::Debian { .. } => debian::RUSTC,
+        };
+        let output = Command::new(rustc).arg("--version").current_dir(root()).output();
+        let output = output.with_context(|| format!("failed to start {rustc}"))?;
+        ensure!(output.status.success(), "{rustc} --version: {}", output.status);
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// `cargo build` of these sources for the component's target, into the checkout's own `target`; the
+    /// caller adds what to build.
+    pub(crate) fn cargo_build(&self, sources: &Sources) -> Result<Command> {
         let mut cargo = match self {
             // Cargo tells its subcommands which cargo they run under.
             Toolchain::Installed => {
@@ -57,8 +80,9 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo.current_dir(root()).args(["build", "--target", TARGET, "--target-dir"]);
-        cargo.arg(target_dir());
+        cargo.current_dir(&sources.root).args(["build", "--target", TARGET, "--target-dir"]);
+        cargo.arg(sources.root.join("target")).env("CARGO_HOME", &sources.cargo_home);
+        cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", sources.rustflags());
         if let Toolchain::Debian { .. } = self {
             cargo.arg("-Zbuild-std=std,panic_abort");
         }
@@ -110,7 +134,8 @@ mod tests {
     #[test]
     fn debian_cargo_build_escapes_rustup() {
         let linkers = vec![PathBuf::from("/linkers")];
-        let cargo = Toolchain::Debian { linkers }.cargo_build().unwrap();
+        let toolchain = Toolchain::Debian { linkers };
+        let cargo = toolchain.cargo_build(&toolchain.sources().unwrap()).unwrap();
         assert_eq!(cargo.get_program(), debian::CARGO);
         let env = |name: &str| cargo.get_envs().find(|(key, _)| *key == name).unwrap().1;
         assert_eq!(env("RUSTUP_TOOLCHAIN"), None);

@@ -13,10 +13,8 @@ pub(crate) fn target_dir() -> PathBuf {
     root().join("target")
 }
 
-/// What `build` makes.
-pub(crate) fn component() -> PathBuf {
-    target_dir().join("wasm32-wasip2/release/crowdsec_edge_sync.wasm")
-}
+/// What `build` makes, below the checkout: the path that the manifests name.
+pub(crate) const COMPONENT: &str = "target/wasm32-wasip2/release/crowdsec_edge_sync.wasm";
 
 /// A folder for the host's `--state-dir`, with compiled code from earlier but nothing remembered: the
 /// lease of a demo that was interrupted must not hold up the next one.

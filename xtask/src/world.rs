@@ -74,6 +74,11 @@ impl World {
         }
     }
 
+    /// Gives a setting, by its name in `spin.toml`, another value than its default.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(format!("{VARIABLE}{}", name.to_uppercase()), value.to_owned());
+    }
+
     /// The settings that point the component at it, as environment variables.
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
         &self.variables

@@ -50,13 +50,14 @@ impl Streak {
 }
 
 impl Confirmations {
-    /// Counts this run, which found `objection` or none; a dry run is not counted. What the store does
-    /// not keep starts again at every run, so that without one nothing is ever confirmed.
+    /// The streak that this run ends, which found `objection` or none; remembered only if `counted`: a
+    /// dry run confirms nothing. What the store does not keep starts again at every run, so that
+    /// without one nothing is ever confirmed.
     pub(crate) fn count(
         host: &impl Host,
         target: Target,
         objection: Option<&Objection>,
-        dry_run: bool,
+        counted: bool,
     ) -> Streak {
         let before = Self::load(host);
         let mut after = before;
@@ -65,11 +66,11 @@ impl Confirmations {
             Target::Kv => &mut after.kv,
         };
         *streak = objection.map(|objection| Streak::next(*streak, objection.removals()));
-        let counted = streak.unwrap_or(Streak { runs: 0, removals: 0 });
-        if !dry_run {
+        let streak = streak.unwrap_or(Streak { runs: 0, removals: 0 });
+        if counted {
             after.save_if_other(before, host);
         }
-        counted
+        streak
     }
 
     /// A run that could not read LAPI confirms nothing: the next ones start again.

@@ -42,6 +42,7 @@ mod secret;
 pub mod session;
 pub mod settings;
 pub mod skipped;
+mod usage;
 pub mod wire;
 
 pub use run::run;

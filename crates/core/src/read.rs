@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all, join3, try_join};
 
-use crate::decision::{BodyError, DecisionReader, Remediation};
+use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::Desired;
 use crate::failure::{Failure, Place};
 use crate::observed::kv::ObservedKeys;
@@ -61,50 +61,68 @@ impl Unavailable {
     }
 }
 
+/// Sees every decision as it is read. The run watches nothing; `inspect` watches for one address.
+pub(crate) trait Watch: Clone {
+    fn see(&mut self, decision: &Result<Decision<'_>, serde_json::Error>);
+}
+
+impl Watch for () {
+    fn see(&mut self, _: &Result<Decision<'_>, serde_json::Error>) {}
+}
+
 /// What was read, each side by itself: a target that cannot be read does not stop the other.
-pub(crate) struct Readings {
+pub(crate) struct Readings<W> {
     pub(crate) desired: Result<Desired, Unavailable>,
     /// `None` if no list is in use.
     pub(crate) lists: Option<Result<Observed, Failure>>,
     /// `None` if KV is not in use.
     pub(crate) keys: Option<Result<ObservedKeys, Failure>>,
+    /// What was watched, as far as LAPI could be read.
+    pub(crate) watch: W,
 }
 
 /// Reads all sides at the same time, nothing begun after `until`.
-pub(crate) async fn all<H: Host>(
+pub(crate) async fn all<H: Host, W: Watch>(
     session: &Session<'_, H>,
     settings: &Settings,
+    watch: W,
     until: Duration,
-) -> Readings {
+) -> Readings<W> {
     let targets = &settings.targets;
     let lists = targets.lists.as_ref().map(|lists| observed(session, settings, lists, until));
     let keys = targets.kv.as_ref().map(|kv| keys(session, settings, kv, until));
     let (desired, lists, keys) = join3(
-        desired(session, settings, until),
+        desired(session, settings, &watch, until),
         OptionFuture::from(lists),
         OptionFuture::from(keys),
     )
     .await;
-    Readings { desired, lists, keys }
+    let (desired, watch) = match desired {
+        Ok((desired, seen)) => (Ok(desired), seen),
+        Err(unavailable) => (Err(unavailable), watch),
+    };
+    Readings { desired, lists, keys, watch }
 }
 
-async fn desired<H: Host>(
+async fn desired<H: Host, W: Watch>(
     session: &Session<'_, H>,
     settings: &Settings,
+    watch: &W,
     until: Duration,
-) -> Result<Desired, Unavailable> {
+) -> Result<(Desired, W), Unavailable> {
     session
         .retry(until, Unavailable::again, async || {
             let limit = LAPI_TIMEOUT.min(until.saturating_sub(session.elapsed()));
-            within(session.host(), limit, decisions(session, settings)).await?
+            within(session.host(), limit, decisions(session, settings, watch.clone())).await?
         })
         .await
 }
 
-async fn decisions<H: Host>(
+async fn decisions<H: Host, W: Watch>(
     session: &Session<'_, H>,
     settings: &Settings,
-) -> Result<Desired, Unavailable> {
+    mut watch: W,
+) -> Result<(Desired, W), Unavailable> {
     let (head, mut body) = session.send(Api::Lapi, lapi::decisions(settings)).await?;
     if head.status != 200 {
         // Only its beginning is looked at; that it is long or breaks off says nothing more.
@@ -118,11 +136,14 @@ async fn decisions<H: Host>(
     let mut reader = DecisionReader::default();
     let mut desired = Desired::default();
     while let Some(chunk) = body.chunk().await? {
-        reader.push(&chunk, |decision| desired.add(decision, settings))?;
+        reader.push(&chunk, |decision| {
+            watch.see(&decision);
+            desired.add(decision, settings);
+        })?;
     }
     reader.finish()?;
     desired.settle(settings);
-    Ok(desired)
+    Ok((desired, watch))
 }
 
 async fn observed<H: Host>(

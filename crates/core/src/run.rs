@@ -1,5 +1,8 @@
 //! One run, from settings to metrics: the order in which the phases call each other.
 
+mod inspect;
+mod lists;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,23 +18,21 @@ use crate::log::{Level, Line, clip, plural};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::observed::kv::ObservedKeys;
-use crate::observed::lists::Observed;
 use crate::plan;
 use crate::plan::kv::KvPlan;
-use crate::plan::lists::{Change, Plan, Rules};
-use crate::ports::{Host, StoreError};
+use crate::ports::Host;
 use crate::quota::Quota;
 use crate::read::{self, Readings};
 use crate::report::kv::KeyCounts;
-use crate::report::lists::PlanCounts;
-use crate::report::{KvReport, ListsReport, Outcome, Report};
+use crate::report::{KvReport, Outcome, Report};
 use crate::session::{Session, collect, within};
-use crate::settings::{Kv, Lists, Origin, Settings, Targets};
+use crate::settings::{Kv, Origin, Settings, Targets};
+use crate::usage;
 use crate::wire::cloudflare::kv::{RANGES_KEY, Ranges};
 use crate::wire::pushgateway;
 
-/// What pushing the metrics may take, kept back from the run's budget.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What pushing the metrics, to the Pushgateway and to LAPI, may take; kept back from the run's budget.
+pub(crate) const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes that are logged one by one; more would drown the rest.
 const CHANGES_LOGGED_MAX: usize = 20;
 
@@ -79,15 +80,20 @@ pub async fn run<H: Host>(
         host.log(&line);
     }
     report.summaries().iter().for_each(|line| host.log(line));
-    if let Some(pushgateway) = &settings.pushgateway {
-        let pushes = Metrics::of(&report, host.wall());
-        join_all(pushes.iter().map(|metrics| push(pushgateway, metrics, host))).await;
-    }
+    let pushes = async {
+        if let Some(pushgateway) = &settings.pushgateway {
+            let metrics = Metrics::of(&report, host.wall());
+            join_all(metrics.iter().map(|metrics| push(pushgateway, metrics, host))).await;
+        }
+    };
+    join(pushes, usage::send(&settings, &report, host)).await;
     match report.into_failure() {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
 }
+
+pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
 
 /// Reads all sides, plans, applies; everything but settings, summary and metrics.
 async fn sync<H: Host>(settings: &Settings, host: &H) -> Result<Report, Held> {
@@ -104,21 +110,18 @@ async fn sync_leased<H: Host>(
     lease: &Lease,
 ) -> Report {
     let host = session.host();
-    let until = match settings.pushgateway {
-        Some(_) => settings.run_budget.saturating_sub(PUSH_TIMEOUT),
-        None => settings.run_budget,
-    };
+    let until = settings.run_budget.saturating_sub(PUSH_TIMEOUT);
     // What is read later than that could not be acted on.
     let read_until = until.saturating_sub(WRITE_ROOM);
 
-    let mut writes = Writes { memory: Memory::load(host), earlier_has_ended: true };
+    let mut writes = lists::Writes { memory: Memory::load(host), earlier_has_ended: true };
     if settings.targets.lists.is_some() {
         let memory = &mut writes.memory.0;
         writes.earlier_has_ended =
             apply::lists::earlier_has_ended(session, settings, memory, read_until).await;
     }
-    let Readings { desired, lists: observed_lists, keys } =
-        read::all(session, settings, read_until).await;
+    let Readings { desired, lists: observed_lists, keys, watch: () } =
+        read::all(session, settings, (), read_until).await;
     let writes = lease.is_mine(host).then_some(writes);
     let may_write = writes.is_some();
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
@@ -134,7 +137,7 @@ async fn sync_leased<H: Host>(
         .zip(keys)
         .map(|(kv, keys)| sync_kv(session, settings, kv, desired.clone(), keys, may_write, until));
     let lists = lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
-        sync_lists(session, settings, lists, desired, observed, writes, until)
+        lists::sync(session, settings, lists, desired, observed, writes, until)
     });
     let (kv, lists) = join(OptionFuture::from(kv), OptionFuture::from(lists)).await;
     Report { skipped, lists, kv, requests: session.requests(), duration: session.elapsed() }
@@ -142,98 +145,6 @@ async fn sync_leased<H: Host>(
 
 /// Said by a run whose lease another run took while it was reading.
 const ANOTHER_RUN: &str = "another run has started meanwhile and does the writing";
-
-/// What decides whether the lists may be written now.
-struct Writes {
-    memory: (Memory, Result<(), StoreError>),
-    earlier_has_ended: bool,
-}
-
-/// Why a plan for the lists must wait.
-enum Hold {
-    /// Cloudflare refused the last write.
-    Backoff(Duration),
-    /// This operation of an earlier run is not finished.
-    Operation(String),
-    /// Nothing in it is urgent.
-    Interval(Duration),
-}
-
-impl Writes {
-    fn hold(&self, plan: &Plan, settings: &Settings, now: u64) -> Option<Hold> {
-        let (memory, pace) = (&self.memory.0, &settings.pace);
-        if let Some(left) = memory.backoff_left(pace, now) {
-            return Some(Hold::Backoff(left));
-        }
-        if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
-            return Some(Hold::Operation(id.to_owned()));
-        }
-        if plan.is_urgent() {
-            return None;
-        }
-        memory.interval_left(pace, now).map(Hold::Interval)
-    }
-}
-
-async fn sync_lists<H: Host>(
-    session: &Session<'_, H>,
-    settings: &Settings,
-    lists: &Lists,
-    desired: Result<Rc<Desired>, String>,
-    observed: Result<Observed, Failure>,
-    writes: Option<Writes>,
-    until: Duration,
-) -> ListsReport {
-    let (desired, observed) = match (desired, observed) {
-        (Ok(desired), Ok(observed)) => (desired, observed),
-        (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure)),
-        (Err(why), Ok(_)) => return ListsReport::unplanned(Outcome::Skipped(why)),
-    };
-    let host = session.host();
-    let (guard, protected) = (&settings.guard, &settings.protected);
-    let rules = Rules { now: host.wall(), items_max: lists.items_max, protected };
-    let plan = plan::lists::diff(&desired, &observed, rules);
-    announce_lists(&plan, &observed, host);
-    let objection = guard.objection_to_lists(&desired, &plan);
-    let streak = Confirmations::count(host, Target::Lists, objection.as_ref(), settings.dry_run);
-    let counts = PlanCounts::from(&plan);
-    let verdict = guard.judge_lists(plan, objection, streak, (&desired, &observed, rules));
-    announce_verdict(&verdict, "lists", host);
-    // Both are large, and the plan holds what is still needed of them.
-    drop((desired, observed));
-    let Verdict { approved: plan, refusal, .. } = verdict;
-    let counts = counts.holding(&plan);
-    let mut applied = apply::lists::Applied::default();
-    let mut backoff = None;
-    let outcome = match writes {
-        _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
-        _ if plan.is_empty() => Outcome::InSync,
-        None => Outcome::Partial(ANOTHER_RUN.to_owned()),
-        Some(writes) => match writes.hold(&plan, settings, session.unix_now()) {
-            Some(Hold::Backoff(left)) => {
-                backoff = Some(left);
-                Outcome::RateLimited(left)
-            }
-            Some(Hold::Interval(left)) => Outcome::Batched(left),
-            Some(Hold::Operation(id)) => Outcome::Partial(format!(
-                "bulk operation {id} of an earlier run is not finished; no other is begun beside it"
-            )),
-            None => {
-                let (mut memory, stored) = writes.memory;
-                applied =
-                    apply::lists::apply(session, settings, lists, &plan, &mut memory, until).await;
-                backoff = memory.backoff_left(&settings.pace, session.unix_now());
-                if let (Some(_), Err(error)) = (backoff, stored) {
-                    let text = format!("the wait after a refused write cannot be kept: {error}");
-                    host.log(&Line::new(Level::Warn, "store", text));
-                }
-                applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
-            }
-        },
-    };
-    let outcome = outcome.held_by(refusal);
-    ListsReport::planned(outcome, counts, applied, backoff)
-}
 
 async fn sync_kv<H: Host>(
     session: &Session<'_, H>,
@@ -250,6 +161,7 @@ async fn sync_kv<H: Host>(
     let mut report = KvReport {
         outcome: Outcome::InSync,
         desired: desired.as_deref().ok().map(KeyCounts::from),
+        origins: desired.as_deref().map(Desired::keys_by_origin).unwrap_or_default(),
         drift: None,
         waiting: 0,
         held: 0,
@@ -265,13 +177,8 @@ async fn sync_kv<H: Host>(
         let text = format!("kv_daily_writes_max cannot be kept from one run to the next: {error}");
         host.log(&Line::new(Level::Warn, "store", text));
     }
-    let rules = plan::kv::Rules {
-        prefix: &target.prefix,
-        tolerance: target.tolerance,
-        now,
-        protected: &settings.protected,
-        began: now.saturating_sub(session.elapsed().as_secs()),
-    };
+    let began = now.saturating_sub(session.elapsed().as_secs());
+    let rules = kv_rules(settings, target, now, began);
     let guard = &settings.guard;
     let plan = plan::kv::diff(&desired, &observed, rules);
     let objection = guard.objection_to_keys(&desired, &plan);
@@ -279,7 +186,8 @@ async fn sync_kv<H: Host>(
     drop(desired);
     announce_kv(&plan, &observed, host);
     drop(observed);
-    let streak = Confirmations::count(host, Target::Kv, objection.as_ref(), settings.dry_run);
+    let counted = may_write && !settings.dry_run;
+    let streak = Confirmations::count(host, Target::Kv, objection.as_ref(), counted);
     let lifted = plan.lifted().count() as u64;
     let verdict = guard.judge_keys(plan, objection, streak);
     announce_verdict(&verdict, "kv", host);
@@ -321,37 +229,6 @@ async fn sync_kv<H: Host>(
     report
 }
 
-/// Says what is going to change on the lists, before it is tried.
-fn announce_lists(plan: &Plan, observed: &Observed, host: &impl Host) {
-    for (list, content) in observed.lists().filter(|(_, content)| content.foreign().count > 0) {
-        let text = format!(
-            "the {list} list has items that are no IP addresses; they are left alone: {}",
-            content.foreign().describe()
-        );
-        let line = Line::new(Level::Warn, "left_alone", text);
-        host.log(&line.with("list", list).with("items", content.foreign().count));
-    }
-    if plan.is_empty() {
-        return;
-    }
-    let mut line = Line::new(Level::Info, "plan", format!("plan: {plan}")).with("target", "lists");
-    line = line.with("drift", plan.drift()).with("operations", plan.operations().len());
-    host.log(&line);
-    let changes = plan.lists().iter().flat_map(|l| l.changes.iter().map(move |c| (l.list, c)));
-    for (list, change) in changes.take(CHANGES_LOGGED_MAX) {
-        let address = change.address();
-        let (word, text, why) = match change {
-            Change::Add(_) => ("add", format!("  + {address} ({list})"), None),
-            Change::Remove(_, why) => {
-                ("remove", format!("  - {address} ({list}; {})", why.as_str()), Some(why.as_str()))
-            }
-        };
-        let line = Line::new(Level::Info, "change", text).with("change", word).with("list", list);
-        let line = line.with("address", address);
-        host.log(&why.into_iter().fold(line, |line, why| line.with("why", why)));
-    }
-}
-
 /// Says what the guard held back, or why it did not.
 fn announce_verdict<P>(verdict: &Verdict<P>, target: &'static str, host: &impl Host) {
     if let Some(refusal) = &verdict.refusal {
@@ -362,6 +239,17 @@ fn announce_verdict<P>(verdict: &Verdict<P>, target: &'static str, host: &impl H
         let line = Line::new(Level::Warn, "guard", format!("guard: {yielded}"));
         host.log(&line.with("target", target));
     }
+}
+
+/// How the keys of `target` are compared by a run that began at `began`.
+fn kv_rules<'s>(
+    settings: &'s Settings,
+    target: &'s Kv,
+    now: u64,
+    began: u64,
+) -> plan::kv::Rules<'s> {
+    let Kv { prefix, tolerance, .. } = target;
+    plan::kv::Rules { prefix, tolerance: *tolerance, protected: &settings.protected, now, began }
 }
 
 /// Says what is going to change in KV, before it is tried.

@@ -66,14 +66,10 @@ async fn too_many_decisions_keep_every_own_ban_fill_every_place_and_do_not_churn
         let own = if n < 50 { address(COMMUNITY, 30_900 + n) } else { address(OWN, n) };
         assert!(edge.contains(&own), "{own} has no place");
     }
-    assert_eq!(
-        world.metric("crowdsec_cf_list_sync_dropped_addresses{origin=\"CAPI\"}"),
-        Some(21_350.0)
-    );
-    assert_eq!(
-        world.metric("crowdsec_cf_list_sync_kept_addresses{origin=\"crowdsec\"}"),
-        Some(400.0)
-    );
+    let community_and_own =
+        |community, own| [("CAPI".to_owned(), community), ("crowdsec".to_owned(), own)];
+    assert_eq!(by_origin(&world, "dropped"), community_and_own(21_350.0, 0.0));
+    assert_eq!(by_origin(&world, "kept"), community_and_own(9_600.0, 400.0));
     let warnings = world.texts(Level::Warn);
     assert_eq!(
         warnings,

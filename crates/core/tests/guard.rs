@@ -179,6 +179,6 @@ async fn without_a_store_nothing_is_ever_confirmed_and_the_owner_is_still_let_ou
         run_after(&world, INTERVAL).await;
     }
     assert_eq!(at_edge(&world).0, 119, "only the protected address went");
-    let lapi = world.journal(|e| e.service == Service::Lapi).len();
+    let lapi = world.journal(|e| e.service == Service::Lapi && e.method == "GET").len();
     assert_eq!(lapi, 10);
 }

@@ -58,7 +58,7 @@ fn changes(world: &World) -> usize {
     let simulator = &mut world.front.world();
     let history = simulator.cloudflare().kv_history(&world.namespace);
     let ours = history.iter().filter(|change| change.key == "ranges");
-    ours.filter(|change| matches!(change.cause, KvCause::Put | KvCause::Delete)).count()
+    ours.filter(|change| matches!(change.cause, KvCause::Write | KvCause::Delete)).count()
 }
 
 fn lift(world: &World, range: &str) {

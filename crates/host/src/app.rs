@@ -1,19 +1,18 @@
-//! An application that can be run: manifest read, variables resolved, component compiled and linked.
-//! Owns the way from a manifest to an instance; the instance's own state is `guest`.
+//! An application that can be run: manifest resolved, component compiled and linked. Owns the way from
+//! what `resolved` found to an instance; the instance's own state is `guest`.
 
 use crate::allowed_hosts::AllowedHosts;
 use crate::bindings::spin::cron::cron_types;
 use crate::bindings::{self, CronGuestPre};
 use crate::guest::{ComponentVariables, Guest, HasVariables, MemoryMeter};
-use crate::key_value::{HasKeyValue, KeyValue, Store as KeyValueStore};
-use crate::manifest::Manifest;
+use crate::key_value::{HasKeyValue, KeyValue};
 use crate::outbound::{self, BrokenOff, Hooks, Kill, OnRequest, Outbound};
+use crate::resolved::{self, Resolved};
 use crate::run::{Outcome, Output, Run, Trigger};
 use crate::schedule::Schedule;
 use crate::stubs;
-use crate::variables::{self, Variables};
-use anyhow::{Context, Result, anyhow, bail};
-use std::collections::BTreeMap;
+use crate::variables::Variables;
+use anyhow::{Context, Result, anyhow};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +41,8 @@ pub struct Options {
     pub variables: Variables,
     /// Where the key-value store persists; default `.spin` beside the manifest.
     pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration; it may put the key-value store elsewhere.
+    pub runtime_config: Option<PathBuf>,
     /// Where compiled code is kept; default `compiled` in the state directory.
     pub cache_dir: Option<PathBuf>,
     /// Asked about every outgoing request, to break a run off at one of them.
@@ -65,58 +66,29 @@ pub struct App {
 impl App {
     /// Reads the manifest, resolves its variables, and compiles the component, or finds it compiled.
     pub fn load(options: Options) -> Result<Self> {
-        let path = &options.manifest;
-        let manifest = Manifest::read(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let state_dir = options.state_dir.unwrap_or_else(|| folder.join(".spin"));
+        let resolved = Resolved::read(&options)?;
+        let state_dir = resolved::state_dir(&options);
+        let default = resolved::store(&options)?;
         let cache_dir = options.cache_dir.unwrap_or_else(|| state_dir.join("compiled"));
-
-        let id = choose_component(&manifest, options.component)
-            .with_context(|| format!("the manifest {}", path.display()))?;
-        let declared = &manifest.components[&id];
-        let values = variables::resolve(&manifest.variables, &options.variables)?;
-        let allowed_hosts = AllowedHosts::resolve(&declared.allowed_outbound_hosts, &values)
-            .with_context(|| {
-                format!("{}: component.{id}.allowed_outbound_hosts", path.display())
-            })?;
-        let variables = declared
-            .variables
-            .iter()
-            .map(|(name, template)| {
-                let value = template.expand(|name| values.get(name).map(String::as_str))?;
-                Ok((name.clone(), value))
-            })
-            .collect::<Result<BTreeMap<_, _>>>()?;
-
         let engine = engine(&cache_dir)?;
-        let source = options.component_override.unwrap_or_else(|| folder.join(&declared.source));
-        let component = compile(&engine, &source)?;
+        let component = compile(&engine, &resolved.source)?;
         let instance = linker(&engine, &component)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| {
-                anyhow!(error).context(format!("failed to link {}", source.display()))
+                anyhow!(error).context(format!("failed to link {}", resolved.source.display()))
             })?;
 
         Ok(Self {
             engine,
             component,
             instance,
-            environment: declared.environment.clone().into_iter().collect(),
-            allowed_hosts: Arc::new(allowed_hosts),
-            variables: ComponentVariables(Arc::new(variables)),
-            key_value: KeyValue {
-                allowed: Arc::new(declared.key_value_stores.clone()),
-                default: KeyValueStore::new(state_dir.join("key-value/default")),
-            },
+            environment: resolved.environment.into_iter().collect(),
+            allowed_hosts: Arc::new(resolved.allowed_hosts),
+            variables: ComponentVariables(Arc::new(resolved.variables)),
+            key_value: KeyValue { allowed: Arc::new(resolved.key_value_stores), default },
             on_request: options.on_request,
-            cron_expressions: manifest
-                .triggers
-                .cron
-                .into_iter()
-                .filter(|trigger| trigger.component == id)
-                .map(|trigger| trigger.cron_expression)
-                .collect(),
-            id: id.into(),
+            cron_expressions: resolved.cron_expressions,
+            id: resolved.id.into(),
         })
     }
 
@@ -193,21 +165,6 @@ impl fmt::Debug for App {
     /// Nothing of the variables: some are secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App").field("component", &self.id).finish_non_exhaustive()
-    }
-}
-
-fn choose_component(manifest: &Manifest, wanted: Option<String>) -> Result<String> {
-    if let Some(id) = wanted {
-        return match manifest.components.contains_key(&id) {
-            true => Ok(id),
-            false => bail!("there is no [component.{id}]"),
-        };
-    }
-    let triggered: Vec<_> = manifest.triggered().into_iter().collect();
-    match triggered[..] {
-        [id] => Ok(id.to_owned()),
-        [] => bail!("there is no [[trigger.cron]] and no [[trigger.command]]"),
-        _ => bail!("the triggers name several components: {}; choose one", triggered.join(", ")),
     }
 }
 

@@ -57,16 +57,9 @@ pub(crate) fn resolve(
     declared: &BTreeMap<String, Variable>,
     supplied: &Variables,
 ) -> Result<BTreeMap<String, String>> {
-    let mut values = BTreeMap::new();
-    let mut missing = Vec::new();
-    for (name, variable) in declared {
-        match supplied.0.get(name).or(variable.default.as_ref()) {
-            Some(value) => {
-                values.insert(name.clone(), value.clone());
-            }
-            None => missing.push(name.as_str()),
-        }
-    }
+    let values = known(declared, supplied);
+    let missing: Vec<_> =
+        declared.keys().filter(|name| !values.contains_key(*name)).map(String::as_str).collect();
     if missing.is_empty() {
         return Ok(values);
     }
@@ -78,8 +71,22 @@ pub(crate) fn resolve(
     )
 }
 
+/// The value of every declared variable that has one.
+pub(crate) fn known(
+    declared: &BTreeMap<String, Variable>,
+    supplied: &Variables,
+) -> BTreeMap<String, String> {
+    declared
+        .iter()
+        .filter_map(|(name, variable)| {
+            let value = supplied.0.get(name).or(variable.default.as_ref())?;
+            Some((name.clone(), value.clone()))
+        })
+        .collect()
+}
+
 /// The environment variable that supplies `name`.
-fn env_name(name: &str) -> String {
+pub(crate) fn env_name(name: &str) -> String {
     format!("{ENV_PREFIX}{}", name.to_ascii_uppercase())
 }
 

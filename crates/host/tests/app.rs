@@ -181,6 +181,17 @@ fn allowed_host_empty_load_names_the_setting() {
 }
 
 #[test]
+fn runtime_configuration_of_another_store_load_names_file_and_types() {
+    let folder = folder(&component("i32.const 0"));
+    let path = folder.path().join("runtime-config.toml");
+    fs::write(&path, "[key_value_store.default]\ntype = \"azure_cosmos\"\n").unwrap();
+    let error = load_error(Options { runtime_config: Some(path), ..options(folder.path()) });
+    for says in ["runtime-config.toml", "azure_cosmos", "only \"spin\" and \"redis\""] {
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn component_file_missing_load_names_it() {
     let folder = folder(&component("i32.const 0"));
     fs::remove_file(folder.path().join("small.wasm")).unwrap();

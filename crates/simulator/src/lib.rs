@@ -1,5 +1,5 @@
 //! The remote world of `crowdsec-edge-sync` as one state machine: CrowdSec's Local API, Cloudflare's
-//! lists and Workers KV and a Pushgateway, with a clock, a seed and faults.
+//! lists, Workers KV and WAF custom rules, and a Pushgateway, with a clock, a seed and faults.
 //!
 //! It is the independent judge of the client: it reads requests by itself, shares no type with the
 //! client, and refuses what the real services refuse. Where a service's behaviour is not known, it
@@ -12,7 +12,7 @@
 //!                        Simulator::handle(now, service, request) -> Reply
 //!                 faults ── journal ──── │ ──── violations
 //!              lapi/               cloudflare/                 pushgateway/
-//!                              lists/  kv/  (rulesets: a further module beside them)
+//!                              lists/  kv/  rulesets/
 //! ```
 //!
 //! Nothing inside `handle` reads a clock or true randomness: the same options and the same requests
@@ -51,6 +51,7 @@ mod world;
 
 pub use cloudflare::Cloudflare;
 pub use cloudflare::kv::{KvChange, KvCounters, KvEntryView};
+pub use cloudflare::rulesets::RuleView;
 pub use fault::{Fault, FaultAction};
 pub use front::in_process::{InProcess, TransportError};
 pub use journal::{Counters, Entry, Fate};

@@ -10,7 +10,7 @@ use simulator::decisions::{Mix, generate_mix};
 use simulator::front::{Ports, Running, serve};
 use simulator::{Fault, Options, Service, Simulator};
 
-/// CrowdSec's Local API, Cloudflare's lists and KV and a Pushgateway, simulated.
+/// CrowdSec's Local API, Cloudflare's lists, KV and WAF rules, and a Pushgateway, simulated.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -82,6 +82,7 @@ async fn run(arguments: Serve) -> Result<()> {
     let ban = simulator.cloudflare().create_list("crowdsec_ban");
     let captcha = simulator.cloudflare().create_list("crowdsec_captcha");
     let namespace = simulator.cloudflare().create_namespace("crowdsec");
+    simulator.cloudflare().create_zone("example.com");
     let mix = if arguments.untidy { Mix::untidy() } else { Mix::default() };
     simulator.lapi().add_all(generate_mix(arguments.decisions, arguments.seed, &mix));
     let options = simulator.options().clone();
@@ -143,6 +144,7 @@ fn announce(
     writeln!(out, "# control: http://{}/", running.control)?;
     // Not a setting like those below: naming it turns the component's KV target on.
     writeln!(out, "# kv namespace: {namespace}")?;
+    writeln!(out, "# zone: example.com")?;
     for (name, value) in [
         ("LAPI_URL", running.url(Service::Lapi).as_str()),
         ("LAPI_KEY", &options.lapi.key),

@@ -55,6 +55,14 @@ pub struct CloudflareOptions {
     pub account_id: String,
     /// The only valid token.
     pub api_token: String,
+    /// Whose token it is.
+    pub token_class: TokenClass,
+    /// Whether the token still works.
+    pub token_status: TokenStatus,
+    /// When it expires, from the simulator's start; zero = never. It is told, and not acted on: that is
+    /// what `token_status` is for.
+    #[serde(with = "duration_text")]
+    pub token_lifetime: Duration,
     /// What the token may do.
     pub permission: Permission,
     /// Time that every answer takes.
@@ -119,18 +127,61 @@ pub struct CloudflareOptions {
     pub kv_own_prefix: String,
     /// One more key that the client may touch, by its whole name.
     pub kv_own_key: String,
+    /// What the token may do with zones: finding them by name.
+    pub zone_permission: Permission,
+    /// What the token may do with the zones' WAF.
+    pub waf_permission: Permission,
+    /// Most custom rules in a zone (Free 5, Pro 20, Business 100).
+    pub waf_rules_max: usize,
+    /// Take a rule for a list that does not exist (facts 4: unknown); it is refused otherwise.
+    pub waf_accepts_unknown_lists: bool,
+    /// The client may touch only rules whose `ref` begins with this; touching another is noted, not
+    /// refused.
+    pub waf_own_ref_prefix: String,
+}
+
+/// Whose a token is; it shows only where tokens are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenClass {
+    /// A user's, as the dashboard makes them by default.
+    User,
+    /// The account's own.
+    Account,
+}
+
+/// Whether a token works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenStatus {
+    /// It does.
+    Active,
+    /// Switched off.
+    Disabled,
+    /// Its time is over.
+    Expired,
 }
 
 /// What the API token may do with a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
-    /// Account Filter Lists or Workers KV Storage: Edit.
+    /// Account Filter Lists, Workers KV Storage, Zone or Zone WAF: Edit.
     Edit,
     /// The same: Read. Writes get 403.
     Read,
     /// A valid token for something else. Everything gets 403.
     None,
+}
+
+impl Permission {
+    pub(crate) fn permits(self, is_read: bool) -> bool {
+        match self {
+            Self::Edit => true,
+            Self::Read => is_read,
+            Self::None => false,
+        }
+    }
 }
 
 /// What a second write meets while one is unfinished.
@@ -209,6 +260,9 @@ impl Default for CloudflareOptions {
         Self {
             account_id: "5afe0000000000000000000000acc017".to_owned(),
             api_token: "simulated_token_with_forty_characters_00".to_owned(),
+            token_class: TokenClass::User,
+            token_status: TokenStatus::Active,
+            token_lifetime: Duration::ZERO,
             permission: Permission::Edit,
             latency: Duration::ZERO,
             operation_delay: Duration::from_millis(700),
@@ -236,6 +290,11 @@ impl Default for CloudflareOptions {
             kv_daily_lists: 0,
             kv_own_prefix: String::new(),
             kv_own_key: String::new(),
+            zone_permission: Permission::Edit,
+            waf_permission: Permission::Edit,
+            waf_rules_max: 100,
+            waf_accepts_unknown_lists: false,
+            waf_own_ref_prefix: String::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use simulator::options::{BulkReply, LimiterBody, PageEnd, PendingMode};
+use simulator::options::{BulkReply, LimiterBody, PageEnd, PendingMode, TokenStatus};
 use simulator::{Fault, FaultAction, Options, Outcome, Service, Simulator};
 
 const FILE: &str = "cloudflare-openapi-subset.json";
@@ -39,7 +39,12 @@ impl Schemas {
     /// What in the value does not fit the schema of this name.
     fn mistakes(&self, name: &str, value: &Value) -> Vec<String> {
         let mut schema = self.0.clone();
-        schema["$ref"] = json!(format!("#/components/schemas/{name}"));
+        // A whole answer is described among the responses.
+        let place = match name.strip_prefix("response ") {
+            Some(name) => format!("responses/{name}/content/application~1json/schema"),
+            None => format!("schemas/{name}"),
+        };
+        schema["$ref"] = json!(format!("#/components/{place}"));
         let validator = jsonschema::validator_for(&schema).expect("a usable schema");
         validator
             .iter_errors(value)
@@ -70,10 +75,16 @@ impl Account {
 
     /// Asks for a path of the account; the answer must fit the schema.
     fn ask(&mut self, method: Method, path: &str, body: Value, schema: &str) -> Value {
+        let path = format!("/accounts/{}{path}", self.world.options().cloudflare.account_id);
+        self.ask_anything(method, &path, body, schema)
+    }
+
+    /// Asks for any path; the answer must fit the schema.
+    fn ask_anything(&mut self, method: Method, path: &str, body: Value, schema: &str) -> Value {
         let options = &self.world.options().cloudflare;
         let request = Request::builder()
             .method(method)
-            .uri(format!("/client/v4/accounts/{}{path}", options.account_id))
+            .uri(format!("/client/v4{path}"))
             .header("authorization", format!("Bearer {}", options.api_token))
             .header("content-type", "application/json")
             .body(if body.is_null() { Bytes::new() } else { body.to_string().into() })
@@ -83,6 +94,19 @@ impl Account {
         let value = serde_json::from_slice(response.body()).expect("a JSON answer");
         self.schemas.check(schema, &value);
         // A schema that takes anything would prove nothing.
+        assert!(!self.schemas.mistakes(schema, &json!({ "success": 1 })).is_empty(), "{schema}");
+        value
+    }
+
+    /// Asks whether the token is valid.
+    fn verify(&mut self, path: &str, schema: &str) -> Value {
+        let token = self.world.options().cloudflare.api_token.clone();
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        let request = request.body(Bytes::new()).unwrap();
+        let reply = self.world.handle(self.now, Service::Cloudflare, request);
+        let Outcome::Response(response) = reply.outcome else { panic!("no answer") };
+        let value = serde_json::from_slice(response.body()).expect("a JSON answer");
+        self.schemas.check(schema, &value);
         assert!(!self.schemas.mistakes(schema, &json!({ "success": 1 })).is_empty(), "{schema}");
         value
     }
@@ -244,4 +268,83 @@ fn tell_a_kv_story(account: &mut Account) {
     account.ask(Method::GET, &format!("{ROOT}/short/keys"), Value::Null, FAILURE);
     account.ask(Method::DELETE, &namespace, Value::Null, NO_RESULT);
     account.ask(Method::GET, &namespace, Value::Null, FAILURE);
+}
+
+#[test]
+fn every_ruleset_answer_fits_its_official_schema() {
+    let Some(mut schemas) = official_schemas() else { return };
+    // The schema's own actions have an underscore (`managed_challenge`), which its pattern forbids.
+    schemas["components"]["schemas"]["rulesets_RuleAction"]["pattern"] = json!("^[a-z_]+$");
+    let mut options = Options::default();
+    options.cloudflare.waf_rules_max = 4;
+    let mut account = Account::new(&schemas, options);
+    account.world.cloudflare().create_list("ban");
+    let zone = account.world.cloudflare().create_zone("example.com");
+    tell_a_ruleset_story(&mut account, &format!("/zones/{zone}/rulesets"));
+}
+
+fn tell_a_ruleset_story(account: &mut Account, root: &str) {
+    const RULESET: &str = "response rulesets_Ruleset";
+    const FAILURE: &str = "response rulesets_Failure";
+    let entry_point = format!("{root}/phases/http_request_firewall_custom/entrypoint");
+    account.ask_anything(Method::GET, &entry_point, Value::Null, FAILURE);
+    let rule = |name: &str, action: &str| json!({ "ref": name, "action": action, "expression": "(ip.src in $ban)", "description": "x" });
+    let body = json!({
+        "name": "default",
+        "kind": "zone",
+        "phase": "http_request_firewall_custom",
+        "rules": [rule("a", "block"), rule("b", "managed_challenge")],
+    });
+    let created = account.ask_anything(Method::POST, root, body.clone(), RULESET);
+    account.ask_anything(Method::GET, &entry_point, Value::Null, RULESET);
+    account.ask_anything(Method::GET, root, Value::Null, "response rulesets_Rulesets");
+    let ruleset = format!("{root}/{}", created["result"]["id"].as_str().unwrap());
+    account.ask_anything(Method::GET, &ruleset, Value::Null, RULESET);
+    let rules = format!("{ruleset}/rules");
+    let mut third = rule("c", "block");
+    third["position"] = json!({ "index": 1 });
+    third["action_parameters"] = json!({
+        "response": { "status_code": 403, "content": "no", "content_type": "text/plain" },
+    });
+    let added = account.ask_anything(Method::POST, &rules, third, RULESET);
+    let first = format!("{rules}/{}", added["result"]["rules"][0]["id"].as_str().unwrap());
+    let moved = json!({ "position": { "after": "" } });
+    account.ask_anything(Method::PATCH, &first, moved, RULESET);
+    let mut off = rule("c", "log");
+    off["enabled"] = json!(false);
+    account.ask_anything(Method::PATCH, &first, off, RULESET);
+    account.ask_anything(Method::DELETE, &first, Value::Null, RULESET);
+    let all = json!({ "rules": [rule("d", "block")] });
+    account.ask_anything(Method::PUT, &ruleset, all, RULESET);
+
+    // What is refused: body, list, ref, rule, ruleset, second ruleset, zone, route.
+    let absent = "f".repeat(32);
+    for (method, path, body) in [
+        (Method::POST, rules.clone(), json!({ "action": "block" })),
+        (Method::POST, rules.clone(), json!({ "action": "log", "expression": "ip.src in $x" })),
+        (Method::POST, rules.clone(), rule("d", "block")),
+        (Method::DELETE, format!("{rules}/{absent}"), Value::Null),
+        (Method::GET, format!("{root}/{absent}"), Value::Null),
+        (Method::POST, root.to_owned(), body),
+        (Method::GET, format!("/zones/{absent}/rulesets"), Value::Null),
+        (Method::GET, format!("{root}/short"), Value::Null),
+    ] {
+        account.ask_anything(method, &path, body, FAILURE);
+    }
+}
+
+#[test]
+fn every_answer_about_a_token_fits_its_official_schema() {
+    let Some(schemas) = official_schemas() else { return };
+    for status in [TokenStatus::Active, TokenStatus::Disabled, TokenStatus::Expired] {
+        let mut options = Options::default();
+        options.cloudflare.token_status = status;
+        options.cloudflare.token_lifetime = Duration::from_secs(3600);
+        let account = format!("/client/v4/accounts/{}", options.cloudflare.account_id);
+        let mut world = Account::new(&schemas, options);
+        let verified = world.verify("/client/v4/user/tokens/verify", "iam_response_single_segment");
+        assert!(verified["result"]["expires_on"].is_string());
+        let other_class = format!("{account}/tokens/verify");
+        world.verify(&other_class, "iam_api-response-common-failure");
+    }
 }

@@ -138,7 +138,10 @@ fn world(tools: &Tools, decisions: usize) -> Result<World> {
     ];
     let mut flags = vec![format!("--decisions={decisions}"), "--items-max=1000000".to_owned()];
     flags.extend(knobs.map(|knob| format!("--set={knob}")));
-    World::start(tools, &flags)
+    let mut world = World::start(tools, &flags)?;
+    // More than the default, which is what an account below Enterprise has.
+    world.set("list_items_max", "500000");
+    Ok(world)
 }
 
 /// What both lists should hold, read from LAPI's rows by themselves.

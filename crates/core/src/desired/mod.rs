@@ -14,6 +14,7 @@ use crate::address::Address;
 use crate::decision::{Decision, Remediation, Source};
 use crate::filter::Unwanted;
 use crate::log::clip;
+use crate::plan::lists::OriginCounts;
 use crate::settings::{Lists, Ranges, Settings};
 
 pub(crate) use origins::OriginId;
@@ -236,18 +237,31 @@ impl Desired {
     }
 
     /// For each origin, what `count` makes of the addresses whose nearest origin it is.
-    pub(crate) fn by_origin<T: Default>(
+    pub(crate) fn by_origin<A, T: Default>(
         &self,
-        candidates: impl Iterator<Item = Candidate>,
-        mut count: impl FnMut(&mut T, Candidate),
+        addresses: impl Iterator<Item = (OriginId, A)>,
+        mut count: impl FnMut(&mut T, A),
     ) -> Vec<(String, T)> {
         let names = self.origins.ids().map(|id| self.origins.name(id).to_owned());
         let mut counts: Vec<_> = names.map(|name| (name, T::default())).collect();
-        for candidate in candidates {
-            count(&mut counts[usize::from(candidate.origin)].1, candidate);
+        for (origin, address) in addresses {
+            count(&mut counts[usize::from(origin)].1, address);
         }
         counts.sort_by(|(one, _), (other, _)| one.cmp(other));
         counts
+    }
+
+    /// What should be in KV, by origin.
+    pub(crate) fn keys_by_origin(&self) -> Vec<OriginCounts> {
+        let in_kv = self.wanted.iter().filter(|(_, wanted)| wanted.key.is_some());
+        let counts = self.by_origin(
+            in_kv.map(|(address, wanted)| (wanted.origin, address)),
+            |counts: &mut [u64; 2], address| counts[usize::from(!address.is_ipv4())] += 1,
+        );
+        let counts = counts.into_iter().filter(|(_, counts)| counts.iter().any(|n| *n > 0));
+        counts
+            .map(|(origin, [ipv4, ipv6])| OriginCounts { origin, ipv4, ipv6, dropped: 0 })
+            .collect()
     }
 
     /// What was left out.

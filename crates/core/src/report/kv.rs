@@ -4,6 +4,7 @@ use crate::apply::kv::AppliedKeys;
 use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::log::{Line, plural, thousands};
+use crate::plan::lists::OriginCounts;
 
 use super::{Outcome, RunCounts};
 
@@ -14,6 +15,8 @@ pub struct KvReport {
     pub outcome: Outcome,
     /// What was desired, if LAPI could be read.
     pub desired: Option<KeyCounts>,
+    /// What should be in KV by origin, if LAPI could be read.
+    pub origins: Vec<OriginCounts>,
     /// Keys and ranges that differed, if both sides could be read.
     pub drift: Option<u64>,
     /// Changes that are needed and wait: for quota, or for the next run.

@@ -13,6 +13,7 @@ use crate::desired::Skipped;
 use crate::failure::Failure;
 use crate::guard::{Refusal, Rule};
 use crate::log::{Level, Line, plural, seconds, thousands};
+use crate::plan::lists::OriginCounts;
 use crate::session::RequestCounts;
 
 pub use kv::KvReport;
@@ -200,6 +201,17 @@ impl Report {
         })
     }
 
+    /// What is enforced, by origin: what KV has, or else what has a place on the lists. `None` if that is
+    /// not known.
+    pub(crate) fn enforced(&self) -> Option<&[OriginCounts]> {
+        self.skipped.as_ref()?;
+        match (&self.kv, &self.lists) {
+            (Some(kv), _) => Some(&kv.origins),
+            (None, Some(lists)) => Some(&lists.plan.as_ref()?.origins),
+            (None, None) => None,
+        }
+    }
+
     /// Who goes without a place on the lists, by origin, if anybody does.
     pub fn places(&self) -> Option<Line> {
         let plan = self.lists.as_ref()?.plan.as_ref()?;
@@ -237,7 +249,7 @@ impl Report {
         let mistakes = [
             ("not an address", &skipped.not_addresses),
             ("prefix that a list does not take", &skipped.prefixes),
-            ("prefix that KV cannot express", &skipped.prefixes_in_kv),
+            ("prefix that KV takes only with scopes=ip,range", &skipped.prefixes_in_kv),
             ("not a decision", &skipped.malformed),
         ];
         let expected = expected.iter().filter(|(_, words)| words.count() > 0);

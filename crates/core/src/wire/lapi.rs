@@ -1,8 +1,10 @@
-//! CrowdSec's Local API: the one request that we make, and what its answers mean.
+//! CrowdSec's Local API: the requests that we make, and what its answers mean.
+
+use serde::Serialize;
 
 use crate::settings::Settings;
 
-use super::{Method, Request, excerpt};
+use super::{AGENT, Method, Request, excerpt};
 
 /// `GET /v1/decisions`: a full snapshot, every time.
 ///
@@ -13,6 +15,99 @@ use super::{Method, Request, excerpt};
 pub fn decisions(settings: &Settings) -> Request {
     Request::new(Method::Get, format!("{}/v1/decisions", settings.lapi))
         .header("x-api-key", settings.lapi_key.expose())
+}
+
+/// How many decisions are enforced at the edge, for `cscli metrics show bouncers`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Usage {
+    /// When the run began, Unix seconds.
+    pub began: u64,
+    /// Now, Unix seconds.
+    pub now: u64,
+    /// The time that the figures speak for, seconds.
+    pub window: u64,
+    /// Origin, `ipv4` or `ipv6`, and how many.
+    pub active: Vec<(String, &'static str, u64)>,
+}
+
+/// `POST /v1/usage-metrics`, of LAPI 1.6.3 and later.
+///
+/// Metrics are an array, though the documentation shows an object. No label `remediation`: `cscli`
+/// keeps one figure for each origin and kind of address, and items that differ only in that label
+/// would overwrite each other (facts crowdsec 1.7).
+pub fn usage_metrics(settings: &Settings, usage: &Usage) -> Request {
+    let items = usage.active.iter().map(|(origin, ip_type, value)| Item {
+        name: "active_decisions",
+        value: *value,
+        unit: "ip",
+        labels: Labels { origin, ip_type },
+    });
+    let metric = Metric {
+        meta: Meta { window_size_seconds: usage.window, utc_now_timestamp: usage.now },
+        items: items.collect(),
+    };
+    let component = Component {
+        kind: AGENT,
+        name: AGENT,
+        version: concat!("v", env!("CARGO_PKG_VERSION")),
+        os: Os { name: "wasi", version: "p2" },
+        feature_flags: [],
+        utc_startup_timestamp: usage.began,
+        metrics: [metric],
+    };
+    let body = serde_json::to_vec(&Body { remediation_components: [component] });
+    Request::new(Method::Post, format!("{}/v1/usage-metrics", settings.lapi))
+        .header("x-api-key", settings.lapi_key.expose())
+        .body("application/json", body.expect("numbers and texts always serialise"))
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    remediation_components: [Component<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Component<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'static str,
+    version: &'static str,
+    os: Os,
+    feature_flags: [&'static str; 0],
+    utc_startup_timestamp: u64,
+    metrics: [Metric<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Os {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct Metric<'a> {
+    meta: Meta,
+    items: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    window_size_seconds: u64,
+    utc_now_timestamp: u64,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    name: &'static str,
+    value: u64,
+    unit: &'static str,
+    labels: Labels<'a>,
+}
+
+#[derive(Serialize)]
+struct Labels<'a> {
+    origin: &'a str,
+    ip_type: &'static str,
 }
 
 /// What an answer with another status than 200 says to the operator.

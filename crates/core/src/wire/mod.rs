@@ -47,12 +47,14 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
+    /// What is asked for need not exist: a 404 is an answer, not an error.
+    pub may_be_absent: bool,
 }
 
 impl Request {
     fn new(method: Method, url: String) -> Self {
         let headers = vec![("accept", "application/json".to_owned()), ("user-agent", user_agent())];
-        Self { method, url, headers, body: None }
+        Self { method, url, headers, body: None, may_be_absent: false }
     }
 
     fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -106,10 +108,13 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// The type under which CrowdSec knows us.
+const AGENT: &str = "crowdsec-edge-sync-bouncer";
+
 /// How we name ourselves. LAPI splits it at "/" and logs a complaint at every request unless there
 /// are exactly two parts (facts crowdsec 1.3); the first is what its console shows as the type.
 fn user_agent() -> String {
-    format!("crowdsec-edge-sync-bouncer/v{}", env!("CARGO_PKG_VERSION"))
+    format!("{AGENT}/v{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// The start of a body that is not what it should be, for an error text.

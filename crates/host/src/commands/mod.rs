@@ -1,7 +1,12 @@
-//! The program's commands, a file each: arguments, and what is printed about a run. Not the running.
+//! The program's commands, a file each: arguments, and what is printed. Not the running, not the looking.
 
+pub mod doctor;
+pub mod look;
+pub mod plan;
 pub mod run;
+pub mod setup;
 pub mod up;
+pub mod why;
 
 use crate::{App, Options, Outcome, Run, Variables};
 use anyhow::Result;
@@ -16,17 +21,26 @@ pub struct AppArgs {
     /// Where the key-value store and compiled code are kept [default: .spin beside the manifest].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration: [key_value_store.default] of type "redis" or "spin".
+    #[arg(long, value_name = "FILE", env = "RUNTIME_CONFIG_FILE")]
+    pub runtime_config_file: Option<PathBuf>,
 }
 
 impl AppArgs {
-    /// Loads the application, with variables from the environment.
-    pub fn load(self) -> Result<App> {
-        App::load(Options {
+    /// What to load, with variables from the environment.
+    pub fn options(self) -> Options {
+        Options {
             manifest: self.manifest,
             state_dir: self.state_dir,
+            runtime_config: self.runtime_config_file,
             variables: Variables::from_env(),
             ..Options::default()
-        })
+        }
+    }
+
+    /// Loads the application.
+    pub fn load(self) -> Result<App> {
+        App::load(self.options())
     }
 }
 

@@ -7,6 +7,8 @@ mod cursor;
 mod envelope;
 pub mod kv;
 pub mod lists;
+pub mod rulesets;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -17,20 +19,23 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, Permission};
+use crate::options::{CloudflareOptions, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
 use envelope::failure;
 use kv::Kv;
 use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
+use rulesets::Rulesets;
 
 /// One account of Cloudflare.
 #[derive(Debug)]
 pub struct Cloudflare {
     options: CloudflareOptions,
+    start: SystemTime,
     lists: Lists,
     kv: Kv,
+    rulesets: Rulesets,
     rays: Random,
 }
 
@@ -91,14 +96,21 @@ impl Cloudflare {
         Self {
             lists: Lists::new(options.clone(), start, seed),
             kv: Kv::new(options.clone(), start, seed),
+            rulesets: Rulesets::new(options.clone(), start, seed),
             rays: Random::new(seed, "cloudflare rays"),
             options,
+            start,
         }
     }
 
     /// Makes an empty ip list, as the dashboard would, whatever the account's limit; returns its id.
     pub fn create_list(&mut self, name: &str) -> String {
-        self.lists.create(name, "ip", None)
+        self.create_list_of_kind(name, "ip")
+    }
+
+    /// The same of another kind: `redirect`, `hostname`, `asn`.
+    pub fn create_list_of_kind(&mut self, name: &str, kind: &str) -> String {
+        self.lists.create(name, kind, None)
     }
 
     /// Puts items into a list at once, canonical or not: what other tools left there. Values are kept
@@ -162,11 +174,13 @@ impl Cloudflare {
         change(&mut self.options);
         self.lists.configure(self.options.clone());
         self.kv.configure(self.options.clone());
+        self.rulesets.configure(self.options.clone());
     }
 
     pub(crate) fn settle(&mut self, now: Duration) {
         self.lists.settle(now);
         self.kv.settle(now);
+        self.rulesets.settle(now);
     }
 
     pub(crate) fn release_stuck_operations(&mut self) {
@@ -216,30 +230,11 @@ impl Cloudflare {
         judge: &mut Judge,
     ) -> Result<Response<Bytes>, Vec<ApiError>> {
         let path = request.uri().path();
+        if let Some(answer) = tokens::verify(&self.options, self.start, request) {
+            return answer;
+        }
         self.check_token(request, judge)?;
         let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let ["client", "v4", "accounts", account_id, product @ ..] = segments.as_slice() else {
-            return Err(codes::no_route(path));
-        };
-        if parse_hex_id(account_id).is_none() {
-            return Err(codes::no_route(path));
-        }
-        let is_get = request.method() == Method::GET;
-        let (permission, is_read) = match product {
-            ["storage", "kv", ..] => {
-                (self.options.kv_permission, is_get || product.ends_with(&["bulk", "get"]))
-            }
-            _ => (self.options.permission, is_get),
-        };
-        let permitted = match permission {
-            Permission::Edit => true,
-            Permission::Read => is_read,
-            Permission::None => false,
-        };
-        // A foreign account and a missing permission look the same (facts 3).
-        if *account_id != self.options.account_id || !permitted {
-            return Err(vec![codes::FORBIDDEN.into()]);
-        }
         let call = |path| Call {
             now,
             method: request.method(),
@@ -250,7 +245,38 @@ impl Cloudflare {
             body: request.body(),
             interference,
         };
-        // The next products go here and, beside "accounts", the rulesets of ["zones", …].
+        let is_get = request.method() == Method::GET;
+        let (account_id, product) = match segments.as_slice() {
+            ["client", "v4", "accounts", account_id, product @ ..] => (account_id, product),
+            ["client", "v4", "zones", path @ ..] => {
+                let permission = match path {
+                    [] => self.options.zone_permission,
+                    _ => self.options.waf_permission,
+                };
+                if !permission.permits(is_get) {
+                    return Err(vec![codes::FORBIDDEN.into()]);
+                }
+                let lists = self.lists.names().into_iter().map(|(_, name)| name).collect();
+                let answer = self.rulesets.handle(&call(path), &lists, judge);
+                self.count_references();
+                return answer;
+            }
+            _ => return Err(codes::no_route(path)),
+        };
+        if parse_hex_id(account_id).is_none() {
+            return Err(codes::no_route(path));
+        }
+        let (permission, is_read) = match product {
+            ["storage", "kv", ..] => {
+                (self.options.kv_permission, is_get || product.ends_with(&["bulk", "get"]))
+            }
+            _ => (self.options.permission, is_get),
+        };
+        // A foreign account and a missing permission look the same (facts 3).
+        if *account_id != self.options.account_id || !permission.permits(is_read) {
+            return Err(vec![codes::FORBIDDEN.into()]);
+        }
+        // The next products go here.
         match product {
             ["rules", "lists", path @ ..] => self.lists.handle(&call(path), judge),
             ["storage", "kv", "namespaces", path @ ..] => self.kv.handle(&call(path), judge),
@@ -258,16 +284,33 @@ impl Cloudflare {
         }
     }
 
-    /// The table of facts 3, observed for `rules/lists`.
+    /// A list knows how many rules use it, from the rules themselves.
+    fn count_references(&mut self) {
+        self.lists.set_references(self.rulesets.references());
+    }
+
+    /// The table of facts 3, observed for `rules/lists` and for `/zones`.
     fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<(), ApiError> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             judge.note("Authorization is missing");
             return Err(codes::MALFORMED_TOKEN.into());
         };
         let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        let of_zones = request.uri().path().starts_with("/client/v4/zones");
         match token {
-            Some(token) if token == self.options.api_token && !token.is_empty() => Ok(()),
-            Some(token) if looks_like_a_token(token) => Err(codes::AUTHENTICATION.into()),
+            Some(token) if token == self.options.api_token && !token.is_empty() => {
+                match self.options.token_status {
+                    TokenStatus::Active => Ok(()),
+                    TokenStatus::Disabled | TokenStatus::Expired => {
+                        Err(codes::AUTHENTICATION.into())
+                    }
+                }
+            }
+            Some(token) if looks_like_a_token(token) => Err(match of_zones {
+                true => rulesets::codes::INVALID_TOKEN.into(),
+                false => codes::AUTHENTICATION.into(),
+            }),
+            _ if of_zones => Err(rulesets::codes::INVALID_HEADERS.into()),
             _ => Err(codes::MALFORMED_TOKEN.into()),
         }
     }

@@ -35,6 +35,7 @@ DELETE /decisions/body          end that
 GET    /lists                   Cloudflare's lists with their items
 POST   /lists/ID/items          put values into a list at once, one a line, verbatim
 DELETE /lists/ID/items          empty a list at once
+GET    /zones                   Cloudflare's zones with their WAF custom rules
 GET    /operations              Cloudflare's bulk operations
 GET    /edge-history            every change of a list's content
 GET    /kv                      what Cloudflare KV stores: {\"NAMESPACE\":{\"KEY\":{\"value\":\"ban\",
@@ -65,6 +66,7 @@ pub(super) fn router(front: Front) -> Router {
         .route("/decisions/body", put(put_body).delete(delete_body))
         .route("/lists", get(get_lists))
         .route("/lists/{id}/items", post(post_items).delete(delete_items))
+        .route("/zones", get(get_zones))
         .route("/operations", get(get_operations))
         .route("/edge-history", get(get_edge_history))
         .route("/kv", get(get_kv))
@@ -226,6 +228,16 @@ fn known_list(cloudflare: &crate::Cloudflare, id: &str) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err((StatusCode::NOT_FOUND, format!("there is no list {id}\n"))),
     }
+}
+
+async fn get_zones(State(front): State<Front>) -> Json<Value> {
+    let mut world = front.world();
+    let cloudflare = world.cloudflare();
+    let zone = |(id, name): (String, String)| {
+        let rules = cloudflare.rules(&id);
+        json!({ "id": id, "name": name, "rules": rules })
+    };
+    Json(cloudflare.zones().into_iter().map(zone).collect())
 }
 
 async fn get_operations(State(front): State<Front>) -> Json<Value> {

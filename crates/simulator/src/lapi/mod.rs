@@ -186,6 +186,10 @@ impl Lapi {
             {
                 self.if_allowed(request, |lapi| lapi.post_usage_metrics(request.body()))
             }
+            // The router's answer, before any key is looked at, as for /v1/decisions.
+            (_, "/v1/usage-metrics") if self.options.version >= LapiVersion::USAGE_METRICS => {
+                bare(StatusCode::METHOD_NOT_ALLOWED)
+            }
             _ => bare(StatusCode::NOT_FOUND),
         }
     }

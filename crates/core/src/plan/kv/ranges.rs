@@ -101,18 +101,16 @@ impl KvPlan {
     /// With every write each desired range gets its whole time again, so that the next write is far.
     pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
         self.ranges.now = rules.now;
-        let nothing = BTreeMap::new();
-        let (written, there) = match observed {
-            Ranges::Ours { written, entries } => (*written, entries),
-            Ranges::Absent | Ranges::Foreign => (0, &nothing),
+        let there: BTreeMap<_, _> = observed.in_force(rules.now).collect();
+        let written = match observed {
+            Ranges::Ours { written, .. } => *written,
+            Ranges::Absent | Ranges::Foreign => 0,
         };
-        let there = there.iter().filter(|(_, entry)| entry.expires > rules.now);
         // The rules of keys: what a key's metadata says of one key, the value says of them all.
         let as_key = |entry: &RangeEntry| Entry {
             expires: Some(entry.expires),
             metadata: Some(Metadata { value: entry.value, written }),
         };
-        let there: BTreeMap<_, _> = there.map(|(range, entry)| (*range, *entry)).collect();
         for (address, value, remaining) in desired.ranges() {
             let ttl_secs = ttl_secs(remaining);
             let entry = there.get(&address).map(as_key);

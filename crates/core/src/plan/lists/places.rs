@@ -66,7 +66,7 @@ impl<'a> Places<'a> {
     /// Who has a place and who has not, by origin.
     pub(super) fn by_origin(&self) -> Vec<OriginCounts> {
         let counts = self.desired.by_origin(
-            self.desired.candidates(),
+            self.desired.candidates().map(|candidate| (candidate.origin, candidate)),
             |counts: &mut [u64; 3], candidate| {
                 counts[match (self.has(&candidate), candidate.address.is_ipv4()) {
                     (true, true) => 0,

@@ -124,6 +124,18 @@ pub enum Ranges {
     Foreign,
 }
 
+impl Ranges {
+    /// What we wrote and has not run out `now`.
+    pub fn in_force(&self, now: u64) -> impl Iterator<Item = (Address, RangeEntry)> {
+        let entries = match self {
+            Self::Ours { entries, .. } => Some(entries),
+            Self::Absent | Self::Foreign => None,
+        };
+        let entries = entries.into_iter().flatten().map(|(range, entry)| (*range, *entry));
+        entries.filter(move |(_, entry)| entry.expires > now)
+    }
+}
+
 /// What is decided about a range. It expires by itself, because the key is shared by all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeEntry {
@@ -150,7 +162,8 @@ struct WireRange<'a> {
 
 /// GET: the value of the key of all ranges, at most [`VALUE_BYTES_MAX`] long.
 pub fn ranges(settings: &Settings, kv: &Kv) -> Request {
-    account_request(settings, Method::Get, &format!("{}/values/{RANGES_KEY}", path(kv)))
+    let path = format!("{}/values/{RANGES_KEY}", path(kv));
+    Request { may_be_absent: true, ..account_request(settings, Method::Get, &path) }
 }
 
 /// Reads the answer to [`ranges`]: the value as it is, without an envelope, or an error's envelope

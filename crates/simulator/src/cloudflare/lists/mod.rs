@@ -9,7 +9,7 @@ mod operation;
 mod routes;
 mod store;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 pub use history::EdgeChange;
@@ -36,6 +36,8 @@ pub(crate) struct Lists {
     random: Random,
     now: Duration,
     lists: Vec<List>,
+    /// How many rules use a list, by its name.
+    references: BTreeMap<String, u32>,
     operations: Vec<Operation>,
     by_id: HashMap<String, usize>,
     /// In the order of acceptance. One account, one queue: the spec allows one at a time.
@@ -56,6 +58,7 @@ impl Lists {
             random: Random::new(seed, "cloudflare lists"),
             now: Duration::ZERO,
             lists: Vec::new(),
+            references: BTreeMap::new(),
             operations: Vec::new(),
             by_id: HashMap::new(),
             unfinished: VecDeque::new(),
@@ -99,6 +102,15 @@ impl Lists {
         if let Some(list) = find_mut(&mut self.lists, list_id) {
             list.referencing_filters = count;
         }
+    }
+
+    pub(super) fn set_references(&mut self, references: BTreeMap<String, u32>) {
+        self.references = references;
+    }
+
+    /// How many rules use a list: the real ones and those that a test pretends.
+    fn references_to(&self, list: &List) -> u32 {
+        list.referencing_filters + self.references.get(&list.name).copied().unwrap_or_default()
     }
 
     pub(super) fn operations(&self) -> &[Operation] {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::operation::Change;
-use super::store::{ItemView, Position};
+use super::store::{ItemView, List, Position};
 use super::{Lists, body, find_mut};
 use crate::cloudflare::codes::{self, ApiError};
 use crate::cloudflare::cursor::Cursor;
@@ -40,8 +40,7 @@ impl Lists {
     pub(in crate::cloudflare) fn handle(&mut self, call: &Call<'_>, judge: &mut Judge) -> Answer {
         match (call.method, call.path) {
             (&Method::GET, []) => {
-                let lists: Vec<Value> =
-                    self.lists.iter().map(|list| list.describe(self.start)).collect();
+                let lists: Vec<Value> = self.lists.iter().map(|list| self.describe(list)).collect();
                 Ok(success(StatusCode::OK, lists))
             }
             (&Method::POST, []) => self.post_list(call, judge),
@@ -89,7 +88,11 @@ impl Lists {
 
     fn get_list(&self, list_id: &str) -> Answer {
         let list = self.find(list_id).ok_or(codes::LIST_NOT_FOUND)?;
-        Ok(success(StatusCode::OK, list.describe(self.start)))
+        Ok(success(StatusCode::OK, self.describe(list)))
+    }
+
+    fn describe(&self, list: &List) -> Value {
+        list.describe(self.start, self.references_to(list))
     }
 
     fn post_list(&mut self, call: &Call<'_>, judge: &mut Judge) -> Answer {
@@ -114,7 +117,7 @@ impl Lists {
     }
 
     fn delete_list(&mut self, list_id: &str) -> Answer {
-        if self.find(list_id).is_some_and(|list| list.referencing_filters > 0) {
+        if self.find(list_id).is_some_and(|list| self.references_to(list) > 0) {
             return Err(codes::LIST_IN_USE.into());
         }
         self.empty(list_id);

@@ -104,13 +104,13 @@ impl List {
     }
 
     /// The list itself, as `GET /rules/lists/{id}` shows it.
-    pub(super) fn describe(&self, start: SystemTime) -> Value {
+    pub(super) fn describe(&self, start: SystemTime, references: u32) -> Value {
         let mut list = json!({
             "id": self.id,
             "name": self.name,
             "kind": self.kind,
             "num_items": self.items.len(),
-            "num_referencing_filters": self.referencing_filters,
+            "num_referencing_filters": references,
             "created_on": rfc3339(start + self.created),
             "modified_on": rfc3339(start + self.modified),
         });

@@ -1,18 +1,11 @@
-//! The default key-value store and the `fermyon:spin/key-value` interface over it. One file a key,
-//! replaced by rename, so a run that is killed leaves the old value or the new one, and runs that
-//! overlap, in one process or in two, need no lock. Owns nothing of what the values mean.
+//! A store in files. One file a key, replaced by rename, so a run that is killed leaves the old value
+//! or the new one, and runs that overlap, in one process or in two, need no lock.
 
-use crate::bindings::fermyon::spin::key_value::{Error, Host, HostStore};
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wasmtime::component::{HasData, Resource, ResourceTable};
-
-/// The one store that exists, as in Spin without a runtime configuration.
-const DEFAULT_LABEL: &str = "default";
 
 /// Ends the name of every file that holds a value; anything else in the folder is not ours.
 const SUFFIX: &str = ".value";
@@ -20,23 +13,22 @@ const SUFFIX: &str = ".value";
 /// File systems take 255 bytes a name; a temporary name adds its own ending.
 const FILE_NAME_LEN_MAX: usize = 200;
 
-/// An open store.
+/// A folder with a file for each key.
 #[derive(Clone, Debug)]
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Store {
+pub(super) struct Files {
     folder: Arc<Path>,
 }
 
-impl Store {
-    pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
+impl Files {
+    pub(super) fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into().into() }
     }
 
-    pub(crate) fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
         optional(fs::read(self.path(key)?))
     }
 
-    pub(crate) fn set(&self, key: &str, value: &[u8]) -> io::Result<()> {
+    pub(super) fn set(&self, key: &str, value: &[u8]) -> io::Result<()> {
         static WRITES: AtomicU64 = AtomicU64::new(0);
         let path = self.path(key)?;
         fs::create_dir_all(&self.folder)?;
@@ -57,15 +49,15 @@ impl Store {
         written
     }
 
-    pub(crate) fn delete(&self, key: &str) -> io::Result<()> {
+    pub(super) fn delete(&self, key: &str) -> io::Result<()> {
         optional(fs::remove_file(self.path(key)?)).map(drop)
     }
 
-    pub(crate) fn exists(&self, key: &str) -> io::Result<bool> {
+    pub(super) fn exists(&self, key: &str) -> io::Result<bool> {
         self.path(key)?.try_exists()
     }
 
-    pub(crate) fn keys(&self) -> io::Result<Vec<String>> {
+    pub(super) fn keys(&self) -> io::Result<Vec<String>> {
         let mut keys = Vec::new();
         for entry in optional(fs::read_dir(&self.folder))?.into_iter().flatten() {
             let name = entry?.file_name();
@@ -117,86 +109,13 @@ fn decode(name: &str) -> Option<String> {
     String::from_utf8(key).ok()
 }
 
-/// What one component may open.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyValue {
-    pub(crate) allowed: Arc<BTreeSet<String>>,
-    pub(crate) default: Store,
-}
-
-/// Ties the linker to [`KeyValueView`].
-pub(crate) struct HasKeyValue;
-
-impl HasData for HasKeyValue {
-    type Data<'a> = KeyValueView<'a>;
-}
-
-/// The interface's implementation, borrowed from a guest's state.
-pub(crate) struct KeyValueView<'a> {
-    pub(crate) key_value: &'a KeyValue,
-    pub(crate) table: &'a mut ResourceTable,
-}
-
-impl Host for KeyValueView<'_> {}
-
-type Answer<T> = wasmtime::Result<Result<T, Error>>;
-
-impl KeyValueView<'_> {
-    /// An I/O error is the guest's to handle; a handle that it made up is a trap.
-    fn with<T>(
-        &self,
-        store: &Resource<Store>,
-        operation: impl FnOnce(&Store) -> io::Result<T>,
-    ) -> Answer<T> {
-        let store = self.table.get(store)?;
-        Ok(operation(store).map_err(|error| Error::Other(error.to_string())))
-    }
-}
-
-impl HostStore for KeyValueView<'_> {
-    fn open(&mut self, label: String) -> Answer<Resource<Store>> {
-        if !self.key_value.allowed.contains(&label) {
-            return Ok(Err(Error::AccessDenied));
-        }
-        if label != DEFAULT_LABEL {
-            return Ok(Err(Error::NoSuchStore));
-        }
-        Ok(Ok(self.table.push(self.key_value.default.clone())?))
-    }
-
-    fn get(&mut self, store: Resource<Store>, key: String) -> Answer<Option<Vec<u8>>> {
-        self.with(&store, |store| store.get(&key))
-    }
-
-    fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
-        self.with(&store, |store| store.set(&key, &value))
-    }
-
-    fn delete(&mut self, store: Resource<Store>, key: String) -> Answer<()> {
-        self.with(&store, |store| store.delete(&key))
-    }
-
-    fn exists(&mut self, store: Resource<Store>, key: String) -> Answer<bool> {
-        self.with(&store, |store| store.exists(&key))
-    }
-
-    fn get_keys(&mut self, store: Resource<Store>) -> Answer<Vec<String>> {
-        self.with(&store, Store::keys)
-    }
-
-    fn drop(&mut self, store: Resource<Store>) -> wasmtime::Result<()> {
-        self.table.delete(store)?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    fn store() -> (tempfile::TempDir, Files) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().join("deep/default"));
+        let store = Files::new(folder.path().join("deep/default"));
         (folder, store)
     }
 
@@ -205,7 +124,7 @@ mod tests {
         let (_folder, store) = store();
         store.set("state", b"one").unwrap();
         store.set("state", b"two").unwrap();
-        let reopened = Store::new(&*store.folder);
+        let reopened = Files::new(&*store.folder);
         assert_eq!(reopened.get("state").unwrap().as_deref(), Some(&b"two"[..]));
         assert!(reopened.exists("state").unwrap());
     }
@@ -271,17 +190,5 @@ mod tests {
             }
         });
         assert!(values.contains(&store.get("a").unwrap().unwrap()));
-    }
-
-    #[test]
-    fn labels_open_as_spin_answers() {
-        let (_folder, store) = store();
-        let allowed = Arc::new(BTreeSet::from(["default".to_owned(), "cache".to_owned()]));
-        let key_value = KeyValue { allowed, default: store };
-        let mut table = ResourceTable::new();
-        let mut view = KeyValueView { key_value: &key_value, table: &mut table };
-        assert!(view.open("default".to_owned()).unwrap().is_ok());
-        assert!(matches!(view.open("cache".to_owned()).unwrap(), Err(Error::NoSuchStore)));
-        assert!(matches!(view.open("other".to_owned()).unwrap(), Err(Error::AccessDenied)));
     }
 }

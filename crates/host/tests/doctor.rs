@@ -1,0 +1,243 @@
+//! What the doctor says of a world in which all is well, and of ones in which one thing is not: every
+//! sentence, in a snapshot for each world.
+
+mod common;
+
+use common::World;
+use host::commands::doctor::render;
+use host::doctor::{Finding, Status, examine};
+use simulator::lapi::LapiVersion;
+use simulator::options::{Permission, TokenClass, TokenStatus};
+use simulator::{Options, Service};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A world in which there is nothing to say.
+async fn healthy() -> World {
+    healthy_with(|_| {}).await
+}
+
+async fn healthy_with(change: impl FnOnce(&mut Options)) -> World {
+    let world = World::with(change).await;
+    {
+        let mut simulator = world.simulator();
+        let cloudflare = simulator.cloudflare();
+        cloudflare.preload(&world.ban_list, ["203.0.113.7", "203.0.113.8"]);
+        cloudflare.set_referencing_filters(&world.ban_list, 2);
+        cloudflare.set_referencing_filters(&world.captcha_list, 1);
+    }
+    world
+}
+
+async fn findings(world: &World) -> Vec<Finding> {
+    examine(&world.options()).await.unwrap()
+}
+
+/// What a pipe gets, with the names of services for their addresses.
+async fn said(world: &World) -> String {
+    let findings = findings(world).await;
+    for Finding { status, remedy, detail, .. } in &findings {
+        let needs_one = matches!(status, Status::Warn | Status::Fail);
+        assert_eq!(remedy.is_some(), needs_one, "{detail}: {remedy:?}");
+    }
+    let mut said = anstream::adapter::strip_str(&render(&findings, false)).to_string();
+    for secret in ["lapi_key", "cf_api_token"] {
+        let value = &world.settings[secret];
+        assert!(value.is_empty() || !said.contains(value), "{secret} is shown: {said}");
+    }
+    for (service, name) in [
+        (Service::Lapi, "http://lapi"),
+        (Service::Cloudflare, "http://cloudflare"),
+        (Service::Pushgateway, "http://pushgateway"),
+    ] {
+        said = said.replace(&world.url(service), name);
+    }
+    let manifest = world.options().manifest;
+    said = said.replace(manifest.to_str().expect("a path in UTF-8"), "spin.toml");
+    // Each system has its own words for it.
+    if let Some((before, after)) = said.split_once("failed to lookup address information: ") {
+        let (_, after) = after.split_once(" -> ").expect("a remedy");
+        said = format!("{before}no such name -> {after}");
+    }
+    said
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test]
+async fn world_without_fault_is_well_and_nothing_was_written() {
+    let world = healthy().await;
+    insta::assert_snapshot!("all_well", said(&world).await);
+    let simulator = world.simulator();
+    let writes = simulator.journal().iter().filter(|entry| entry.method != "GET").count();
+    assert_eq!((writes, simulator.violations().len()), (0, 0), "{:?}", simulator.violations());
+    assert!(!world.store().exists());
+}
+
+#[tokio::test]
+async fn account_owned_token_is_as_good_as_a_users() {
+    let world = healthy_with(|options| options.cloudflare.token_class = TokenClass::Account).await;
+    assert!(said(&world).await.contains("account-owned token, active"));
+    assert!(findings(&world).await.iter().all(|finding| finding.status == Status::Ok));
+}
+
+#[tokio::test]
+async fn old_lapi_is_told_by_a_route_that_it_lacks() {
+    for (version, says) in
+        [(LapiVersion::DEBIAN, "older than 1.6.3"), (LapiVersion(1, 6, 3), "1.6.3 or newer")]
+    {
+        let world = healthy_with(|options| options.lapi.version = version).await;
+        assert!(said(&world).await.contains(says), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn many_decisions_are_not_read_to_check_the_key() {
+    let world = healthy().await;
+    let addresses = (0..5_000).map(|n| format!("10.0.{}.{}", n >> 8, n & 255));
+    world.simulator().lapi().add_all(addresses.map(simulator::Decision::ban));
+    assert!(findings(&world).await.iter().all(|finding| finding.status == Status::Ok));
+    let simulator = world.simulator();
+    let journal = simulator.journal().iter();
+    let asked: Vec<_> = journal.filter(|e| e.target.contains("/v1/decisions")).collect();
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].target.contains("?ip="), "{asked:?}");
+}
+
+/// Every way in which a world may be ill, one at a time.
+#[tokio::test]
+async fn each_fault_is_found_and_comes_with_its_remedy() {
+    type Spoil = fn(&mut World);
+    let by_world: [(&str, Spoil); 16] = [
+        ("settings_bad", |world| {
+            world.set("lapi_url", "lapi:8080/");
+            world.set("lapi_key", "");
+            world.set("cf_ban_list_id", "crowdsec_ban");
+            world.set("run_budget_seconds", "5");
+        }),
+        ("settings_that_spin_refuses", |world| world.set("pushgateway_url", "")),
+        ("settings_dry_run", |world| world.set("dry_run", "true")),
+        ("lapi_unreachable", |world| world.set("lapi_url", "http://127.0.0.1:1")),
+        ("lapi_name_unknown", |world| world.set("lapi_url", "http://crowdsec.invalid:8080")),
+        ("lapi_key_wrong", |world| world.set("lapi_key", "another-key")),
+        ("lapi_is_something_else", |world| world.fault("lapi: answer 404 <html>nothing</html>")),
+        ("token_unknown", |world| world.set("cf_api_token", "a".repeat(40))),
+        ("token_malformed", |world| world.set("cf_api_token", "short")),
+        ("account_of_others", |world| world.set("cf_account_id", "b".repeat(32))),
+        ("list_of_another_kind", |world| {
+            let id = world.simulator().cloudflare().create_list_of_kind("urls", "redirect");
+            world.set("cf_ban_list_id", id);
+        }),
+        ("list_absent", |world| world.set("cf_captcha_list_id", "c".repeat(32))),
+        ("list_that_no_rule_uses", |world| {
+            let ban_list = world.ban_list.clone();
+            world.simulator().cloudflare().set_referencing_filters(&ban_list, 0);
+        }),
+        ("lists_nearly_full", |world| {
+            let addresses = (0..9_500).map(|n| format!("10.0.{}.{}", n >> 8, n & 255));
+            world.simulator().cloudflare().preload(&world.ban_list, addresses);
+        }),
+        ("namespace_absent", |world| world.set("cf_kv_namespace_id", "d".repeat(32))),
+        ("pushgateway_down", |world| world.set("pushgateway_url", "http://127.0.0.1:1")),
+    ];
+    for (name, spoil) in by_world {
+        let mut world = healthy().await;
+        spoil(&mut world);
+        insta::assert_snapshot!(name, said(&world).await);
+    }
+}
+
+#[tokio::test]
+async fn token_that_was_or_may_nothing_is_told_apart() {
+    let expired = |options: &mut Options| options.cloudflare.token_status = TokenStatus::Expired;
+    let lists_only = |options: &mut Options| options.cloudflare.kv_permission = Permission::None;
+    let kv_only = |options: &mut Options| options.cloudflare.permission = Permission::None;
+    let by_world: [(&str, &dyn Fn(&mut Options)); 3] = [
+        ("token_expired", &expired),
+        ("token_for_lists_only", &lists_only),
+        ("token_for_kv_only", &kv_only),
+    ];
+    for (name, change) in by_world {
+        insta::assert_snapshot!(name, said(&healthy_with(change).await).await);
+    }
+}
+
+#[tokio::test]
+async fn remembered_values_are_told_in_words() {
+    let world = healthy().await;
+    let now = now();
+    let lists = r#"{"v":1,"refused":2,"refused_at":NOW,"accepted_at":0,"operation":"4f8c"}"#;
+    world.remember("lists", &lists.replace("NOW", &now.to_string()));
+    world.remember("lease", &format!(r#"{{"v":1,"holder":7,"until":{}}}"#, now - 1));
+    let day = now / 86_400;
+    world.remember("kv-quota", &format!(r#"{{"v":1,"day":{day},"used":12,"exhausted":false}}"#));
+    insta::assert_snapshot!("remembered", said(&world).await.lines().last().unwrap());
+
+    // What a run cannot understand it does not remember, and neither do we.
+    for (key, value) in [("lists", r#"{"v":2}"#), ("lease", "[]"), ("kv-quota", "\u{0}")] {
+        world.remember(key, value);
+    }
+    let said = said(&world).await;
+    assert!(said.lines().last().unwrap().ends_with("nothing is remembered"), "{said}");
+}
+
+#[tokio::test]
+async fn store_that_cannot_be_read_is_a_warning() {
+    let world = healthy().await;
+    std::fs::create_dir_all(world.store().join("lists.value")).unwrap();
+    let findings = findings(&world).await;
+    let store = findings.last().unwrap();
+    assert_eq!((store.check.as_str(), store.status), ("key-value store", Status::Warn));
+    assert!(store.detail.starts_with("cannot be used"), "{store:?}");
+}
+
+#[tokio::test]
+async fn targets_not_in_use_are_skipped_and_not_asked_for() {
+    let mut world = healthy().await;
+    for name in ["cf_captcha_list_id", "cf_kv_namespace_id"] {
+        world.set(name, "");
+    }
+    world.set("pushgateway_url", "http://pushgateway.invalid");
+    insta::assert_snapshot!("ban_list_only", said(&world).await);
+}
+
+#[tokio::test]
+async fn account_owned_token_with_anothers_account_is_not_called_invalid() {
+    let mut world =
+        healthy_with(|options| options.cloudflare.token_class = TokenClass::Account).await;
+    world.set("cf_account_id", "b".repeat(32));
+    let findings = findings(&world).await;
+    let of = |check: &str| findings.iter().find(|finding| finding.check == check).unwrap();
+    assert_eq!(of("API token").status, Status::Warn, "{findings:?}");
+    assert_eq!(of("ban list").status, Status::Fail);
+    assert!(of("ban list").remedy.as_ref().unwrap().contains("cf_account_id"));
+}
+
+/// The program itself: exit code and JSON.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn program_exits_by_the_worst_finding_and_prints_json() {
+    let mut world = healthy().await;
+    for (key, code) in [(None, 0), (Some("another-key"), 1)] {
+        if let Some(key) = key {
+            world.set("lapi_key", key);
+        }
+        let options = world.options();
+        let variables = world.settings.iter();
+        let variables = variables
+            .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value));
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_host"));
+        command.args(["doctor", "--json", "--manifest"]).arg(&options.manifest);
+        command.arg("--state-dir").arg(world.folder.path()).envs(variables);
+        let output = command.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let failed = findings.iter().filter(|finding| finding["status"] == "fail");
+        let failed: Vec<_> = failed.map(|finding| finding["check"].as_str().unwrap()).collect();
+        assert_eq!(failed, if code == 0 { vec![] } else { vec!["LAPI key"] });
+        for finding in &findings {
+            let keys: Vec<_> = finding.as_object().unwrap().keys().collect();
+            assert_eq!(keys, ["check", "detail", "remedy", "status"]);
+        }
+    }
+}

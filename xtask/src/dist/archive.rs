@@ -1,0 +1,41 @@
+//! A compressed tar archive whose bytes depend on the files alone: sorted, one time, one owner, two
+//! modes, no name and no time in the gzip header.
+
+use anyhow::Result;
+use flate2::{Compression, GzBuilder};
+use tar::{Builder, EntryType, Header};
+
+/// A file to be packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    /// Below the archive's folder, with `/`.
+    pub(super) path: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) executable: bool,
+}
+
+impl File {
+    /// A file that nobody executes.
+    pub(super) fn new(path: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.to_owned(), bytes: bytes.into(), executable: false }
+    }
+}
+
+/// Everything in one folder. `seconds` is the time of every file, Unix time.
+pub(super) fn tar_gz(folder: &str, mut files: Vec<File>, seconds: u64) -> Result<Vec<u8>> {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    // Both would be left out by default too; the byte for the operating system would not.
+    let gzip = GzBuilder::new().mtime(0).operating_system(255);
+    let mut tar = Builder::new(gzip.write(Vec::new(), Compression::best()));
+    for file in files {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(if file.executable { 0o755 } else { 0o644 });
+        header.set_mtime(seconds);
+        header.set_size(file.bytes.len() as u64);
+        header.set_uid(0);
+        header.set_gid(0);
+        tar.append_data(&mut header, format!("{folder}/{}", file.path), &*file.bytes)?;
+    }
+    Ok(tar.into_inner()?.finish()?)
+}

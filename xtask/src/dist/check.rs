@@ -1,0 +1,72 @@
+//! Whether the archive depends on its sources alone: no path of this machine is in the component, and
+//! another build, elsewhere and from nothing, gives the same bytes.
+
+use super::{Packed, contents, hex, pack};
+use crate::build;
+use crate::progress::step;
+use crate::remap::Sources;
+use crate::toolchain::Toolchain;
+use crate::workspace::{notes_dir, root};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::Path;
+
+/// Where somebody keeps a checkout is nobody else's business, and would change the file.
+pub(super) fn names_no_private_path(component: &Path, sources: &Sources) -> Result<()> {
+    let wasm = fs::read(component)?;
+    // A path of one name, such as `/src`, is also a part of innocent ones.
+    let long = |path: &&Path| path.components().count() > 2;
+    for path in sources.private().into_iter().filter(long) {
+        let name = path.as_os_str().as_encoded_bytes();
+        let is_named = wasm.windows(name.len()).any(|window| window == name);
+        ensure!(!is_named, "the component names {}, a path of this machine", path.display());
+    }
+    Ok(())
+}
+
+/// Builds the same sources in another folder, with cargo's home under another name, and compares.
+pub(super) fn comes_out_the_same(
+    toolchain: &Toolchain,
+    sources: &Sources,
+    packed: &Packed,
+) -> Result<()> {
+    let folder = notes_dir().join("built-again-elsewhere");
+    // What an earlier check left would not be built again.
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let elsewhere = Sources {
+        root: folder.join("checkout"),
+        cargo_home: folder.join("cargo-home"),
+        sysroot: sources.sysroot.clone(),
+    };
+    copy_checkout(&elsewhere.root).context("failed to copy the checkout")?;
+    // A link is enough: cargo and the compiler know it by this name only.
+    std::os::unix::fs::symlink(&sources.cargo_home, &elsewhere.cargo_home)?;
+    let again = step("component, built again elsewhere", || {
+        let component = build::component_of(toolchain, &elsewhere)?;
+        pack(&component, &folder)
+    })?;
+    let (one, other) = (fs::read(&packed.archive)?, fs::read(&again.archive)?);
+    ensure!(
+        one == other,
+        "built again, the archive differs: {} and {}; both are kept, {} and {}",
+        hex(&one),
+        hex(&other),
+        packed.archive.display(),
+        again.archive.display()
+    );
+    fs::remove_dir_all(&folder)?;
+    println!("built twice, in two places: the same {} bytes, SHA-256 {}", one.len(), hex(&one));
+    Ok(())
+}
+
+/// What git knows, with its present content.
+fn copy_checkout(into: &Path) -> Result<()> {
+    for path in contents::all_paths()? {
+        let (from, to) = (root().join(&path), into.join(&path));
+        fs::create_dir_all(to.parent().unwrap_or(into))?;
+        fs::copy(&from, &to).with_context(|| path.clone())?;
+    }
+    Ok(())
+}

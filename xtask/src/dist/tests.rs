@@ -1,0 +1,232 @@
+//! The archive, packed with any bytes for a component: what is in it, and that it is always the same.
+
+use super::{COMPONENT, DIGESTS, NOTICES, SBOM, contents, hex, pack_built_by};
+use crate::toolchain::TARGET;
+use crate::tools::cargo;
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::LazyLock;
+use tar::Archive;
+use tempfile::TempDir;
+
+const WASM: &[u8] = b"\0asm, or so";
+
+static ARCHIVE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| packed(&tempfile::tempdir().unwrap(), "archive"));
+
+fn packed(folder: &TempDir, name: &str) -> Vec<u8> {
+    let component = folder.path().join("any.wasm");
+    fs::write(&component, WASM).unwrap();
+    let into = folder.path().join(name);
+    let packed = pack_built_by("rustc 1.2.3 (words)", &component, &into).unwrap();
+    let bytes = fs::read(&packed.archive).unwrap();
+    let digest = fs::read_to_string(&packed.digest).unwrap();
+    let file = packed.archive.file_name().unwrap().to_str().unwrap();
+    assert_eq!(digest, format!("{}  {file}\n", hex(&bytes)));
+    assert_eq!(file, format!("{}.tar.gz", packed.folder));
+    bytes
+}
+
+/// The files below the archive's one folder.
+fn files(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = Archive::new(GzDecoder::new(archive));
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let (_, path) = path.split_once('/').expect("a folder");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (path.to_owned(), bytes)
+    });
+    entries.collect()
+}
+
+fn text(files: &BTreeMap<String, Vec<u8>>, path: &str) -> String {
+    String::from_utf8(files[path].clone()).unwrap()
+}
+
+#[test]
+fn same_component_packed_twice_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(packed(&folder, "one") == packed(&folder, "other"));
+}
+
+#[test]
+fn archive_says_nothing_about_the_machine_that_made_it() {
+    let gzip = GzDecoder::new(&**ARCHIVE);
+    let header = gzip.header().unwrap();
+    assert_eq!((header.mtime(), header.filename(), header.operating_system()), (0, None, 255));
+    let seconds = contents::time_seconds().unwrap();
+    let mut before = String::new();
+    for entry in Archive::new(gzip).entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        assert!(before < path, "{path} comes after {before}");
+        let header = entry.header();
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0), "{path}");
+        assert_eq!(header.mtime().unwrap(), seconds, "{path}");
+        assert!([0o644, 0o755].contains(&header.mode().unwrap()), "{path}");
+        before = path;
+    }
+}
+
+#[test]
+fn archive_holds_what_git_knows_and_the_digest_of_each_file() {
+    let files = files(&ARCHIVE);
+    for path in ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "spin.toml", NOTICES] {
+        assert!(files.contains_key(path), "{path}");
+    }
+    assert_eq!(files[COMPONENT], WASM);
+    let deploy: BTreeSet<_> = contents::all_paths().unwrap().into_iter().collect();
+    let deploy: Vec<_> = deploy.iter().filter(|path| path.starts_with("deploy/")).collect();
+    assert!(!deploy.is_empty());
+    let packed: Vec<_> = files.keys().filter(|path| path.starts_with("deploy/")).collect();
+    assert_eq!(packed, deploy);
+
+    let digests = text(&files, DIGESTS);
+    let digests: BTreeMap<_, _> = digests
+        .lines()
+        .map(|line| line.split_once("  ").map(|(digest, path)| (path, digest)).unwrap())
+        .collect();
+    let others = files.iter().filter(|(path, _)| *path != DIGESTS);
+    let expected: BTreeMap<_, _> =
+        others.map(|(path, bytes)| (path.as_str(), hex(bytes))).collect();
+    assert_eq!(digests, expected.iter().map(|(path, digest)| (*path, &**digest)).collect());
+}
+
+#[test]
+fn every_packed_manifest_names_the_packed_component_and_keeps_the_rest() {
+    let files = files(&ARCHIVE);
+    let manifests = files.keys().filter(|path| path.ends_with("spin.toml"));
+    let mut found = 0;
+    for path in manifests {
+        let mut manifest: toml::Table = text(&files, path).parse().unwrap();
+        let component = manifest["component"]["crowdsec-edge-sync"].as_table_mut().unwrap();
+        let source = component.remove("source").unwrap();
+        let folder = Path::new("/archive").join(path);
+        let named = folder.parent().unwrap().join(source.as_str().unwrap());
+        assert_eq!(without_dots(&named), format!("/archive/{COMPONENT}"), "{path}");
+        assert!(!component.contains_key("build"), "{path}: there is nothing to build");
+
+        let original = fs::read_to_string(crate::workspace::root().join(path)).unwrap();
+        let mut original: toml::Table = original.parse().unwrap();
+        let component = original["component"]["crowdsec-edge-sync"].as_table_mut().unwrap();
+        component.remove("source");
+        component.remove("build");
+        assert_eq!(manifest, original, "{path}");
+        found += 1;
+    }
+    assert!(found > 0);
+}
+
+fn without_dots(path: &Path) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.to_str().unwrap().split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[test]
+fn manifest_of_another_version_or_with_another_source_is_refused() {
+    let good = "[application]\nversion = \"1.0.0\"\n[component.x]\n\
+                source = \"target/wasm32-wasip2/release/crowdsec_edge_sync.wasm\"\n";
+    assert!(contents::manifest("spin.toml", good, "1.0.0").unwrap().contains("\"crowdsec_edge"));
+    for (path, text, version, says) in [
+        ("spin.toml", good.to_owned(), "1.0.1", "application.version is \"1.0.0\""),
+        ("spin.toml", good.replace("release/", "debug/"), "1.0.0", "nothing else is packed"),
+        // Below a folder the same words name another file.
+        ("deploy/x/spin.toml", good.to_owned(), "1.0.0", "nothing else is packed"),
+    ] {
+        let error = contents::manifest(path, &text, version).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+/// The judge is cargo's other account of the same: `tree` resolves features for this package alone,
+/// `metadata` for all members together. Where they differ, a member switched something on that the
+/// component does not have.
+#[test]
+fn crates_of_the_sbom_are_those_of_cargo_tree() {
+    let sbom = files(&ARCHIVE);
+    let sbom: Value = serde_json::from_slice(&sbom[SBOM]).unwrap();
+    let parts = sbom["components"].as_array().unwrap();
+    let name = |part: &Value| {
+        format!("{} v{}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap())
+    };
+    let listed: BTreeSet<_> = parts.iter().map(name).collect();
+    assert_eq!(listed.len(), parts.len(), "each once");
+
+    let mut tree = cargo("tree");
+    tree.args(["--package", "crowdsec-edge-sync", "--target", TARGET, "--prefix", "none"]);
+    let output = tree.args(["--edges", "normal,no-proc-macro", "--locked"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let lines = tree.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    // The first is the component itself.
+    assert_eq!(listed, lines.skip(1).collect());
+}
+
+#[test]
+fn sbom_tells_of_each_crate_what_a_scanner_asks_for() {
+    let files = files(&ARCHIVE);
+    let sbom: Value = serde_json::from_slice(&files[SBOM]).unwrap();
+    let component = &sbom["metadata"]["component"];
+    assert_eq!(component["hashes"][0]["content"], hex(WASM));
+    assert_eq!(sbom["metadata"]["tools"]["components"][0]["version"], "1.2.3 (words)");
+    assert!(sbom.get("serialNumber").is_none() && sbom["metadata"].get("timestamp").is_none());
+
+    let mut refs = BTreeSet::from([component["bom-ref"].as_str().unwrap()]);
+    for part in sbom["components"].as_array().unwrap() {
+        refs.insert(part["bom-ref"].as_str().unwrap());
+        assert!(part["licenses"][0]["expression"].is_string(), "{part}");
+        if part["name"] == "edge-sync-core" {
+            assert!(part.get("purl").is_none(), "it is in no registry: {part}");
+            continue;
+        }
+        assert!(part["purl"].as_str().unwrap().starts_with("pkg:cargo/"), "{part}");
+        assert_eq!(part["hashes"][0]["content"].as_str().unwrap().len(), 64, "{part}");
+    }
+    let purl = |name: &str| {
+        let mut parts = sbom["components"].as_array().unwrap().iter();
+        parts.find(|part| part["name"] == name).unwrap()["purl"].as_str().unwrap().to_owned()
+    };
+    assert!(purl("wasi").ends_with("%2Bwasi-0.2.0"), "{}", purl("wasi"));
+    let dependencies = sbom["dependencies"].as_array().unwrap();
+    let told: BTreeSet<_> = dependencies.iter().map(|d| d["ref"].as_str().unwrap()).collect();
+    assert_eq!(told, refs);
+    for used in dependencies.iter().flat_map(|d| d["dependsOn"].as_array().unwrap()) {
+        assert!(refs.contains(used.as_str().unwrap()), "{used}");
+    }
+}
+
+#[test]
+fn notices_hold_the_licence_text_of_every_crate_from_elsewhere() {
+    let files = files(&ARCHIVE);
+    let sbom: Value = serde_json::from_slice(&files[SBOM]).unwrap();
+    let notices = text(&files, NOTICES);
+    let (list, texts) = notices.split_once("\n====").unwrap();
+    let mut without = Vec::new();
+    for part in sbom["components"].as_array().unwrap() {
+        let name =
+            format!("{} {}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap());
+        if part.get("purl").is_none() {
+            continue;
+        }
+        assert!(list.contains(&format!("{name}: ")), "{name}");
+        if !texts.contains(&name) {
+            without.push(part["name"].as_str().unwrap());
+        }
+    }
+    assert_eq!(without, WITHOUT_TEXT, "their registry files have no licence text");
+}
+
+/// Crates that are published without one, all of them under Apache-2.0, whose text is in the archive.
+const WITHOUT_TEXT: [&str; 4] = ["routefinder", "smartcow", "spin-executor", "wit-bindgen-rt"];
