@@ -46,11 +46,12 @@ enum Bulk {
 }
 
 /// What differs no more when a key was written or deleted: the key, or each range that changes in it.
+/// Kept small: there may be 150,000.
 #[derive(Debug, Clone, Copy, Default)]
 struct Effect {
-    written: u64,
-    refreshed: u64,
-    deleted: u64,
+    written: u32,
+    refreshed: u32,
+    deleted: u32,
 }
 
 impl Effect {
@@ -63,7 +64,7 @@ impl Effect {
     }
 
     fn of_ranges(plan: &KvPlan) -> Self {
-        let deleted = plan.range_removals().count() as u64;
+        let deleted = plan.range_removals().count() as u32;
         let puts = plan.range_puts().map(|put| put.why);
         puts.fold(Self { deleted, ..Self::default() }, Self::add_put)
     }
@@ -140,18 +141,18 @@ pub(crate) async fn apply<H: Host>(
     quota: &mut Quota,
     until: Duration,
 ) -> AppliedKeys {
-    let one = Effect::default();
+    let nothing = Effect::default();
     let puts = plan.puts().iter().map(|put| {
         let key = format!("{}{}", target.prefix, put.address);
         let pair = Pair { key, value: Value::One(put.value), ttl_secs: put.ttl_secs };
-        (one.add_put(put.why), pair)
+        (nothing.add_put(put.why), pair)
     });
     let deletes =
-        plan.deletes().iter().map(|delete| (Effect { deleted: 1, ..one }, delete.key.clone()));
+        plan.deletes().iter().map(|delete| (Effect { deleted: 1, ..nothing }, delete.key.clone()));
     // First: one pair that may stand for thousands of addresses.
     let (put, delete) = match plan.ranges_write() {
         Some(RangesWrite::Put { entries, ttl_secs }) => {
-            let value = Value::Ranges(entries.clone());
+            let value = Value::Ranges(Box::new(entries.clone()));
             let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs };
             (Some((Effect::of_ranges(plan), pair)), None)
         }
@@ -267,9 +268,9 @@ impl<H: Host> Applying<'_, '_, H> {
     /// Counts what was taken of a bulk: all but `left`.
     fn count(&mut self, bulk: &Bulk, left: Option<&Bulk>) {
         let (all, left) = (bulk.effect(), left.map(Bulk::effect).unwrap_or_default());
-        self.applied.written += all.written - left.written;
-        self.applied.refreshed += all.refreshed - left.refreshed;
-        self.applied.deleted += all.deleted - left.deleted;
+        self.applied.written += u64::from(all.written - left.written);
+        self.applied.refreshed += u64::from(all.refreshed - left.refreshed);
+        self.applied.deleted += u64::from(all.deleted - left.deleted);
     }
 
     /// Stores the quota's use. Without a store it is forgotten with the run; that was said already.

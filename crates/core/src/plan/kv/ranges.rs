@@ -211,8 +211,11 @@ mod tests {
         plan_by(desired, observed, rules())
     }
 
-    /// What the key would hold: range, value, seconds until it expires. Nothing: no write.
-    fn written(plan: &KvPlan) -> Option<(Vec<(String, Remediation, u64)>, u64)> {
+    /// Range, value, seconds until it expires.
+    type Held = (String, Remediation, u64);
+
+    /// What the key would hold, and its own time to live. Nothing: no write.
+    fn written(plan: &KvPlan) -> Option<(Vec<Held>, u64)> {
         match plan.ranges_write()? {
             RangesWrite::Delete => Some((vec![], 0)),
             RangesWrite::Put { entries, ttl_secs } => {

@@ -222,8 +222,8 @@ pub struct Pair {
 pub enum Value {
     /// Of a key that is named after an address.
     One(Remediation),
-    /// Of [`RANGES_KEY`].
-    Ranges(BTreeMap<Address, RangeEntry>),
+    /// Of [`RANGES_KEY`]; in a box, because there is one of it and of the others there are many.
+    Ranges(Box<BTreeMap<Address, RangeEntry>>),
 }
 
 /// PUT: writes pairs, at most 10,000.
