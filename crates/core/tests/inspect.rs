@@ -3,6 +3,7 @@
 mod common;
 
 use common::World;
+use edge_sync_core::decision::Remediation;
 use edge_sync_core::run::{Inspection, Looked, inspect};
 use edge_sync_core::settings::Settings;
 use simulator::Decision;
@@ -51,6 +52,24 @@ async fn address_asked_for_is_shown_with_every_decision_and_where_it_stands() {
     assert_eq!(kv, nothing_yet);
     assert!(world.sent.borrow().is_empty(), "nothing was written");
     assert!(world.store.borrow().as_ref().unwrap().is_empty(), "nothing was remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_inside_a_range_in_kv_is_shown_with_it_and_the_range_by_itself() {
+    let mut world = World::kv(|_| {});
+    world.set("scopes", "ip,range");
+    world.captcha("203.0.113.7");
+    world.ban("203.0.113.0/24");
+    world.run().await.unwrap();
+    let about = look(&world, "203.0.113.7").await.about.unwrap().kv.unwrap();
+    let range = "203.0.113.0/24".parse().unwrap();
+    assert_eq!(
+        (about.value, about.inside),
+        (Some(Remediation::Captcha), vec![(range, Remediation::Ban)])
+    );
+    let about = look(&world, "203.0.113.99/24").await.about.unwrap().kv.unwrap();
+    assert_eq!((about.desired, about.at_edge), (Some(Remediation::Ban), true));
+    assert_eq!((about.value, about.inside), (Some(Remediation::Ban), vec![]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,7 +109,13 @@ mod tests {
 
     fn request(url: &str, body: Option<&[u8]>) -> Request {
         let headers = vec![("x-api-key", "key".to_owned())];
-        Request { method: Method::Put, url: url.to_owned(), headers, body: body.map(Vec::from) }
+        Request {
+            method: Method::Put,
+            url: url.to_owned(),
+            headers,
+            body: body.map(Vec::from),
+            may_be_absent: false,
+        }
     }
 
     #[test]
