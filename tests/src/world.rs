@@ -50,6 +50,7 @@ impl World {
         let mut options = Options { start: SystemTime::now(), ..Options::default() };
         options.cloudflare.operation_delay = Duration::from_millis(70);
         options.cloudflare.kv_own_prefix = "ip:".to_owned();
+        options.cloudflare.kv_own_key = "ranges".to_owned();
         change(&mut options);
         Self::build(options).await
     }

@@ -60,7 +60,7 @@ pub struct Objection {
     rule: Rule,
     /// What would be removed from: a list, or KV.
     place: &'static str,
-    /// How many removals, of how many items or keys.
+    /// How many removals, of how many items, or keys and ranges.
     removals: u64,
     of: u64,
     digest: Digest,
@@ -118,11 +118,7 @@ impl Guard {
 
     /// The same for KV.
     pub fn objection_to_keys(&self, desired: &Desired, plan: &KvPlan) -> Option<Objection> {
-        let keys = Removals {
-            place: "KV",
-            lifted: Box::new(plan.lifted().map(str::to_owned)),
-            of: plan.observed(),
-        };
+        let keys = Removals { place: "KV", lifted: Box::new(plan.lifted()), of: plan.observed() };
         self.objection(desired.is_without_keys(), std::iter::once(keys))
     }
 

@@ -51,22 +51,25 @@ pub const FAMILIES: [(&str, &str); 33] = [
     ("crowdsec_cf_list_sync_skipped_values", SKIPPED_HELP),
     ("crowdsec_cf_list_sync_duration_seconds", DURATION_HELP),
     ("crowdsec_cf_list_sync_api_requests", REQUESTS_HELP),
-    ("crowdsec_kv_sync_decisions", "Addresses that should have a KV key."),
-    ("crowdsec_kv_sync_deleted", "KV keys deleted by the last run."),
+    ("crowdsec_kv_sync_decisions", "Addresses and ranges that should be in KV."),
+    ("crowdsec_kv_sync_deleted", "KV keys deleted, and ranges taken out, by the last run."),
     ("crowdsec_kv_sync_success", SUCCESS_HELP),
     ("crowdsec_kv_sync_last_run_seconds", LAST_RUN_HELP),
     (
         "crowdsec_kv_sync_written",
-        "KV keys written by the last run because they were absent or wrong.",
+        "KV keys and ranges written by the last run because they were absent or wrong.",
     ),
-    ("crowdsec_kv_sync_refreshed", "KV keys written by the last run because their expiry was off."),
+    (
+        "crowdsec_kv_sync_refreshed",
+        "KV keys and ranges written by the last run because their expiry was off.",
+    ),
     (
         "crowdsec_kv_sync_waiting",
-        "KV keys that should change and wait, for quota or for the next run.",
+        "KV keys and ranges that should change and wait, for quota or for the next run.",
     ),
     (
         "crowdsec_kv_sync_drift",
-        "KV keys that still differ from what is desired after the last run.",
+        "KV keys and ranges that still differ from what is desired after the last run.",
     ),
     (
         "crowdsec_kv_sync_quota_used",

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{OptionFuture, join_all, join3};
+use futures_util::future::{OptionFuture, join_all, join3, try_join};
 
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::Desired;
@@ -187,8 +187,26 @@ async fn keys<H: Host>(
     let mut observed = ObservedKeys::default();
     let request = |cursor: Option<&str>| kv::keys(settings, target, cursor);
     let each = |key| observed.add(key, &target.prefix);
-    pages(session, Place::Namespace, until, request, kv::decode_keys, each).await?;
+    let keys = pages(session, Place::Namespace, until, request, kv::decode_keys, each);
+    let ((), ranges) = try_join(keys, ranges(session, settings, target, until)).await?;
+    observed.set_ranges(ranges);
     Ok(observed)
+}
+
+/// Read also when no range is wanted: that is how the last ones go.
+async fn ranges<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    target: &Kv,
+    until: Duration,
+) -> Result<kv::Ranges, Failure> {
+    let mut ranges = kv::Ranges::Absent;
+    let mut take = |answer: &Answer| kv::decode_ranges(answer).map(|read| ranges = read);
+    let request = kv::ranges(settings, target);
+    attempts(session, request, &mut take, (PAGE_TIMEOUT, kv::VALUE_BYTES_MAX), until)
+        .await
+        .map_err(|source| Failure::Read { place: Place::Namespace, source })?;
+    Ok(ranges)
 }
 
 /// Reads a listing page by page until there is no cursor: a page may be empty and have one.
@@ -226,7 +244,7 @@ pub(crate) async fn call<H: Host, T>(
 ) -> Result<T, CallError> {
     let mut decoded = None;
     let mut take = |answer: &Answer| decode(answer).map(|value| decoded = Some(value));
-    attempts(session, request, &mut take, limit, until).await?;
+    attempts(session, request, &mut take, (limit, ANSWER_BYTES_MAX), until).await?;
     Ok(decoded.expect("an attempt has succeeded"))
 }
 
@@ -235,7 +253,7 @@ async fn attempts<H: Host>(
     session: &Session<'_, H>,
     request: Request,
     take: &mut dyn FnMut(&Answer) -> Result<(), CallError>,
-    limit: Duration,
+    (limit, bytes_max): (Duration, usize),
     until: Duration,
 ) -> Result<(), CallError> {
     let again = |error: &CallError| match error.head().and_then(|head| head.retry_after) {
@@ -247,7 +265,7 @@ async fn attempts<H: Host>(
         .retry(until, again, async || {
             let limit = limit.min(until.saturating_sub(session.elapsed()));
             let request = request.clone();
-            take(&session.fetch(Api::Cloudflare, request, limit, ANSWER_BYTES_MAX).await?)
+            take(&session.fetch(Api::Cloudflare, request, limit, bytes_max).await?)
         })
         .await
 }

@@ -14,7 +14,7 @@ use crate::desired::Desired;
 use crate::failure::Failure;
 use crate::guard::Verdict;
 use crate::lease::{Held, Lease};
-use crate::log::{Level, Line, clip};
+use crate::log::{Level, Line, clip, plural};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::observed::kv::ObservedKeys;
@@ -28,6 +28,7 @@ use crate::report::{KvReport, Outcome, Report};
 use crate::session::{Session, collect, within};
 use crate::settings::{Kv, Origin, Settings, Targets};
 use crate::usage;
+use crate::wire::cloudflare::kv::{RANGES_KEY, Ranges};
 use crate::wire::pushgateway;
 
 /// What pushing the metrics, to the Pushgateway and to LAPI, may take; kept back from the run's budget.
@@ -214,6 +215,8 @@ async fn sync_kv<H: Host>(
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
         } else if quota.left(target) == Some(0) {
             "kv_daily_writes_max is used up until 00:00 UTC"
+        } else if plan.blocked_ranges().count > 0 {
+            "the key \"ranges\" is not ours to write"
         } else {
             "written a moment ago, perhaps by another run"
         };
@@ -259,12 +262,27 @@ fn announce_kv(plan: &KvPlan, observed: &ObservedKeys, host: &impl Host) {
         let line = Line::new(Level::Warn, "left_alone", text).with("target", "kv");
         host.log(&line.with("keys", observed.foreign().count));
     }
+    if *observed.ranges() == Ranges::Foreign {
+        let blocked = plan.blocked_ranges();
+        let mut text = format!(
+            "the KV namespace has a key {RANGES_KEY:?} that this program did not write; it is left alone"
+        );
+        if blocked.count > 0 {
+            text.push_str(&format!(
+                ", so that {} cannot be sent: {}; delete that key, or leave ranges out with scopes=ip",
+                plural(blocked.count, "range"),
+                blocked.describe()
+            ));
+        }
+        let line = Line::new(Level::Warn, "left_alone", text).with("target", "kv");
+        host.log(&line.with("keys", 1).with("ranges", blocked.count));
+    }
     if plan.is_empty() && plan.waiting() == 0 {
         return;
     }
     let line = Line::new(Level::Info, "plan", format!("kv plan: {plan}")).with("target", "kv");
     host.log(&line.with("drift", plan.drift()).with("waiting", plan.waiting()));
-    let puts = plan.puts().iter().map(|put| {
+    let puts = plan.range_puts().chain(plan.puts()).map(|put| {
         let text = format!(
             "  + {} {} for {} s ({})",
             put.address,
@@ -277,7 +295,10 @@ fn announce_kv(plan: &KvPlan, observed: &ObservedKeys, host: &impl Host) {
     let deletes = plan.deletes().iter().map(|delete| {
         (format!("  - {} ({})", clip(&delete.key, 80), delete.why.as_str()), delete.why)
     });
-    for (text, why) in puts.chain(deletes).take(CHANGES_LOGGED_MAX) {
+    let removals = plan
+        .range_removals()
+        .map(|removal| (format!("  - {} ({})", removal.range, removal.why.as_str()), removal.why));
+    for (text, why) in puts.chain(removals).chain(deletes).take(CHANGES_LOGGED_MAX) {
         host.log(
             &Line::new(Level::Info, "change", text).with("target", "kv").with("why", why.as_str()),
         );

@@ -42,7 +42,7 @@ impl Api {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestOutcome {
-    /// 2xx.
+    /// 2xx, or a 404 where that is an answer.
     Ok,
     /// 429.
     Throttled,
@@ -130,10 +130,12 @@ impl<'h, H: Host> Session<'h, H> {
         request: Request,
     ) -> Result<(ResponseHead, H::Body), TransportError> {
         let mut counted = Counted { session: self, api, outcome: RequestOutcome::Unanswered };
+        let may_be_absent = request.may_be_absent;
         let answer = self.host.send(request).await;
         if let Ok((head, _)) = &answer {
             counted.outcome = match head.status {
                 200..300 => RequestOutcome::Ok,
+                404 if may_be_absent => RequestOutcome::Ok,
                 429 => RequestOutcome::Throttled,
                 _ => RequestOutcome::Error,
             };

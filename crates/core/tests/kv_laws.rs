@@ -35,10 +35,16 @@ struct Before {
     written: Option<u64>,
 }
 
+/// A range, its value, and how long it holds.
+type RangeBefore = (&'static str, &'static str, u64);
+
 #[derive(Debug, Clone)]
 struct States {
     before: Vec<Before>,
+    /// What the key of all ranges holds before, and how long ago it was written.
+    ranges: Option<(Vec<RangeBefore>, u64)>,
     decided: Vec<Decided>,
+    scopes: &'static str,
     lag: u64,
 }
 
@@ -49,9 +55,14 @@ fn value() -> impl Strategy<Value = String> {
         1 => (0u8..6).prop_map(|n| format!("203.0.113.{n}/32")),
         1 => (0u8..6).prop_map(|n| format!("::ffff:203.0.113.{n}")),
         2 => (0u16..6).prop_map(|n| format!("2001:DB8:0:0::{n:x}")),
-        1 => Just("198.51.100.0/24".to_owned()),
+        1 => range().prop_map(str::to_owned),
         1 => Just("not an address".to_owned()),
     ]
+}
+
+/// Canonical, once it is in lower case.
+fn range() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["198.51.100.0/24", "203.0.113.0/28", "2001:DB8::/64"])
 }
 
 fn kind() -> impl Strategy<Value = &'static str> {
@@ -82,22 +93,36 @@ fn before() -> impl Strategy<Value = Before> {
 
 fn states() -> impl Strategy<Value = States> {
     let decided = proptest::collection::vec((kind(), value(), lasts()), 0..14);
-    (proptest::collection::vec(before(), 0..14), decided, 0u64..=60)
-        .prop_map(|(before, decided, lag)| States { before, decided, lag })
+    let range = (range(), kind(), 60u64..100_000);
+    let ranges = prop::option::of((proptest::collection::vec(range, 0..3), 0u64..400));
+    let scopes = prop::sample::select(vec!["ip", "ip,range"]);
+    (proptest::collection::vec(before(), 0..14), ranges, decided, scopes, 0u64..=60).prop_map(
+        |(before, ranges, decided, scopes, lag)| States { before, ranges, decided, scopes, lag },
+    )
 }
 
 /// The world some minutes after its start, so that keys can have been written before.
 async fn world(states: &States) -> World {
-    let world = World::kv(|options| {
+    let mut world = World::kv(|options| {
         options.cloudflare.kv_list_lag = Duration::from_secs(states.lag);
         options.lapi.shuffle_rows = true;
     });
+    world.set("scopes", states.scopes);
     tokio::time::sleep(Duration::from_secs(400)).await;
     let now = world.front.elapsed();
     for key in &states.before {
         let expires = key.expires.map(|left| now + Duration::from_secs(left));
         let written = key.written.map(|ago| now - Duration::from_secs(ago));
         world.preload_key(&key.name, key.value, expires, written);
+    }
+    if let Some((ranges, ago)) = &states.ranges {
+        let unix = world.unix_now();
+        let ranges = ranges.iter().map(|(range, value, left)| {
+            serde_json::json!({ "range": range.to_lowercase(), "value": value, "expires": unix + left })
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let value = serde_json::json!({ "v": 1, "at": unix - ago, "ranges": ranges }).to_string();
+        world.preload_key("ranges", &value, Some(now + Duration::from_secs(100_000)), None);
     }
     for (kind, value, lasts) in &states.decided {
         world.decide(kind, value, Duration::from_secs(*lasts));
@@ -113,15 +138,22 @@ fn address(text: &str) -> Option<String> {
     (prefix.is_empty() || prefix == full).then(|| address.to_canonical().to_string())
 }
 
-/// What should be there now: key -> value, and seconds for which it must hold.
+/// The range that a text names, if ranges are wanted.
+fn wanted_range(world: &World, text: &str) -> Option<String> {
+    let is_one = text.contains('/') && address(text).is_none();
+    (is_one && world.settings["scopes"] == "ip,range").then(|| text.to_lowercase())
+}
+
+/// What should be there now: key or range -> value, and seconds for which it must hold.
 fn desired(world: &World) -> BTreeMap<String, (&'static str, u64)> {
     let mut simulator = world.front.world();
     let now = simulator.now();
     let mut desired = BTreeMap::new();
     for decision in simulator.lapi().decisions().iter().filter(|decision| decision.until > now) {
-        let Some(address) = address(&decision.value) else { continue };
+        let key = address(&decision.value).map(|address| format!("ip:{address}"));
+        let Some(key) = key.or_else(|| wanted_range(world, &decision.value)) else { continue };
         let left = (decision.until - now).as_secs();
-        let (value, longest) = desired.entry(format!("ip:{address}")).or_insert(("captcha", 0));
+        let (value, longest) = desired.entry(key).or_insert(("captcha", 0));
         *value = if decision.kind == "ban" { "ban" } else { value };
         *longest = left.max(*longest);
     }
@@ -130,7 +162,14 @@ fn desired(world: &World) -> BTreeMap<String, (&'static str, u64)> {
 
 /// Asserts that every desired key is there as it should be, and no other of ours for long.
 fn assert_converged(world: &World, context: &dyn std::fmt::Debug) {
-    let (now, desired, keys) = (world.unix_now(), desired(world), world.keys());
+    let (now, desired) = (world.unix_now(), desired(world));
+    let mut keys = world.keys();
+    let ranges = ranges(&keys, now);
+    for range in ranges.keys().filter(|range| !desired.contains_key(*range)) {
+        let runs_out = ranges[range].expiration_unix.is_some_and(|at| at <= now + 2 * SLACK);
+        assert!(runs_out, "{range} should have gone: {:?}: {context:?}", ranges[range]);
+    }
+    keys.extend(ranges);
     for (key, (value, left)) in &desired {
         let Some(entry) = keys.get(key) else { panic!("{key} is absent: {context:?}") };
         assert_eq!(entry.value, *value, "{key}: {context:?}");
@@ -150,10 +189,24 @@ fn assert_converged(world: &World, context: &dyn std::fmt::Debug) {
     }
 }
 
+/// The ranges that are in force, each as if it were a key.
+fn ranges(keys: &BTreeMap<String, KvEntryView>, now: u64) -> BTreeMap<String, KvEntryView> {
+    let Some(key) = keys.get("ranges") else { return BTreeMap::new() };
+    let value: serde_json::Value = serde_json::from_str(&key.value).unwrap();
+    let ranges = value["ranges"].as_array().unwrap().iter().map(|range| {
+        let text = |name: &str| range[name].as_str().unwrap().to_owned();
+        let expiration_unix = range["expires"].as_u64();
+        assert!(key.expiration_unix >= expiration_unix, "it outlives its key: {value}");
+        (text("range"), KvEntryView { value: text("value"), expiration_unix, metadata: None })
+    });
+    ranges.filter(|(_, range)| range.expiration_unix > Some(now)).collect()
+}
+
 /// What is none of ours: keys without our prefix, and those that name no address.
 fn foreign(keys: BTreeMap<String, KvEntryView>) -> BTreeMap<String, KvEntryView> {
-    let ours =
-        |key: &str| key.starts_with("ip:") && key != "ip:hello" && key != "ip:not-an-address";
+    let ours = |key: &str| {
+        key == "ranges" || key.starts_with("ip:") && key != "ip:hello" && key != "ip:not-an-address"
+    };
     keys.into_iter().filter(|(key, _)| !ours(key)).collect()
 }
 

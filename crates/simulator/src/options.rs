@@ -125,6 +125,8 @@ pub struct CloudflareOptions {
     pub kv_daily_lists: u64,
     /// The client may touch only keys that begin with this; touching another is noted, not refused.
     pub kv_own_prefix: String,
+    /// One more key that the client may touch, by its whole name.
+    pub kv_own_key: String,
     /// What the token may do with zones: finding them by name.
     pub zone_permission: Permission,
     /// What the token may do with the zones' WAF.
@@ -287,6 +289,7 @@ impl Default for CloudflareOptions {
             kv_daily_deletes: 0,
             kv_daily_lists: 0,
             kv_own_prefix: String::new(),
+            kv_own_key: String::new(),
             zone_permission: Permission::Edit,
             waf_permission: Permission::Edit,
             waf_rules_max: 100,

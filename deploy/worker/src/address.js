@@ -53,3 +53,27 @@ function ipv4FromGroups(high, low) {
   const bits = [high, low].map((group) => parseInt(group, 16));
   return bits.flatMap((group) => [group >> 8, group & 0xff]).join(".");
 }
+
+/**
+ * The address as a number.
+ *
+ * @param {string} address canonical
+ * @returns {{ bits: bigint, width: number }} `width`: of how many bits
+ * @throws if it is no address
+ */
+export function addressBits(address) {
+  if (canonicalAddress(address) !== address) throw new Error(`not a canonical address: ${address}`);
+  if (!address.includes(":")) return { bits: joined(address.split("."), 8, ""), width: 32 };
+  const [head, tail] = address.split("::").map((half) => (half === "" ? [] : half.split(":")));
+  const zeros = tail === undefined ? [] : Array(8 - head.length - tail.length).fill("0");
+  return { bits: joined([...head, ...zeros, ...(tail ?? [])], 16, "0x"), width: 128 };
+}
+
+/**
+ * @param {string[]} parts
+ * @param {number} bitsOfEach
+ * @param {"" | "0x"} radix
+ */
+function joined(parts, bitsOfEach, radix) {
+  return parts.reduce((bits, part) => (bits << BigInt(bitsOfEach)) | BigInt(radix + part), 0n);
+}

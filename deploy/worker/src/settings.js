@@ -10,6 +10,7 @@
  * @property {any} decisions the KV namespace, unless its binding is missing
  * @property {string} keyPrefix
  * @property {number} cacheTtlSeconds
+ * @property {boolean} checksRanges
  * @property {ChallengeSettings | null} challenge null: not set up
  *
  * @typedef {object} ChallengeSettings
@@ -34,8 +35,17 @@ export function readSettings(env) {
     decisions: env.DECISIONS,
     keyPrefix: env.KEY_PREFIX ?? "ip:",
     cacheTtlSeconds: wholeNumber(env, "CACHE_TTL_SECONDS", CACHE_TTL_SECONDS),
+    checksRanges: checksRanges(env),
     challenge: challengeSettings(env),
   };
+}
+
+/** @param {Record<string, any>} env */
+function checksRanges({ RANGES = "" }) {
+  if (!["", "on", "off"].includes(RANGES)) {
+    console.warn("crowdsec-edge-sync: RANGES must be on or off; using on");
+  }
+  return RANGES !== "off";
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { canonicalAddress } from "../src/address.js";
+import { addressBits, canonicalAddress } from "../src/address.js";
 import { spellings } from "./support/spellings.js";
 
 const CANONICAL = [
@@ -134,5 +134,26 @@ test("a random address, in any spelling, has one canonical form", () => {
     const canonical = canonicalAddress(plain);
     for (const spelling of spellings(canonical)) assert.equal(canonicalAddress(spelling), canonical, spelling);
     assert.ok(canonical.length <= plain.length, canonical);
+  }
+});
+
+for (const [address, width, bits] of [
+  ["0.0.0.0", 32, "0"],
+  ["203.0.113.7", 32, "cb007107"],
+  ["255.255.255.255", 32, "ffffffff"],
+  ["::", 128, "0"],
+  ["::1", 128, "1"],
+  ["1::", 128, "10000000000000000000000000000"],
+  ["2001:db8::1:0:0:1", 128, "20010db8000000000001000000000001"],
+  ["1:2:3:4:5:6:7:8", 128, "10002000300040005000600070008"],
+]) {
+  test(`${address}, as a number, is ${bits} of ${width} bits`, () => {
+    assert.deepEqual(addressBits(address), { bits: BigInt(`0x${bits}`), width });
+  });
+}
+
+test("what is no canonical address has no number", () => {
+  for (const text of ["", "1.2.3", "::ffff:1.2.3.4", "2001:DB8::1", "1::2::3"]) {
+    assert.throws(() => addressBits(text), text);
   }
 });

@@ -19,7 +19,6 @@ before(async () => {
       // Keys outside the prefix do not exist for the Worker.
       "192.0.2.3": "ban",
       "other:192.0.2.3": "ban",
-      ranges: "ban",
     },
     origin: (request) =>
       request.url.endsWith("/moved")

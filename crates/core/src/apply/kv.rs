@@ -1,4 +1,5 @@
-//! Carries a KV plan out: bans, other values, then deletes, in bulk requests of up to 10,000 keys.
+//! Carries a KV plan out: the key of all ranges, bans, other values, then deletes, in bulk requests of
+//! up to 10,000 keys.
 //!
 //! A bulk write is done when it is answered; there is nothing to wait for. It may take some keys and
 //! not others, and those are sent once more.
@@ -11,13 +12,13 @@ use crate::failure::{Failure, Place};
 use crate::guard::Approved;
 use crate::log::{Level, Line, plural, seconds};
 use crate::plan::Batch;
-use crate::plan::kv::{KvPlan, Why};
+use crate::plan::kv::{KvPlan, RangesWrite, Why};
 use crate::ports::Host;
 use crate::quota::Quota;
 use crate::session::{Api, Session};
 use crate::settings::{Kv, Settings};
 use crate::wire::Request;
-use crate::wire::cloudflare::kv::{self, Pair};
+use crate::wire::cloudflare::kv::{self, Pair, RANGES_KEY, Value};
 use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
@@ -26,11 +27,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How far applying a plan came.
 #[derive(Debug, Default, PartialEq)]
 pub struct AppliedKeys {
-    /// Keys written because their value or existence was wrong.
+    /// Keys and ranges written because their value or existence was wrong.
     pub written: u64,
-    /// Keys written because their expiry was off.
+    /// Keys and ranges written because their expiry was off.
     pub refreshed: u64,
-    /// Keys deleted.
+    /// Keys deleted, and ranges taken out.
     pub deleted: u64,
     /// Write requests that were sent.
     pub writes: u64,
@@ -38,10 +39,35 @@ pub struct AppliedKeys {
     pub stopped: Option<Stopped>,
 }
 
-/// What one bulk request carries.
+/// What one bulk request carries: keys, and what it puts right when Cloudflare takes them.
 enum Bulk {
-    Put(Batch<(Why, Pair)>),
-    Delete(Batch<String>),
+    Put(Batch<(Effect, Pair)>),
+    Delete(Batch<(Effect, String)>),
+}
+
+/// What differs no more when a key was written or deleted: the key, or each range that changes in it.
+/// Kept small: there may be 150,000.
+#[derive(Debug, Clone, Copy, Default)]
+struct Effect {
+    written: u32,
+    refreshed: u32,
+    deleted: u32,
+}
+
+impl Effect {
+    fn add_put(mut self, why: Why) -> Self {
+        match why {
+            Why::Refresh => self.refreshed += 1,
+            _ => self.written += 1,
+        }
+        self
+    }
+
+    fn of_ranges(plan: &KvPlan) -> Self {
+        let deleted = plan.range_removals().count() as u32;
+        let puts = plan.range_puts().map(|put| put.why);
+        puts.fold(Self { deleted, ..Self::default() }, Self::add_put)
+    }
 }
 
 impl Bulk {
@@ -52,13 +78,31 @@ impl Bulk {
         }
     }
 
+    /// What it puts right if it is taken whole.
+    fn effect(&self) -> Effect {
+        let sum = |sum: Effect, one: &Effect| Effect {
+            written: sum.written + one.written,
+            refreshed: sum.refreshed + one.refreshed,
+            deleted: sum.deleted + one.deleted,
+        };
+        match self {
+            Self::Put(pairs) => {
+                pairs.as_slice().iter().map(|(one, _)| one).fold(Effect::default(), sum)
+            }
+            Self::Delete(keys) => {
+                keys.as_slice().iter().map(|(one, _)| one).fold(Effect::default(), sum)
+            }
+        }
+    }
+
     fn request(&self, settings: &Settings, target: &Kv, now: u64) -> Request {
         match self {
             Self::Put(pairs) => {
-                let pairs: Vec<_> = pairs.as_slice().iter().map(|(_, pair)| pair.clone()).collect();
-                kv::put(settings, target, &pairs, now)
+                kv::put(settings, target, pairs.as_slice().iter().map(|(_, pair)| pair), now)
             }
-            Self::Delete(keys) => kv::delete(settings, target, keys.as_slice()),
+            Self::Delete(keys) => {
+                kv::delete(settings, target, keys.as_slice().iter().map(|(_, key)| key.as_str()))
+            }
         }
     }
 
@@ -74,7 +118,7 @@ impl Bulk {
                 Batch::split(pairs.cloned()).into_iter().next().map(Self::Put)
             }
             Self::Delete(keys) => {
-                let keys = keys.as_slice().iter().filter(|key| wanted.contains(key.as_str()));
+                let keys = keys.as_slice().iter().filter(|(_, key)| wanted.contains(key.as_str()));
                 Batch::split(keys.cloned()).into_iter().next().map(Self::Delete)
             }
         }
@@ -97,13 +141,27 @@ pub(crate) async fn apply<H: Host>(
     quota: &mut Quota,
     until: Duration,
 ) -> AppliedKeys {
+    let nothing = Effect::default();
     let puts = plan.puts().iter().map(|put| {
         let key = format!("{}{}", target.prefix, put.address);
-        (put.why, Pair { key, value: put.value, ttl_secs: put.ttl_secs })
+        let pair = Pair { key, value: Value::One(put.value), ttl_secs: put.ttl_secs };
+        (nothing.add_put(put.why), pair)
     });
-    let deletes = plan.deletes().iter().map(|delete| delete.key.clone());
-    let bulks = Batch::split(puts).into_iter().map(Bulk::Put);
-    let bulks = bulks.chain(Batch::split(deletes).into_iter().map(Bulk::Delete));
+    let deletes =
+        plan.deletes().iter().map(|delete| (Effect { deleted: 1, ..nothing }, delete.key.clone()));
+    // First: one pair that may stand for thousands of addresses.
+    let (put, delete) = match plan.ranges_write() {
+        Some(RangesWrite::Put { entries, ttl_secs }) => {
+            let value = Value::Ranges(Box::new(entries.clone()));
+            let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs };
+            (Some((Effect::of_ranges(plan), pair)), None)
+        }
+        Some(RangesWrite::Delete) => (None, Some((Effect::of_ranges(plan), RANGES_KEY.to_owned()))),
+        None => (None, None),
+    };
+    let bulks = Batch::split(put.into_iter().chain(puts)).into_iter().map(Bulk::Put);
+    let deletes = Batch::split(delete.into_iter().chain(deletes));
+    let bulks = bulks.chain(deletes.into_iter().map(Bulk::Delete));
 
     let mut applied = AppliedKeys::default();
     let mut run =
@@ -209,21 +267,10 @@ impl<H: Host> Applying<'_, '_, H> {
 
     /// Counts what was taken of a bulk: all but `left`.
     fn count(&mut self, bulk: &Bulk, left: Option<&Bulk>) {
-        let refreshes = |bulk: &Bulk| match bulk {
-            Bulk::Put(pairs) => {
-                pairs.as_slice().iter().filter(|(why, _)| *why == Why::Refresh).count() as u64
-            }
-            Bulk::Delete(_) => 0,
-        };
-        let taken = bulk.len() - left.map_or(0, Bulk::len);
-        let refreshed = refreshes(bulk) - left.map_or(0, refreshes);
-        match bulk {
-            Bulk::Put(_) => {
-                self.applied.refreshed += refreshed;
-                self.applied.written += taken - refreshed;
-            }
-            Bulk::Delete(_) => self.applied.deleted += taken,
-        }
+        let (all, left) = (bulk.effect(), left.map(Bulk::effect).unwrap_or_default());
+        self.applied.written += u64::from(all.written - left.written);
+        self.applied.refreshed += u64::from(all.refreshed - left.refreshed);
+        self.applied.deleted += u64::from(all.deleted - left.deleted);
     }
 
     /// Stores the quota's use. Without a store it is forgotten with the run; that was said already.

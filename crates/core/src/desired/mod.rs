@@ -221,6 +221,11 @@ impl Desired {
         })
     }
 
+    /// How many addresses and ranges should be in KV with this value.
+    pub fn count_in_kv(&self, value: Remediation) -> u64 {
+        self.in_kv().filter(|(_, of, _)| *of == value).count() as u64
+    }
+
     /// Whether nothing should be in KV.
     pub fn is_without_keys(&self) -> bool {
         self.in_kv().next().is_none()

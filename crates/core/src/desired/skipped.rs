@@ -25,7 +25,7 @@ pub struct Skipped {
     pub without_list: Words,
     /// Prefixes that a Cloudflare list does not take, in however many parts.
     pub prefixes: Left,
-    /// Prefixes that no KV key can express.
+    /// Prefixes, which KV takes only together with ranges (`scopes`).
     pub prefixes_in_kv: Left,
     /// Addresses that need no place on a list, because a desired range covers them.
     pub covered: u64,

@@ -1,12 +1,13 @@
-//! The keys of our KV namespace, as one listing shows them.
+//! The keys of our KV namespace, as one listing shows them, and the one key that holds all ranges.
 //!
-//! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2).
+//! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2), and so may the
+//! value of that key (2.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
 use crate::skipped::Left;
-use crate::wire::cloudflare::kv::{Key, Metadata};
+use crate::wire::cloudflare::kv::{Key, Metadata, RANGES_KEY, Ranges};
 
 /// Our keys.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,6 +15,7 @@ pub struct ObservedKeys {
     entries: BTreeMap<Address, Entry>,
     misspelt: BTreeSet<String>,
     foreign: Left,
+    ranges: Ranges,
 }
 
 /// A key that is named after an address, canonically.
@@ -26,8 +28,12 @@ pub struct Entry {
 }
 
 impl ObservedKeys {
-    /// Takes one key. Keys without our prefix do not exist for us.
+    /// Takes one key. Keys without our prefix do not exist for us, and that of all ranges is read by
+    /// itself, whatever the prefix is.
     pub fn add(&mut self, key: Key, prefix: &str) {
+        if key.name == RANGES_KEY {
+            return;
+        }
         let Some(text) = key.name.strip_prefix(prefix) else { return };
         match text.parse::<Address>() {
             Ok(address) if address.is_single() && address.to_string() == text => {
@@ -56,6 +62,16 @@ impl ObservedKeys {
     /// Keys with our prefix that are named after no address; they are left alone.
     pub fn foreign(&self) -> &Left {
         &self.foreign
+    }
+
+    /// Takes what the key of all ranges holds.
+    pub fn set_ranges(&mut self, ranges: Ranges) {
+        self.ranges = ranges;
+    }
+
+    /// What the key of all ranges holds.
+    pub fn ranges(&self) -> &Ranges {
+        &self.ranges
     }
 }
 
@@ -87,5 +103,12 @@ mod tests {
             "ip:2001:DB8::1"
         ]));
         assert_eq!(observed.foreign().describe(), r#""ip:hello""#);
+    }
+
+    #[test]
+    fn key_of_all_ranges_is_not_foreign_under_a_prefix_that_it_begins_with() {
+        let mut observed = ObservedKeys::default();
+        observed.add(Key { name: RANGES_KEY.to_owned(), expires: None, metadata: None }, "r");
+        assert_eq!(observed.foreign().count, 0);
     }
 }

@@ -17,11 +17,11 @@ pub struct KvReport {
     pub desired: Option<KeyCounts>,
     /// What should be in KV by origin, if LAPI could be read.
     pub origins: Vec<OriginCounts>,
-    /// Keys that differed, if both sides could be read.
+    /// Keys and ranges that differed, if both sides could be read.
     pub drift: Option<u64>,
     /// Changes that are needed and wait: for quota, or for the next run.
     pub waiting: u64,
-    /// Keys that no decision asks for and that stay, because the guard refused their removal.
+    /// Keys and ranges that no decision asks for and that stay, because the guard refused their removal.
     pub held: u64,
     /// What was done.
     pub applied: AppliedKeys,
@@ -29,24 +29,24 @@ pub struct KvReport {
     pub quota_used: u64,
 }
 
-/// The desired keys in numbers.
+/// What is desired in KV, keys and ranges, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KeyCounts {
-    /// Addresses to ban.
+    /// Addresses and ranges to ban.
     pub ban: u64,
-    /// Addresses to challenge.
+    /// Addresses and ranges to challenge.
     pub captcha: u64,
 }
 
 impl From<&Desired> for KeyCounts {
     fn from(desired: &Desired) -> Self {
-        let count = |value| desired.keys().filter(|(_, of, _)| *of == value).count() as u64;
+        let count = |value| desired.count_in_kv(value);
         Self { ban: count(Remediation::Ban), captcha: count(Remediation::Captcha) }
     }
 }
 
 impl KvReport {
-    /// Keys that still differ, as far as we know.
+    /// Keys and ranges that still differ, as far as we know.
     pub fn drift_left(&self) -> Option<u64> {
         let done = self.applied.written + self.applied.refreshed + self.applied.deleted;
         Some(self.drift?.saturating_sub(done))

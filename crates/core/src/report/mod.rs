@@ -249,7 +249,7 @@ impl Report {
         let mistakes = [
             ("not an address", &skipped.not_addresses),
             ("prefix that a list does not take", &skipped.prefixes),
-            ("prefix that KV cannot express", &skipped.prefixes_in_kv),
+            ("prefix that KV takes only with scopes=ip,range", &skipped.prefixes_in_kv),
             ("not a decision", &skipped.malformed),
         ];
         let expected = expected.iter().filter(|(_, words)| words.count() > 0);

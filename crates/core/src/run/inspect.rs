@@ -142,12 +142,14 @@ pub struct OnLists {
 pub struct InKv {
     /// The value that it should have.
     pub desired: Option<Remediation>,
-    /// It has a key now.
+    /// It has a key now, or is one of the ranges.
     pub at_edge: bool,
-    /// The key's value, where this program wrote it.
+    /// Its value, where this program wrote it.
     pub value: Option<Remediation>,
-    /// When the key expires, Unix seconds; `None` = never, or no key.
+    /// When it expires, Unix seconds; `None` = never, or not at the edge.
     pub expires: Option<u64>,
+    /// Other ranges in KV that it is inside of.
+    pub inside: Vec<(Address, Remediation)>,
 }
 
 /// Looks at everything, and at `address` in particular. Nothing is written, and no lease is taken.
@@ -179,10 +181,11 @@ pub async fn inspect<H: Host>(
     });
     let kv = targets.kv.as_ref().zip(keys).map(|(kv, observed)| {
         let (desired, observed) = both(&desired, observed)?;
+        let now = session.unix_now();
         if let Some(about) = &mut about {
-            about.kv = Some(InKv::of(&about.address, desired, &observed));
+            about.kv = Some(InKv::of(&about.address, desired, &observed, now));
         }
-        Ok(view_keys(host, settings, kv, desired, &observed, session.unix_now()))
+        Ok(view_keys(host, settings, kv, desired, &observed, now))
     });
     let skipped = desired.map(|desired| desired.skipped().clone()).into();
     Inspection { skipped, lists: lists.map(Into::into), kv: kv.map(Into::into), about }
@@ -275,14 +278,27 @@ impl OnLists {
 }
 
 impl InKv {
-    fn of(address: &Address, desired: &Desired, observed: &ObservedKeys) -> Self {
-        let entry = observed.entries().get(address);
-        Self {
-            desired: desired.keys().find(|(key, ..)| key == address).map(|(_, value, _)| value),
-            at_edge: entry.is_some(),
-            value: entry.and_then(|entry| entry.metadata).map(|metadata| metadata.value),
-            expires: entry.and_then(|entry| entry.expires),
+    fn of(address: &Address, desired: &Desired, observed: &ObservedKeys, now: u64) -> Self {
+        let mut desired = desired.keys().chain(desired.ranges());
+        let mut here = Self {
+            desired: desired.find(|(key, ..)| key == address).map(|(_, value, _)| value),
+            ..Self::default()
+        };
+        if let Some(entry) = observed.entries().get(address) {
+            here.at_edge = true;
+            here.value = entry.metadata.map(|metadata| metadata.value);
+            here.expires = entry.expires;
         }
+        for (range, entry) in observed.ranges().in_force(now) {
+            if range == *address {
+                here.at_edge = true;
+                here.value = Some(entry.value);
+                here.expires = Some(entry.expires);
+            } else if range.contains(address) {
+                here.inside.push((range, entry.value));
+            }
+        }
+        here
     }
 }
 

@@ -47,12 +47,14 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
+    /// What is asked for need not exist: a 404 is an answer, not an error.
+    pub may_be_absent: bool,
 }
 
 impl Request {
     fn new(method: Method, url: String) -> Self {
         let headers = vec![("accept", "application/json".to_owned()), ("user-agent", user_agent())];
-        Self { method, url, headers, body: None }
+        Self { method, url, headers, body: None, may_be_absent: false }
     }
 
     fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {

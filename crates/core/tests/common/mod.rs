@@ -44,6 +44,7 @@ impl World {
         let mut options = Options::default();
         options.cloudflare.operation_delay = Duration::from_millis(700);
         options.cloudflare.kv_own_prefix = "ip:".to_owned();
+        options.cloudflare.kv_own_key = "ranges".to_owned();
         change(&mut options);
         let mut simulator = Simulator::new(options.clone());
         let ban_list = simulator.cloudflare().create_list("crowdsec_ban");

@@ -45,8 +45,7 @@ async fn address_asked_for_is_shown_with_every_decision_and_where_it_stands() {
         })
     );
     let kv = serde_json::to_value(about.kv).unwrap();
-    let nothing_yet =
-        serde_json::json!({ "desired": "ban", "at_edge": false, "value": null, "expires": null });
+    let nothing_yet = serde_json::json!({ "desired": "ban", "at_edge": false, "value": null, "expires": null, "inside": [] });
     assert_eq!(kv, nothing_yet);
     assert!(world.sent.borrow().is_empty(), "nothing was written");
     assert!(world.store.borrow().as_ref().unwrap().is_empty(), "nothing was remembered");

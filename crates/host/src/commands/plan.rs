@@ -100,12 +100,13 @@ fn list_row(list: &ListPlan) -> [String; 6] {
 
 fn kv_row(plan: &KvPlan) -> [String; 6] {
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-    let puts = plan.puts().iter().map(|put| put.why);
-    for why in puts.chain(plan.deletes().iter().map(|delete| delete.why)) {
+    let come: Vec<_> = plan.range_puts().chain(plan.puts()).map(|put| put.why).collect();
+    let go = plan.range_removals().map(|removal| removal.why);
+    let go: Vec<_> = go.chain(plan.deletes().iter().map(|delete| delete.why)).collect();
+    for why in come.iter().chain(&go) {
         *reasons.entry(why.as_str()).or_default() += 1;
     }
-    let [now, come, go] =
-        [plan.observed(), plan.puts().len() as u64, plan.deletes().len() as u64].map(thousands);
+    let [now, come, go] = [plan.observed(), come.len() as u64, go.len() as u64].map(thousands);
     ["KV".to_owned(), now, String::new(), come, go, words(reasons)]
 }
 
@@ -156,16 +157,19 @@ fn of_lists(lists: &ListsView, changes_max: usize) -> String {
 
 fn of_kv(kv: &KvView, changes_max: usize) -> String {
     let mut text = String::new();
-    let puts = kv.plan.puts().iter().map(|put| {
+    let puts = kv.plan.range_puts().chain(kv.plan.puts()).map(|put| {
         let (address, value, seconds) = (put.address, put.value, put.ttl_secs);
         format!("+ {address} {value} for {seconds} s (KV; {})", put.why.as_str())
     });
     let deletes = kv.plan.deletes().iter();
     let deletes = deletes.map(|delete| format!("- {} (KV; {})", delete.key, delete.why.as_str()));
-    for line in puts.chain(deletes).take(changes_max) {
+    let removals = kv.plan.range_removals();
+    let removals = removals.map(|gone| format!("- {} (KV; {})", gone.range, gone.why.as_str()));
+    let changes: Vec<_> = puts.chain(removals).chain(deletes).collect();
+    let all = changes.len();
+    for line in changes.into_iter().take(changes_max) {
         let _ = writeln!(text, "{line}");
     }
-    let all = kv.plan.puts().len() + kv.plan.deletes().len();
     if all > changes_max {
         let _ = writeln!(text, "… and {} more", thousands((all - changes_max) as u64));
     }
@@ -173,6 +177,13 @@ fn of_kv(kv: &KvView, changes_max: usize) -> String {
     coloured(&mut shown, &text);
     if all == 0 {
         shown.push_str("KV: nothing to do\n");
+    }
+    if kv.plan.blocked_ranges().count > 0 {
+        let _ = writeln!(
+            shown,
+            "{ODD}ranges{ODD:#}: the key \"ranges\" is not ours to write; without a place: {}",
+            kv.plan.blocked_ranges().describe()
+        );
     }
     if kv.plan.waiting() > 0 {
         let _ = writeln!(shown, "{ODD}waiting{ODD:#}: {}", kv.plan.describe_waiting());

@@ -119,15 +119,19 @@ fn on_lists(about: &About, lists: &OnLists) -> (anstyle::Style, String) {
 }
 
 fn in_kv(about: &About, kv: &InKv) -> (anstyle::Style, String) {
+    let what = if about.address.is_single() { "key" } else { "range" };
     let is = match (kv.at_edge, kv.value) {
-        (false, _) => "no key".to_owned(),
-        (true, None) => "a key that this program did not write".to_owned(),
-        (true, Some(value)) => format!("key says {value}"),
+        (false, _) => format!("no {what}"),
+        (true, None) => format!("a {what} that this program did not write"),
+        (true, Some(value)) => format!("{what} says {value}"),
     };
+    let inside: Vec<_> =
+        kv.inside.iter().map(|(range, value)| format!("; inside {range} ({value})")).collect();
+    let is = is + &inside.concat();
     let (style, why) = match kv.desired {
         Some(value) if kv.value == Some(value) => (GOOD, "as it should be".to_owned()),
         Some(value) => (ODD, format!("should be {value}; the next run writes it")),
-        None if kv.at_edge => (ODD, format!("{}; the key goes or runs out", not_desired(about))),
+        None if kv.at_edge => (ODD, format!("{}; the {what} goes or runs out", not_desired(about))),
         None => (GOOD, not_desired(about)),
     };
     (style, format!("{is}: {why}"))
@@ -156,7 +160,7 @@ fn in_words(reason: &str) -> &str {
         "protected" => "the address is protected (never_block, never_block_builtin)",
         "without_list" => "no list is set for it (captcha_as_ban, ban_as_captcha)",
         "prefix" => "Cloudflare takes no prefix as wide as this",
-        "prefix_in_kv" => "a KV key cannot express a prefix (scopes)",
+        "prefix_in_kv" => "a prefix goes into KV only with scopes=ip,range",
         other => other,
     }
 }

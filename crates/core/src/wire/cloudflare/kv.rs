@@ -1,15 +1,23 @@
-//! Cloudflare Workers KV: listing keys, and the two bulk writes.
+//! Cloudflare Workers KV: listing keys, reading the one key that holds all ranges, and the two bulk
+//! writes.
 //!
-//! Source: facts cloudflare 2.1-2.3 and the official schemas `workers-kv_*`.
+//! Source: facts cloudflare 2.1-2.4 and the official schemas `workers-kv_*`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::address::Address;
 use crate::decision::Remediation;
 use crate::settings::{Kv, Settings};
 
-use super::{Answer, CallError, Method, Page, Request, account_request, decode, decode_page};
+use super::{
+    Answer, CallError, Method, Page, Request, account_request, decode, decode_page, not_the_api,
+};
 
 /// Keys on one page: the most that the API gives, and the default.
 const PAGE_KEYS_MAX: usize = 1_000;
@@ -18,8 +26,17 @@ pub(super) const NAMESPACE_NOT_FOUND: i64 = 10013;
 /// "Your account has reached the free usage limit for this operation for today", with status 429
 /// (facts 2.7). It will not pass before 00:00 UTC.
 pub(super) const DAY_IS_USED_UP: i64 = 10048;
+/// "Key not found", with status 404 (facts 2.7).
+const KEY_NOT_FOUND: i64 = 10009;
 /// The version of what we write as metadata.
 const METADATA_VERSION: u32 = 1;
+
+/// The key of all ranges. It stands outside of our prefix: it is not named after an address.
+pub const RANGES_KEY: &str = "ranges";
+/// The version of its value.
+const RANGES_VERSION: u32 = 1;
+/// The largest value that KV stores (facts 2.5): some 350,000 ranges.
+pub const VALUE_BYTES_MAX: usize = 25 << 20;
 
 /// One page of the keys that begin with our prefix. The prefix goes with every page (facts 2.2).
 pub fn keys(settings: &Settings, kv: &Kv, cursor: Option<&str>) -> Request {
@@ -90,6 +107,104 @@ pub fn decode_keys(answer: &Answer) -> Result<Page<Key>, CallError> {
     Ok(Page { items: keys.collect(), next })
 }
 
+/// What the key of all ranges holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Ranges {
+    /// There is no such key.
+    #[default]
+    Absent,
+    /// What we wrote.
+    Ours {
+        /// When, Unix seconds of our clock.
+        written: u64,
+        /// Each range, those that have run out included.
+        entries: BTreeMap<Address, RangeEntry>,
+    },
+    /// Something else: another tool's, or that of a later version of this program.
+    Foreign,
+}
+
+impl Ranges {
+    /// What we wrote and has not run out `now`.
+    pub fn in_force(&self, now: u64) -> impl Iterator<Item = (Address, RangeEntry)> {
+        let entries = match self {
+            Self::Ours { entries, .. } => Some(entries),
+            Self::Absent | Self::Foreign => None,
+        };
+        let entries = entries.into_iter().flatten().map(|(range, entry)| (*range, *entry));
+        entries.filter(move |(_, entry)| entry.expires > now)
+    }
+}
+
+/// What is decided about a range. It expires by itself, because the key is shared by all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeEntry {
+    /// The remediation.
+    pub value: Remediation,
+    /// When it expires, Unix seconds.
+    pub expires: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRanges<'a> {
+    v: u32,
+    at: u64,
+    #[serde(borrow)]
+    ranges: Vec<WireRange<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRange<'a> {
+    range: Cow<'a, str>,
+    value: Cow<'a, str>,
+    expires: u64,
+}
+
+/// GET: the value of the key of all ranges, at most [`VALUE_BYTES_MAX`] long.
+pub fn ranges(settings: &Settings, kv: &Kv) -> Request {
+    let path = format!("{}/values/{RANGES_KEY}", path(kv));
+    Request { may_be_absent: true, ..account_request(settings, Method::Get, &path) }
+}
+
+/// Reads the answer to [`ranges`]: the value as it is, without an envelope, or an error's envelope
+/// (facts 2.4). That the key is absent is no error.
+pub fn decode_ranges(answer: &Answer) -> Result<Ranges, CallError> {
+    if answer.head.status == 200 {
+        return Ok(read_ranges(&answer.body).unwrap_or(Ranges::Foreign));
+    }
+    match decode::<IgnoredAny>(answer) {
+        Err(error) if error.status() == Some(404) && error.has_code(KEY_NOT_FOUND) => {
+            Ok(Ranges::Absent)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(not_the_api(answer)),
+    }
+}
+
+/// Reads what we wrote. What is in any part not of our making is not ours at all: we would overwrite
+/// what we do not understand.
+fn read_ranges(value: &[u8]) -> Option<Ranges> {
+    let wire: WireRanges<'_> = serde_json::from_slice(value).ok()?;
+    let entry = |wire: WireRange<'_>| {
+        let range: Address = wire.range.parse().ok()?;
+        let is_ours = !range.is_single() && range.to_string() == wire.range;
+        let value = Remediation::from_type(&wire.value)?;
+        is_ours.then_some((range, RangeEntry { value, expires: wire.expires }))
+    };
+    let entries = wire.ranges.into_iter().map(entry).collect::<Option<_>>()?;
+    (wire.v == RANGES_VERSION).then_some(Ranges::Ours { written: wire.at, entries })
+}
+
+fn write_ranges(entries: &BTreeMap<Address, RangeEntry>, now: u64) -> String {
+    let ranges = entries.iter().map(|(range, entry)| WireRange {
+        range: range.to_string().into(),
+        value: entry.value.as_str().into(),
+        expires: entry.expires,
+    });
+    let wire = WireRanges { v: RANGES_VERSION, at: now, ranges: ranges.collect() };
+    serde_json::to_string(&wire).expect("strings and numbers always serialise")
+}
+
 /// A pair to write. It always has a time to live: a write without one would make the key eternal,
 /// whatever it had before (facts 2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,27 +212,43 @@ pub struct Pair {
     /// The key, prefix included.
     pub key: String,
     /// Its value.
-    pub value: Remediation,
+    pub value: Value,
     /// Seconds until it expires, counted from when Cloudflare writes it; at least 60.
     pub ttl_secs: u64,
 }
 
+/// The value of a key of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Of a key that is named after an address.
+    One(Remediation),
+    /// Of [`RANGES_KEY`]; in a box, because there is one of it and of the others there are many.
+    Ranges(Box<BTreeMap<Address, RangeEntry>>),
+}
+
 /// PUT: writes pairs, at most 10,000.
-pub fn put(settings: &Settings, kv: &Kv, pairs: &[Pair], now: u64) -> Request {
+pub fn put<'a>(
+    settings: &Settings,
+    kv: &Kv,
+    pairs: impl Iterator<Item = &'a Pair>,
+    now: u64,
+) -> Request {
     #[derive(Serialize)]
     struct Body<'a> {
         key: &'a str,
-        value: &'static str,
+        value: Cow<'static, str>,
         expiration_ttl: u64,
         metadata: WireMetadata<'static>,
     }
     let body: Vec<_> = pairs
-        .iter()
-        .map(|pair| Body {
-            key: &pair.key,
-            value: pair.value.as_str(),
-            expiration_ttl: pair.ttl_secs,
-            metadata: WireMetadata { v: METADATA_VERSION, value: pair.value.as_str(), at: now },
+        .map(|pair| {
+            // The whole value of the ranges would not fit into the metadata; it is read instead.
+            let (value, short) = match &pair.value {
+                Value::One(value) => (value.as_str().into(), value.as_str()),
+                Value::Ranges(entries) => (write_ranges(entries, now).into(), RANGES_KEY),
+            };
+            let metadata = WireMetadata { v: METADATA_VERSION, value: short, at: now };
+            Body { key: &pair.key, value, expiration_ttl: pair.ttl_secs, metadata }
         })
         .collect();
     write(settings, Method::Put, format!("{}/bulk", path(kv)), &body)
@@ -125,7 +256,8 @@ pub fn put(settings: &Settings, kv: &Kv, pairs: &[Pair], now: u64) -> Request {
 
 /// POST: deletes keys, at most 10,000. Deleting one that is absent is a success (facts 2.3). The
 /// DELETE of the same body is deprecated.
-pub fn delete(settings: &Settings, kv: &Kv, keys: &[String]) -> Request {
+pub fn delete<'a>(settings: &Settings, kv: &Kv, keys: impl Iterator<Item = &'a str>) -> Request {
+    let keys: Vec<_> = keys.collect();
     write(settings, Method::Post, format!("{}/bulk/delete", path(kv)), &keys)
 }
 
@@ -174,6 +306,65 @@ mod tests {
             (Some(1_793_000_600), Some(ours))
         );
         assert!(page.items[1..].iter().all(|key| key.metadata.is_none() && key.expires.is_none()));
+    }
+
+    fn entries(texts: &[(&str, Remediation, u64)]) -> BTreeMap<Address, RangeEntry> {
+        let entry = |&(range, value, expires): &(&str, _, _)| {
+            (range.parse().unwrap(), RangeEntry { value, expires })
+        };
+        texts.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn ranges_written_and_read_again_are_the_same_in_the_order_of_addresses() {
+        let entries = entries(&[
+            ("2001:db8::/32", Remediation::Captcha, 1_793_000_500),
+            ("203.0.113.0/24", Remediation::Ban, 1_793_000_600),
+            ("9.0.0.0/8", Remediation::Ban, 1_793_000_700),
+        ]);
+        let text = write_ranges(&entries, 1_793_000_000);
+        assert_eq!(
+            text,
+            r#"{"v":1,"at":1793000000,"ranges":[{"range":"9.0.0.0/8","value":"ban","expires":1793000700},{"range":"203.0.113.0/24","value":"ban","expires":1793000600},{"range":"2001:db8::/32","value":"captcha","expires":1793000500}]}"#
+        );
+        let ours = Ranges::Ours { written: 1_793_000_000, entries };
+        assert_eq!(decode_ranges(&answer(&text)), Ok(ours));
+    }
+
+    #[test]
+    fn value_that_is_in_any_part_not_of_our_making_is_foreign() {
+        let of = |entry: &str| format!(r#"{{"v":1,"at":1,"ranges":[{entry}]}}"#);
+        for body in [
+            "".to_owned(),
+            "ban".to_owned(),
+            r#"["203.0.113.0/24"]"#.to_owned(),
+            r#"{"success":false,"errors":[{"code":10009,"message":"m"}]}"#.to_owned(),
+            r#"{"v":2,"at":1,"ranges":[]}"#.to_owned(),
+            of(r#"{"range":"203.0.113.7/24","value":"ban","expires":1}"#),
+            of(r#"{"range":"203.0.113.7","value":"ban","expires":1}"#),
+            of(r#"{"range":"203.0.113.0/24","value":"throttle","expires":1}"#),
+            of(r#"{"range":"203.0.113.0/24","value":"ban"}"#),
+        ] {
+            assert_eq!(decode_ranges(&answer(&body)), Ok(Ranges::Foreign), "{body}");
+        }
+        let escaped = of(r#"{"range":"203.0.113.0\/24","value":"ban","expires":1}"#);
+        assert!(matches!(decode_ranges(&answer(&escaped)), Ok(Ranges::Ours { .. })), "{escaped}");
+    }
+
+    #[test]
+    fn absent_key_is_told_from_an_absent_namespace_and_from_an_answer_of_no_api() {
+        let not_found = |code| {
+            let body = format!(r#"{{"success":false,"errors":[{{"code":{code},"message":"m"}}]}}"#);
+            let head = ResponseHead { status: 404, retry_after: None };
+            decode_ranges(&Answer { head, body: body.into_bytes() })
+        };
+        assert_eq!(not_found(KEY_NOT_FOUND), Ok(Ranges::Absent));
+        assert!(not_found(NAMESPACE_NOT_FOUND).is_err());
+        for (status, body) in [(404, "not found"), (502, "<html>"), (204, r#"{"success":true}"#)] {
+            let head = ResponseHead { status, retry_after: None };
+            let answer = Answer { head, body: body.as_bytes().to_vec() };
+            assert!(decode_ranges(&answer).is_err(), "{status} {body}");
+        }
     }
 
     #[test]

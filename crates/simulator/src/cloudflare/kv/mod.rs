@@ -176,8 +176,9 @@ impl Kv {
     }
 
     fn judge_own<'a>(&self, keys: impl IntoIterator<Item = &'a String>, judge: &mut Judge) {
-        let prefix = &self.options.kv_own_prefix;
-        for key in keys.into_iter().filter(|key| !key.starts_with(prefix.as_str())) {
+        let (prefix, own) = (&self.options.kv_own_prefix, &self.options.kv_own_key);
+        let is_own = |key: &String| key.starts_with(prefix.as_str()) || key == own;
+        for key in keys.into_iter().filter(|key| !is_own(key)) {
             judge.note(format_args!("{key} is not the client's: it does not begin with {prefix}"));
         }
     }

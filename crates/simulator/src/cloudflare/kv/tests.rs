@@ -526,13 +526,16 @@ fn token_that_may_only_read_kv_reads_and_writes_nothing() {
 
 #[test]
 fn key_outside_the_own_prefix_touched_is_noted() {
-    let mut account = Account::with(|options| options.kv_own_prefix = "ip:".to_owned());
+    let mut account = Account::with(|options| {
+        options.kv_own_prefix = "ip:".to_owned();
+        options.kv_own_key = "ranges".to_owned();
+    });
     account.preload(&["config"]);
-    account.write(&[("ip:192.0.2.1", "ban")], 60);
-    account.delete(&["ip:192.0.2.1"]);
+    account.write(&[("ip:192.0.2.1", "ban"), ("ranges", "{}")], 60);
+    account.delete(&["ip:192.0.2.1", "ranges"]);
     assert_eq!(account.broken(), 0);
-    account.write(&[("config", "x"), ("ip", "x")], 60);
-    assert_eq!(account.broken(), 2);
+    account.write(&[("config", "x"), ("ip", "x"), ("ranges2", "x")], 60);
+    assert_eq!(account.broken(), 3);
     account.delete(&["config"]);
     assert_eq!(account.broken(), 1);
 }

@@ -1,0 +1,360 @@
+//! The plan for the one key that holds all ranges: which of them differ, and what the key shall hold.
+//!
+//! Ranges are compared, counted and guarded one by one, by the rules of keys. But their key is written
+//! whole, for one write of the day's budget, and only if one of them has a reason.
+
+use std::collections::BTreeMap;
+
+use crate::address::Address;
+use crate::desired::Desired;
+use crate::observed::kv::Entry;
+use crate::skipped::Left;
+use crate::wire::cloudflare::kv::{Metadata, RangeEntry, Ranges};
+
+use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, Why, ttl_secs, why_put};
+
+/// What changes in the key of all ranges.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct RangesPlan {
+    puts: Vec<Put>,
+    removals: Vec<RangeRemoval>,
+    /// What the key holds when it is written: what is desired, and what stays although it is not.
+    content: BTreeMap<Address, RangeEntry>,
+    now: u64,
+    /// Those that cannot be written, because their key holds what is not ours.
+    blocked: Left,
+}
+
+/// A range that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RangeRemoval {
+    /// Why.
+    pub why: Why,
+    /// Which.
+    pub range: Address,
+    entry: RangeEntry,
+}
+
+/// What is done with the key of all ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangesWrite<'a> {
+    /// It is written.
+    Put {
+        /// Its content.
+        entries: &'a BTreeMap<Address, RangeEntry>,
+        /// Seconds until the last of them has run out.
+        ttl_secs: u64,
+    },
+    /// It is deleted, for nothing is left.
+    Delete,
+}
+
+impl RangesPlan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.puts.len() + self.removals.len()
+    }
+
+    /// Why each range changes.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = Why> {
+        let puts = self.puts.iter().map(|put| put.why);
+        puts.chain(self.removals.iter().map(|removal| removal.why))
+    }
+
+    /// The most important reason, if the key is written at all.
+    pub(super) fn why(&self) -> Option<Why> {
+        self.reasons().min()
+    }
+
+    /// Writes nothing; gives what would have been written.
+    pub(super) fn give_up(&mut self) -> Self {
+        let blocked = self.blocked.clone();
+        std::mem::replace(self, Self { blocked, ..Self::default() })
+    }
+
+    /// Leaves in the key what no decision asks for any more.
+    pub(super) fn hold_lifted(&mut self) {
+        let content = &mut self.content;
+        self.removals.retain(|removal| {
+            let is_held = removal.why == Why::Lifted;
+            if is_held {
+                content.insert(removal.range, removal.entry);
+            }
+            !is_held
+        });
+    }
+}
+
+impl KvPlan {
+    /// Compares the ranges that should be in KV with those that are.
+    ///
+    /// | range in the key | decision | |
+    /// |---|---|---|
+    /// | as a key that would be written | yes | changes; the key is written |
+    /// | else | yes | kept |
+    /// | run out, or runs out within two minutes | none | left, until the key is written anyway |
+    /// | else, as a key that would be deleted | none | goes; the key is written |
+    ///
+    /// With every write each desired range gets its whole time again, so that the next write is far.
+    pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
+        self.ranges.now = rules.now;
+        let there: BTreeMap<_, _> = observed.in_force(rules.now).collect();
+        let written = match observed {
+            Ranges::Ours { written, .. } => *written,
+            Ranges::Absent | Ranges::Foreign => 0,
+        };
+        // The rules of keys: what a key's metadata says of one key, the value says of them all.
+        let as_key = |entry: &RangeEntry| Entry {
+            expires: Some(entry.expires),
+            metadata: Some(Metadata { value: entry.value, written }),
+        };
+        for (address, value, remaining) in desired.ranges() {
+            let ttl_secs = ttl_secs(remaining);
+            let entry = there.get(&address).map(as_key);
+            match why_put(entry.as_ref(), value, remaining.as_secs(), rules) {
+                Some(why) => self.ranges.puts.push(Put { why, address, value, ttl_secs }),
+                None => self.keep += 1,
+            }
+            self.ranges
+                .content
+                .insert(address, RangeEntry { value, expires: rules.now + ttl_secs });
+        }
+        self.observed += there.len() as u64;
+        for (range, entry) in there {
+            if self.ranges.content.contains_key(&range) {
+                continue;
+            }
+            match Undesired::of(&range, &as_key(&entry), rules) {
+                Undesired::RunsOut => self.running_out += 1,
+                Undesired::Fresh => {
+                    self.wait(Why::Lifted);
+                    self.ranges.content.insert(range, entry);
+                }
+                Undesired::Goes(why) => {
+                    self.ranges.removals.push(RangeRemoval { why, range, entry });
+                }
+            }
+        }
+        if *observed == Ranges::Foreign {
+            for put in std::mem::take(&mut self.ranges).puts {
+                self.ranges.blocked.add(&put.address.to_string());
+                self.wait(put.why);
+            }
+        }
+    }
+
+    /// The ranges that come or change.
+    pub fn range_puts(&self) -> impl Iterator<Item = &Put> {
+        self.ranges.puts.iter()
+    }
+
+    /// The ranges that go.
+    pub fn range_removals(&self) -> impl Iterator<Item = &RangeRemoval> {
+        self.ranges.removals.iter()
+    }
+
+    /// The ranges that wait because their key holds what is not ours.
+    pub fn blocked_ranges(&self) -> &Left {
+        &self.ranges.blocked
+    }
+
+    /// What is done with the key of all ranges, if anything.
+    pub fn ranges_write(&self) -> Option<RangesWrite<'_>> {
+        let RangesPlan { content: entries, now, .. } = &self.ranges;
+        (!self.ranges.is_empty()).then(|| match entries.values().map(|entry| entry.expires).max() {
+            None => RangesWrite::Delete,
+            Some(last) => {
+                RangesWrite::Put { entries, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diff;
+    use super::*;
+    use crate::decision::Remediation::{self, Ban, Captcha};
+    use crate::observed::kv::ObservedKeys;
+    use crate::protected::Protected;
+    use crate::wire::cloudflare::kv::Key;
+
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
+    const NOW: u64 = 1_793_000_000;
+
+    fn rules() -> Rules<'static> {
+        static NOBODY: LazyLock<Protected> = LazyLock::new(Protected::default);
+        let tolerance = Duration::from_secs(600);
+        Rules { prefix: "ip:", tolerance, protected: &NOBODY, now: NOW, began: NOW }
+    }
+
+    /// What we wrote an hour ago: range, value, seconds until it expires.
+    fn ours(ranges: &[(&str, Remediation, u64)]) -> Ranges {
+        let entry = |&(range, value, left): &(&str, _, u64)| {
+            (range.parse().unwrap(), RangeEntry { value, expires: NOW + left })
+        };
+        Ranges::Ours { written: NOW - 3_600, entries: ranges.iter().map(entry).collect() }
+    }
+
+    fn plan_by(desired: &[(&str, Remediation, u32)], observed: Ranges, rules: Rules<'_>) -> KvPlan {
+        let mut keys = ObservedKeys::default();
+        keys.set_ranges(observed);
+        diff(&Desired::of_keys(desired), &keys, rules)
+    }
+
+    fn plan(desired: &[(&str, Remediation, u32)], observed: Ranges) -> KvPlan {
+        plan_by(desired, observed, rules())
+    }
+
+    /// Range, value, seconds until it expires.
+    type Held = (String, Remediation, u64);
+
+    /// What the key would hold, and its own time to live. Nothing: no write.
+    fn written(plan: &KvPlan) -> Option<(Vec<Held>, u64)> {
+        match plan.ranges_write()? {
+            RangesWrite::Delete => Some((vec![], 0)),
+            RangesWrite::Put { entries, ttl_secs } => {
+                let entry = |(range, entry): (&Address, &RangeEntry)| {
+                    (range.to_string(), entry.value, entry.expires - NOW)
+                };
+                Some((entries.iter().map(entry).collect(), ttl_secs))
+            }
+        }
+    }
+
+    const NET: &str = "203.0.113.0/24";
+    const NET6: &str = "2001:db8::/32";
+
+    #[test]
+    fn first_ranges_are_written_whole_and_live_as_long_as_the_longest() {
+        let plan = plan(&[(NET6, Captcha, 7_200), (NET, Ban, 3_600)], Ranges::Absent);
+        let content = vec![(NET.to_owned(), Ban, 3_660), (NET6.to_owned(), Captcha, 7_260)];
+        assert_eq!(written(&plan), Some((content, 7_260)));
+        assert_eq!(plan.to_string(), "new_ban 1, captcha 1 =0");
+        assert_eq!(plan.drift(), 2);
+    }
+
+    #[test]
+    fn ranges_within_the_tolerance_are_kept_without_a_write() {
+        for left in [3_600, 3_660, 4_260, 3_000] {
+            let plan = plan(&[(NET, Ban, 3_600)], ours(&[(NET, Ban, left)]));
+            assert_eq!((written(&plan), plan.drift()), (None, 0), "{left}: {plan}");
+        }
+    }
+
+    #[test]
+    fn one_reason_rewrites_the_key_and_gives_every_range_its_whole_time() {
+        for (value, left, why) in [
+            (Ban, 2_999, Why::Refresh),
+            (Ban, 4_261, Why::Refresh),
+            (Captcha, 3_660, Why::BanOverCaptcha),
+        ] {
+            let there = ours(&[(NET, value, left), (NET6, Ban, 3_100)]);
+            let plan = plan(&[(NET, Ban, 3_600), (NET6, Ban, 3_600)], there);
+            let content = vec![(NET.to_owned(), Ban, 3_660), (NET6.to_owned(), Ban, 3_660)];
+            assert_eq!(written(&plan), Some((content, 3_660)), "{why:?}");
+            assert_eq!((plan.drift(), plan.count(why)), (1, 1));
+        }
+    }
+
+    #[test]
+    fn range_that_has_run_out_in_a_key_that_has_not_is_absent() {
+        let plan = plan(&[(NET, Ban, 3_600)], ours(&[(NET, Ban, 0)]));
+        assert_eq!((plan.count(Why::NewBan), plan.observed()), (1, 0));
+    }
+
+    #[test]
+    fn range_that_runs_out_goes_with_the_next_write_and_causes_none() {
+        let there = || ours(&[(NET, Ban, 120), (NET6, Ban, 3_660)]);
+        let idle = plan(&[(NET6, Ban, 3_600)], there());
+        assert_eq!(
+            (written(&idle), idle.to_string()),
+            (None, "nothing =1; 1 left to expire".into())
+        );
+        let busy = plan(&[(NET6, Captcha, 3_600)], there());
+        assert_eq!(written(&busy), Some((vec![(NET6.to_owned(), Captcha, 3_660)], 3_660)));
+    }
+
+    #[test]
+    fn last_range_that_is_lifted_takes_the_key_with_it() {
+        let plan = plan(&[], ours(&[(NET, Ban, 3_660), (NET6, Ban, 60)]));
+        assert_eq!(plan.ranges_write(), Some(RangesWrite::Delete));
+        assert_eq!(plan.lifted().collect::<Vec<_>>(), [NET]);
+        assert_eq!(plan.observed(), 2);
+    }
+
+    #[test]
+    fn lifted_range_that_is_held_stays_as_it_was_while_a_new_one_comes() {
+        let there = || ours(&[(NET, Captcha, 900)]);
+        let plan_with_new = plan(&[(NET6, Ban, 3_600)], there()).holding_lifted();
+        let content = vec![(NET.to_owned(), Captcha, 900), (NET6.to_owned(), Ban, 3_660)];
+        assert_eq!(written(&plan_with_new), Some((content, 3_660)));
+        assert_eq!((plan_with_new.waiting(), plan_with_new.drift()), (1, 2));
+        let alone = plan(&[], there()).holding_lifted();
+        assert_eq!((written(&alone), alone.drift()), (None, 1));
+    }
+
+    #[test]
+    fn ranges_written_a_moment_ago_are_taken_out_only_if_protected() {
+        let Ranges::Ours { entries, .. } = ours(&[(NET, Ban, 3_600), (NET6, Ban, 3_600)]) else {
+            unreachable!()
+        };
+        let there = Ranges::Ours { written: NOW - 30, entries };
+        let mut protected = Protected::default();
+        protected.add("2001:db8::7".parse().unwrap());
+        let plan = plan_by(&[], there, Rules { protected: &protected, ..rules() });
+        assert_eq!(written(&plan), Some((vec![(NET.to_owned(), Ban, 3_600)], 3_600)));
+        assert_eq!((plan.count(Why::Protected), plan.waiting()), (1, 1));
+    }
+
+    #[test]
+    fn ranges_spend_one_write_as_early_as_the_most_important_of_them() {
+        let desired = [
+            ("1.1.1.1", Ban, 3_600),
+            ("2.2.2.2", Captcha, 3_600),
+            (NET, Ban, 3_600),
+            (NET6, Ban, 3_600),
+        ];
+        let there = ours(&[("198.51.100.0/24", Ban, 3_600)]);
+        let whole = plan(&desired, there);
+        let within = |budget| {
+            let plan = whole.clone().within(Some(budget));
+            (plan.range_puts().count(), plan.puts().len(), plan.waiting())
+        };
+        assert_eq!(within(0), (0, 0, 5), "each range waits by itself");
+        assert_eq!(within(1), (2, 0, 2));
+        assert_eq!(within(2), (2, 1, 1));
+        assert_eq!(within(3), (2, 2, 0));
+    }
+
+    #[test]
+    fn key_that_is_not_ours_is_left_alone_and_the_ranges_wait() {
+        let plan = plan(&[("1.1.1.1", Ban, 3_600), (NET, Ban, 3_600)], Ranges::Foreign);
+        assert_eq!((plan.puts().len(), plan.ranges_write()), (1, None));
+        assert_eq!((plan.waiting(), plan.blocked_ranges().describe()), (1, format!("{NET:?}")));
+        assert_eq!(self::plan(&[], Ranges::Foreign).drift(), 0);
+    }
+
+    #[test]
+    fn plan_as_json_shows_ranges_by_themselves() {
+        let there = ours(&[(NET, Ban, 3_660)]);
+        let plan = plan(&[(NET6, Ban, 3_600)], there);
+        insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"drift":2,"keep":0,"put":[],"delete":[],"put_ranges":[["2001:db8::/32","ban",3660,"new_ban"]],"delete_ranges":[["203.0.113.0/24","lifted"]],"waiting":{}}"#);
+    }
+
+    #[test]
+    fn key_of_one_address_beside_a_range_of_the_same_network_is_its_own() {
+        let mut keys = ObservedKeys::default();
+        keys.set_ranges(ours(&[(NET, Ban, 3_660)]));
+        let metadata = Some(Metadata { value: Ban, written: NOW - 3_600 });
+        let name = "ip:203.0.113.7".to_owned();
+        keys.add(Key { name, expires: Some(NOW + 3_660), metadata }, "ip:");
+        let plan = diff(&Desired::of_keys(&[(NET, Ban, 3_600)]), &keys, rules());
+        assert_eq!(plan.lifted().collect::<Vec<_>>(), ["ip:203.0.113.7"]);
+    }
+}
