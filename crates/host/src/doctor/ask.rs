@@ -34,7 +34,7 @@ pub(super) fn get(url: String) -> Request {
     let user_agent = concat!("crowdsec-edge-sync-doctor/v", env!("CARGO_PKG_VERSION"));
     let headers =
         vec![("accept", "application/json".to_owned()), ("user-agent", user_agent.to_owned())];
-    Request { method: Method::Get, url, headers, body: None }
+    Request { method: Method::Get, url, headers, body: None, may_be_absent: false }
 }
 
 /// Sends the request once.
