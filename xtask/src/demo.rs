@@ -20,7 +20,7 @@ struct Act {
     remark: &'static str,
 }
 
-const ACTS: [Act; 6] = [
+const ACTS: [Act; 7] = [
     Act {
         title: "CrowdSec has banned two addresses and challenges a third",
         happens: |world| {

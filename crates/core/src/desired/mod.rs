@@ -236,32 +236,42 @@ impl Desired {
         self.wanted.get(address).is_some_and(|wanted| wanted.key.is_some())
     }
 
-    /// For each origin, what `count` makes of the addresses whose nearest origin it is.
-    pub(crate) fn by_origin<A, T: Default>(
+    /// Counts `candidates` by origin, in the order of the origins' names. `has_place` says who of them
+    /// has one.
+    pub(crate) fn count_by_origin(
         &self,
-        addresses: impl Iterator<Item = (OriginId, A)>,
-        mut count: impl FnMut(&mut T, A),
-    ) -> Vec<(String, T)> {
-        let names = self.origins.ids().map(|id| self.origins.name(id).to_owned());
-        let mut counts: Vec<_> = names.map(|name| (name, T::default())).collect();
-        for (origin, address) in addresses {
-            count(&mut counts[usize::from(origin)].1, address);
+        candidates: impl Iterator<Item = (OriginId, Address)>,
+        has_place: impl Fn(&Address) -> bool,
+    ) -> Vec<OriginCounts> {
+        let mut by_id = vec![[0; 3]; self.origins.ids().count()];
+        for (origin, address) in candidates {
+            let of = match (has_place(&address), address.is_ipv4()) {
+                (true, true) => 0,
+                (true, false) => 1,
+                (false, _) => 2,
+            };
+            by_id[usize::from(origin)][of] += 1;
         }
-        counts.sort_by(|(one, _), (other, _)| one.cmp(other));
-        counts
+        // In a set by name: there are a few dozen at most.
+        let named = self.origins.ids().zip(by_id).filter(|(_, counts)| *counts != [0; 3]);
+        let mut by_name: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
+        for (id, counts) in named {
+            let sum = by_name.entry(self.origins.name(id)).or_default();
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        let counts = by_name.into_iter().map(|(origin, [ipv4, ipv6, dropped])| OriginCounts {
+            origin: origin.to_owned(),
+            ipv4,
+            ipv6,
+            dropped,
+        });
+        counts.collect()
     }
 
     /// What should be in KV, by origin.
     pub(crate) fn keys_by_origin(&self) -> Vec<OriginCounts> {
         let in_kv = self.wanted.iter().filter(|(_, wanted)| wanted.key.is_some());
-        let counts = self.by_origin(
-            in_kv.map(|(address, wanted)| (wanted.origin, address)),
-            |counts: &mut [u64; 2], address| counts[usize::from(!address.is_ipv4())] += 1,
-        );
-        let counts = counts.into_iter().filter(|(_, counts)| counts.iter().any(|n| *n > 0));
-        counts
-            .map(|(origin, [ipv4, ipv6])| OriginCounts { origin, ipv4, ipv6, dropped: 0 })
-            .collect()
+        self.count_by_origin(in_kv.map(|(address, wanted)| (wanted.origin, *address)), |_| true)
     }
 
     /// What was left out.

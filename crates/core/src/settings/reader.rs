@@ -223,11 +223,10 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             _ => self.flag("skip_covered"),
         };
         let scopes = self.text("scopes").to_ascii_lowercase();
-        let mut words: Vec<_> = scopes.split(',').map(str::trim).collect();
-        words.sort_unstable();
+        let words: Vec<_> = scopes.split(',').map(str::trim).collect();
         match words[..] {
             [""] | ["ip"] => Some(Ranges::Ignored),
-            ["ip", "range"] => Some(Ranges::Sent { skip_covered: skip_covered? }),
+            ["ip", "range"] | ["range", "ip"] => Some(Ranges::Sent { skip_covered: skip_covered? }),
             _ => {
                 let shown = clip(&scopes, 40);
                 self.problem("scopes", format!("{shown:?} is neither \"ip\" nor \"ip,range\""));

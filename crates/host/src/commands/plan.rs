@@ -47,7 +47,7 @@ pub fn render(inspection: &Inspection, changes_max: usize) -> String {
         return shown;
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["", "now", "then", "come", "go", "why"]);
     lists.iter().flat_map(|lists| lists.plan.lists()).for_each(|list| {
         table.add_row(list_row(list));

@@ -45,7 +45,7 @@ pub fn render(inspection: &Inspection) -> String {
         shown.push_str("  no decision is on it, or on a prefix that contains it\n");
     } else {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.set_header(["", "value", "scope", "for", "origin", "scenario", "counts"]);
         for seen in &about.decisions {
             let counts = match seen.left_out {

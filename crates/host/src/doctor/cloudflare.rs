@@ -139,7 +139,7 @@ impl Account<'_> {
             Ok(list) => list,
             Err(error) => return refused(check, &error, Place::List(remediation)),
         };
-        let List { name, kind, num_items, num_referencing_filters } = list;
+        let List { name, kind, num_items, num_referencing_filters, .. } = list;
         if kind != "ip" {
             return Finding::fail(
                 check,

@@ -58,9 +58,7 @@ pub(crate) fn diff_with(
     let mut drifts = Vec::new();
     for (list, content) in observed.lists() {
         let drift = list_drift(list, content, desired, &places, rules, lifted);
-        let mut changes: Vec<_> = drift.add.iter().copied().map(Change::Add).collect();
-        changes.extend(drift.remove.iter().map(|(address, _, why)| Change::Remove(*address, *why)));
-        changes.sort_unstable_by_key(Change::address);
+        let changes = changes(&drift);
         lists.push(ListPlan {
             list,
             desired: places.count(list),
@@ -120,8 +118,22 @@ fn list_drift<'o>(
         }
     }
     remove.extend(observed.surplus().iter().map(|(address, id)| (*address, id, Why::Surplus)));
-    remove.sort_unstable();
     ListDrift { list, observed, add, remove, held }
+}
+
+/// What comes and what goes, by address, and what is there twice at the end. Both are in order already,
+/// so that they need no sort, which is large as code.
+fn changes(drift: &ListDrift<'_>) -> Vec<Change> {
+    let mut changes = Vec::with_capacity(drift.add.len() + drift.remove.len());
+    let mut add = drift.add.iter().peekable();
+    for (address, _, why) in &drift.remove {
+        while let Some(added) = add.next_if(|added| *added < address || *why == Why::Surplus) {
+            changes.push(Change::Add(*added));
+        }
+        changes.push(Change::Remove(*address, *why));
+    }
+    changes.extend(add.copied().map(Change::Add));
+    changes
 }
 
 /// Why `address`, which is on `list` and should now be on `wanted`, leaves it.

@@ -5,7 +5,6 @@
 //! DELETE. Over both lists additions come first, so that an address that moves is never absent from
 //! both. Only where they would not fit, what nobody needs any more goes before them.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::address::Address;
@@ -63,7 +62,7 @@ fn in_fewest(drifts: &[ListDrift<'_>], places: &Places<'_>, now: SystemTime) -> 
         if moves(captcha, ban) {
             // Addresses move both ways. Two rewrites would drop some before the other adds them, so
             // the second list is added to first and removed from last.
-            replaced.remove(&captcha.list);
+            replaced.retain(|list| *list != captcha.list);
         }
     }
 
@@ -125,11 +124,7 @@ fn delete(operations: &mut Vec<Operation>, drift: &ListDrift<'_>, which: impl Fn
 ///
 /// A list with items that are to stay although they are not desired is never rewritten, since that
 /// would delete them.
-fn affordable(
-    drifts: &[ListDrift<'_>],
-    places: &Places<'_>,
-    now: SystemTime,
-) -> BTreeSet<Remediation> {
+fn affordable(drifts: &[ListDrift<'_>], places: &Places<'_>, now: SystemTime) -> Vec<Remediation> {
     let newest = drifts.iter().filter_map(|drift| drift.observed.newest()).max();
     let since_write = newest.and_then(|newest| now.duration_since(newest).ok()).unwrap_or_default();
     let mut allowance = since_write.max(INTERVAL).as_secs_f64() * MODIFICATIONS_PER_SECOND;
@@ -142,7 +137,12 @@ fn affordable(
         .filter(|(_, desired, _)| *desired <= REPLACE_ITEMS_MAX as u64)
         .map(|(list, desired, observed)| (desired + observed, list))
         .collect();
-    candidates.sort_unstable();
+    // The cheaper first; there are two at most.
+    if let [first, second] = &mut candidates[..]
+        && second < first
+    {
+        std::mem::swap(first, second);
+    }
     candidates
         .into_iter()
         .filter(|(cost, _)| {

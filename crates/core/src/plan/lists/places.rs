@@ -3,7 +3,6 @@
 //! Cloudflare's lists hold 10,000 items together below Enterprise, and an operation that would
 //! exceed that fails whole (facts cloudflare 1.6, 1.7); the community list alone may have 31,000.
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::address::Address;
@@ -18,32 +17,59 @@ pub(super) struct Places<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     /// `None` = there are places for all.
-    first_without: Option<Rank>,
+    first_without: Option<(Rank, Address)>,
 }
 
-/// The order in which places are given, the smallest first.
+/// The order in which places are given, the smallest first; among equals the address decides.
 ///
 /// Who is at the edge already goes before his equals: with the remaining time before that, every
 /// step of the clock would swap thousands, and each swap is a write.
-type Rank = (Source, Reverse<Remediation>, AtEdge, Reverse<u8>, Address);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum AtEdge {
-    Yes,
-    No,
+struct Rank(u8);
+
+impl Rank {
+    const COUNT: usize = 3 * 2 * 2 * STEPS;
+
+    fn new(candidate: &Candidate, at_edge: bool) -> Self {
+        let source = match candidate.source {
+            Source::Own => 0,
+            Source::Subscribed => 1,
+            Source::Community => 2,
+        };
+        let list = u8::from(candidate.list != Remediation::Ban);
+        let step = STEPS as u8 - 1 - step(candidate.remaining);
+        Self(((source * 2 + list) * 2 + u8::from(!at_edge)) * STEPS as u8 + step)
+    }
 }
 
 impl<'a> Places<'a> {
     /// Gives `places` to the desired addresses.
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
         let mut all = Self { desired, observed, first_without: None };
-        let places = usize::try_from(places).unwrap_or(usize::MAX);
-        if desired.candidates().count() > places {
-            let mut ranks: Vec<Rank> = desired.candidates().map(|c| all.rank(&c)).collect();
-            let (_, first_without, _) = ranks.select_nth_unstable(places);
-            all.first_without = Some(*first_without);
+        if desired.candidates().count() as u64 > places {
+            all.first_without = all.after(places);
         }
         all
+    }
+
+    /// The first who goes without, if there are `places`. Without a sort: there are few ranks, and
+    /// candidates come by address.
+    fn after(&self, mut places: u64) -> Option<(Rank, Address)> {
+        let mut by_rank = [0u64; Rank::COUNT];
+        for candidate in self.desired.candidates() {
+            by_rank[usize::from(self.rank(&candidate).0)] += 1;
+        }
+        let mut rank = Rank(0);
+        for of_rank in by_rank {
+            if of_rank > places {
+                break;
+            }
+            places -= of_rank;
+            rank.0 += 1;
+        }
+        let mut equals = self.desired.candidates().filter(|candidate| self.rank(candidate) == rank);
+        let first = equals.nth(usize::try_from(places).ok()?)?;
+        Some((rank, first.address))
     }
 
     /// The addresses with a place on this list, in order.
@@ -65,42 +91,32 @@ impl<'a> Places<'a> {
 
     /// Who has a place and who has not, by origin.
     pub(super) fn by_origin(&self) -> Vec<OriginCounts> {
-        let counts = self.desired.by_origin(
-            self.desired.candidates().map(|candidate| (candidate.origin, candidate)),
-            |counts: &mut [u64; 3], candidate| {
-                counts[match (self.has(&candidate), candidate.address.is_ipv4()) {
-                    (true, true) => 0,
-                    (true, false) => 1,
-                    (false, _) => 2,
-                }] += 1;
-            },
-        );
-        let counts = counts.into_iter().filter(|(_, counts)| counts.iter().any(|n| *n > 0));
-        counts
-            .map(|(origin, [ipv4, ipv6, dropped])| OriginCounts { origin, ipv4, ipv6, dropped })
-            .collect()
+        let candidates = self.desired.candidates().map(|c| (c.origin, c.address));
+        let has_place = |address: &Address| self.on_list(address).is_some();
+        match self.first_without {
+            None => self.desired.count_by_origin(candidates, |_| true),
+            Some(_) => self.desired.count_by_origin(candidates, has_place),
+        }
     }
 
     fn has(&self, candidate: &Candidate) -> bool {
-        self.first_without.is_none_or(|first| self.rank(candidate) < first)
+        self.first_without.is_none_or(|first| (self.rank(candidate), candidate.address) < first)
     }
 
     fn rank(&self, candidate: &Candidate) -> Rank {
         let mut lists = self.observed.lists();
-        let at_edge = match lists.any(|(_, list)| list.items().contains_key(&candidate.address)) {
-            true => AtEdge::Yes,
-            false => AtEdge::No,
-        };
-        let step = Reverse(step(candidate.remaining));
-        (candidate.source, Reverse(candidate.list), at_edge, step, candidate.address)
+        let at_edge = lists.any(|(_, list)| list.items().contains_key(&candidate.address));
+        Rank::new(candidate, at_edge)
     }
 }
+
+const STEPS: usize = 6;
 
 /// The remaining time in coarse steps, so that LAPI's jitter does not decide.
 fn step(remaining: Duration) -> u8 {
     const HOUR: u64 = 3_600;
-    let steps = [HOUR, 4 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR];
-    steps.iter().filter(|step| remaining.as_secs() >= **step).count() as u8
+    let from: [u64; STEPS - 1] = [HOUR, 4 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR];
+    from.iter().filter(|from| remaining.as_secs() >= **from).count() as u8
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! What LAPI is told of us, and when.
 
-mod common;
-
 use std::time::Duration;
 
-use common::World;
+use crate::common::World;
 use edge_sync_core::log::Level;
 use simulator::{Decision, Service};
 

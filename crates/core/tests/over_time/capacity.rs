@@ -1,12 +1,10 @@
 //! More decisions than places, over days: who stays, and what it costs.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::World;
+use crate::common::World;
 use edge_sync_core::log::Level;
 use simulator::Decision;
 

@@ -1,8 +1,6 @@
 //! What a person is told who asks what would happen, or why.
 
-mod common;
-
-use common::World;
+use crate::common::World;
 use edge_sync_core::decision::Remediation;
 use edge_sync_core::run::{Inspection, Looked, inspect};
 use edge_sync_core::settings::Settings;

@@ -1,11 +1,9 @@
 //! What looks like an accident, over time: a LAPI that lost its database, and one whose bans were
 //! really lifted.
 
-mod common;
-
 use std::time::Duration;
 
-use common::World;
+use crate::common::World;
 use edge_sync_core::log::Level;
 use simulator::Service;
 

@@ -1,11 +1,8 @@
 //! What outlasts a run: the wait after refused writes, the lease, the operation left unfinished.
-#![expect(clippy::disallowed_macros, reason = "a test may print its figure")]
-
-mod common;
 
 use std::time::Duration;
 
-use common::World;
+use crate::common::World;
 use edge_sync_core::log::Level;
 use simulator::Service;
 

@@ -1,0 +1,11 @@
+//! What happens over days, or between runs: one program, because each is compiled for a minute.
+#![expect(clippy::disallowed_macros, reason = "a test may print its figure")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod capacity;
+mod guard;
+mod inspect;
+mod limits;
+mod usage;
