@@ -88,7 +88,9 @@ async fn run_skipped_leaves_the_counts_and_sets_success_0() {
     world.fault("lapi: answer 403 {\"message\":\"access forbidden\"}");
     world.run().await.assert_skipped("403");
     let mut after = samples(&pushgateway.metrics().await);
-    assert_eq!(after.insert("crowdsec_cf_list_sync_success".to_owned(), 1.0), Some(0.0));
+    for name in ["crowdsec_cf_list_sync_success", "crowdsec_cf_list_sync_lapi_readable"] {
+        assert_eq!(after.insert(name.to_owned(), 1.0), Some(0.0), "{name}");
+    }
     let key = "crowdsec_cf_list_sync_last_run_seconds";
     assert!(after[key] >= before[key]);
     after.insert(key.to_owned(), before[key]);

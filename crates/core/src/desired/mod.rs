@@ -73,8 +73,9 @@ impl Desired {
         }
         // Casing is not normalised by every LAPI (1.4 stores "ip", "IP" as posted; facts 1.1).
         let with_ranges = settings.ranges != Ranges::Ignored;
-        let is_range = || decision.scope.eq_ignore_ascii_case("range");
-        if !decision.scope.eq_ignore_ascii_case("ip") && !(with_ranges && is_range()) {
+        let scope_is = |scope| decision.scope.eq_ignore_ascii_case(scope);
+        let is_sent = scope_is("ip") || with_ranges && scope_is("range");
+        if !is_sent {
             return self.skipped.scopes.add(&decision.scope);
         }
         let Some(remediation) = Remediation::from_type(&decision.kind) else {

@@ -191,10 +191,10 @@ pub async fn inspect<H: Host>(
     Inspection { skipped, lists: lists.map(Into::into), kv: kv.map(Into::into), about }
 }
 
-fn both<'d, O>(
-    desired: &'d Result<Desired, String>,
+fn both<O>(
+    desired: &Result<Desired, String>,
     observed: Result<O, Failure>,
-) -> Result<(&'d Desired, O), String> {
+) -> Result<(&Desired, O), String> {
     let observed = observed.map_err(|failure| failure.describe())?;
     Ok((desired.as_ref().map_err(Clone::clone)?, observed))
 }
