@@ -23,7 +23,7 @@ enum Shown {
 
 /// Every command of a README that does not say `# needs …` at its end.
 const COMMANDS: [(&str, Shown); 12] = [
-    ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::execute(")),
+    ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
     ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
     ("cargo xtask build", Shown::By("xtask/src/test.rs", "build::execute(")),
     (

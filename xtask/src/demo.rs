@@ -78,18 +78,22 @@ const ACTS: [Act; 7] = [
 
 pub(crate) fn execute(Args {}: Args) -> Result<()> {
     let component = build::component()?;
-    let tools = Tools::build()?;
+    play(&component, &Tools::build()?)
+}
+
+/// All acts, in order.
+pub(crate) fn play(component: &Path, tools: &Tools) -> Result<()> {
     let state = workspace::fresh_state("demo");
-    let mut world = World::start(&tools, &["--operation-delay".into(), "300ms".into()])?;
+    let mut world = World::start(tools, &["--operation-delay".into(), "300ms".into()])?;
     world.set("removal_confirm_runs", "2");
     println!(
         "\n{} in Wasmtime, against a simulated LAPI and a simulated Cloudflare on loopback.\n",
-        component.strip_prefix(workspace::root()).unwrap_or(&component).display()
+        component.strip_prefix(workspace::root()).unwrap_or(component).display()
     );
     for (at, act) in ACTS.iter().enumerate() {
         println!("{}", heading(&format!("{}. {}", at + 1, act.title)));
         (act.happens)(&world)?;
-        run_component(&tools, &world, &state)?;
+        run_component(tools, &world, &state)?;
         for (name, setting) in [("ban", "cf_ban_list_id"), ("captcha", "cf_captcha_list_id")] {
             let items = world.list(world.setting(setting))?;
             let items = if items.is_empty() { "(empty)".to_owned() } else { items.join("  ") };

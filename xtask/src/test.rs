@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, from a fresh checkout on.
 
 use crate::progress::step;
-use crate::tools::{PROFILE, cargo};
+use crate::tools::{PROFILE, Tools, cargo};
 use crate::{build, demo, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     run("tests", cargo("test").args(["--workspace", "--profile", PROFILE]))?;
     // The README's first command; nothing else would tell that it has stopped to work.
     eprintln!("demo …");
-    demo::execute(demo::Args {})?;
+    demo::play(&workspace::root().join(workspace::COMPONENT), &Tools::built())?;
     if !args.no_lints {
         let lints = ["--workspace", "--all-targets", "--profile", PROFILE, "--quiet", "--"];
         run("lints", cargo("clippy").args(lints).args(["-D", "warnings"]))?;

@@ -26,9 +26,15 @@ impl Tools {
             ensure!(status.success(), "host and simulator do not build ({status})");
             Ok(())
         })?;
+        Ok(Self::built())
+    }
+
+    /// As whatever built the workspace last has left them: `cargo test --workspace` builds them for its
+    /// own tests, with features that a build of the two alone would compile Wasmtime again for.
+    pub(crate) fn built() -> Self {
         let folder = target_dir().join(PROFILE);
         let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-        Ok(Self { host: program("host"), simulator: program("simulator") })
+        Self { host: program("host"), simulator: program("simulator") }
     }
 }
 
