@@ -153,7 +153,8 @@ async fn token_that_was_or_may_nothing_is_told_apart() {
     let expired = |options: &mut Options| options.cloudflare.token_status = TokenStatus::Expired;
     let lists_only = |options: &mut Options| options.cloudflare.kv_permission = Permission::None;
     let kv_only = |options: &mut Options| options.cloudflare.permission = Permission::None;
-    let by_world: [(&str, &dyn Fn(&mut Options)); 3] = [
+    type Change = dyn Fn(&mut Options);
+    let by_world: [(&str, &Change); 3] = [
         ("token_expired", &expired),
         ("token_for_lists_only", &lists_only),
         ("token_for_kv_only", &kv_only),
