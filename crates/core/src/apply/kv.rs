@@ -1,30 +1,30 @@
-//! Carries a KV plan out: the key of all ranges, bans, other values, then deletes, in bulk requests of
-//! up to 10,000 keys.
+//! Carries a schedule for KV out, in bulk requests of up to 10,000 keys.
 //!
-//! A bulk write is done when it is answered; there is nothing to wait for. It may take some keys and
-//! not others, and those are sent once more.
+//! A bulk write is done when it is answered; there is nothing to wait for. It may take some keys and not
+//! others, and those are sent once more. That one request fails keeps no other from being sent: what a code
+//! says about writes says nothing about deletes, whose quota is another. Only what goes after a range does
+//! not go when the range did not come.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::api::cloudflare::kv::{self, Namespace, Pair};
+use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
-use crate::failure::{Failure, Place};
-use crate::guard::Approved;
+use crate::failure::Failure;
 use crate::log::{Level, Line, plural, seconds};
 use crate::plan::Batch;
-use crate::plan::kv::{KvPlan, RangesWrite, Why};
-use crate::ports::Host;
-use crate::quota::Quota;
+use crate::ports::{Host, Request};
+use crate::schedule::kv::{Bulk, Effect, Schedule};
 use crate::session::{Api, Session};
-use crate::settings::{Kv, Settings};
-use crate::wire::Request;
-use crate::wire::cloudflare::kv::{self, Pair, RANGES_KEY, Value};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
+use crate::state::Remembered;
+use crate::state::quota::{Quota, Spending};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How far applying a plan came.
+/// How far a schedule was carried out.
 #[derive(Debug, Default, PartialEq)]
 pub struct AppliedKeys {
     /// Keys and ranges written because their value or existence was wrong.
@@ -35,168 +35,75 @@ pub struct AppliedKeys {
     pub deleted: u64,
     /// Write requests that were sent.
     pub writes: u64,
-    /// Why it did not go to the end.
+    /// The first reason why not everything was done.
     pub stopped: Option<Stopped>,
 }
 
-/// What one bulk request carries: keys, and what it puts right when Cloudflare takes them.
-enum Bulk {
-    Put(Batch<(Effect, Pair)>),
-    Delete(Batch<(Effect, String)>),
+/// What the requests to the namespace are made from.
+pub(crate) struct Target<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) daily_max: Option<NonZeroU64>,
 }
 
-/// What differs no more when a key was written or deleted: the key, or each range that changes in it.
-/// Kept small: there may be 150,000.
-#[derive(Debug, Clone, Copy, Default)]
-struct Effect {
-    written: u32,
-    refreshed: u32,
-    deleted: u32,
-}
-
-impl Effect {
-    fn add_put(mut self, why: Why) -> Self {
-        match why {
-            Why::Refresh => self.refreshed += 1,
-            _ => self.written += 1,
-        }
-        self
-    }
-
-    fn of_ranges(plan: &KvPlan) -> Self {
-        let deleted = plan.range_removals().count() as u32;
-        let puts = plan.range_puts().map(|put| put.why);
-        puts.fold(Self { deleted, ..Self::default() }, Self::add_put)
-    }
-}
-
-impl Bulk {
-    fn len(&self) -> u64 {
-        match self {
-            Self::Put(pairs) => pairs.len() as u64,
-            Self::Delete(keys) => keys.len() as u64,
-        }
-    }
-
-    /// What it puts right if it is taken whole.
-    fn effect(&self) -> Effect {
-        let sum = |sum: Effect, one: &Effect| Effect {
-            written: sum.written + one.written,
-            refreshed: sum.refreshed + one.refreshed,
-            deleted: sum.deleted + one.deleted,
-        };
-        match self {
-            Self::Put(pairs) => {
-                pairs.as_slice().iter().map(|(one, _)| one).fold(Effect::default(), sum)
-            }
-            Self::Delete(keys) => {
-                keys.as_slice().iter().map(|(one, _)| one).fold(Effect::default(), sum)
-            }
-        }
-    }
-
-    fn request(&self, settings: &Settings, target: &Kv, now: u64) -> Request {
-        match self {
-            Self::Put(pairs) => {
-                kv::put(settings, target, pairs.as_slice().iter().map(|(_, pair)| pair), now)
-            }
-            Self::Delete(keys) => {
-                kv::delete(settings, target, keys.as_slice().iter().map(|(_, key)| key.as_str()))
-            }
-        }
-    }
-
-    /// The part of it with these keys, if any.
-    fn only(&self, names: &[String]) -> Option<Self> {
-        // Not collected, which would sort first: there are few names, if any, and sorting takes code.
-        let mut wanted = BTreeSet::new();
-        wanted.extend(names.iter().map(String::as_str));
-        match self {
-            Self::Put(pairs) => {
-                let pairs =
-                    pairs.as_slice().iter().filter(|(_, pair)| wanted.contains(pair.key.as_str()));
-                Batch::split(pairs.cloned()).into_iter().next().map(Self::Put)
-            }
-            Self::Delete(keys) => {
-                let keys = keys.as_slice().iter().filter(|(_, key)| wanted.contains(key.as_str()));
-                Batch::split(keys.cloned()).into_iter().next().map(Self::Delete)
-            }
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Self::Put(pairs) => format!("writing {}", plural(pairs.len() as u64, "KV key")),
-            Self::Delete(keys) => format!("deleting {}", plural(keys.len() as u64, "KV key")),
-        }
-    }
-}
-
-/// Applies the plan; nothing is begun that could not be answered when the run is `until` old.
+/// Sends the bulk requests; none is begun whose answer could come later than when the run is `until` old.
 pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
-    target: &Kv,
-    plan: &Approved<KvPlan>,
-    quota: &mut Quota,
+    target: &Target<'_>,
+    schedule: &mut Schedule,
+    quota: &mut Remembered<Quota>,
     until: Duration,
 ) -> AppliedKeys {
-    let nothing = Effect::default();
-    let puts = plan.puts().iter().map(|put| {
-        let key = format!("{}{}", target.prefix, put.address);
-        let pair = Pair { key, value: Value::One(put.value), ttl_secs: put.ttl_secs };
-        (nothing.add_put(put.why), pair)
-    });
-    let deletes =
-        plan.deletes().iter().map(|delete| (Effect { deleted: 1, ..nothing }, delete.key.clone()));
-    // First: one pair that may stand for thousands of addresses.
-    let (put, delete) = match plan.ranges_write() {
-        Some(RangesWrite::Put { entries, ttl_secs }) => {
-            let value = Value::Ranges(Box::new(entries.clone()));
-            let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs };
-            (Some((Effect::of_ranges(plan), pair)), None)
-        }
-        Some(RangesWrite::Delete) => (None, Some((Effect::of_ranges(plan), RANGES_KEY.to_owned()))),
-        None => (None, None),
+    let mut sending = Sending {
+        session,
+        target,
+        quota,
+        until,
+        applied: AppliedKeys::default(),
+        failed: None,
+        waits: None,
+        ranges_are_there: true,
     };
-    let bulks = Batch::split(put.into_iter().chain(puts)).into_iter().map(Bulk::Put);
-    let deletes = Batch::split(delete.into_iter().chain(deletes));
-    let bulks = bulks.chain(deletes.into_iter().map(Bulk::Delete));
-
-    let mut applied = AppliedKeys::default();
-    let mut run =
-        Applying { session, settings, target, quota, until, applied: &mut applied, refused: None };
-    let mut stopped = None;
-    for bulk in bulks {
-        if let Err(why) = run.carry_out(bulk).await {
-            stopped = Some(why);
-            break;
+    for bulk in schedule.take_bulks() {
+        let has_ranges = bulk.has_ranges();
+        if !sending.carry_out(bulk).await && has_ranges {
+            sending.ranges_are_there = false;
         }
     }
-    applied.stopped = stopped.or(run.refused.map(Stopped::Waiting));
+    let Sending { mut applied, failed, waits, .. } = sending;
+    applied.stopped = failed.map(Stopped::Failed).or(waits.map(Stopped::Waiting));
     applied
 }
 
-struct Applying<'a, 'h, H> {
+struct Sending<'a, 'h, H> {
     session: &'a Session<'h, H>,
-    settings: &'a Settings,
-    target: &'a Kv,
-    quota: &'a mut Quota,
+    target: &'a Target<'a>,
+    quota: &'a mut Remembered<Quota>,
     until: Duration,
-    applied: &'a mut AppliedKeys,
-    /// What Cloudflare did not take of the first bulk that it did not take whole.
-    refused: Option<String>,
+    applied: AppliedKeys,
+    /// The first failure.
+    failed: Option<Failure>,
+    /// The first reason why something waits.
+    waits: Option<String>,
+    /// Whether what goes after a range may go.
+    ranges_are_there: bool,
 }
 
-impl<H: Host> Applying<'_, '_, H> {
+impl<H: Host> Sending<'_, '_, H> {
     /// Sends a bulk, and what was not taken of it once more. What is not taken then either is no reason
-    /// not to send the others: it may be one key that is never taken.
-    async fn carry_out(&mut self, bulk: Bulk) -> Result<(), Stopped> {
+    /// not to send the others: it may be one key that is never taken. Whether all of it was taken.
+    async fn carry_out(&mut self, bulk: Bulk) -> bool {
+        let Some(bulk) = self.without_what_waits(bulk) else { return false };
+        if self.quota.is_exhausted(bulk.spending()) {
+            return false;
+        }
         let began = self.session.elapsed();
-        let mut left = bulk.only(&self.send(&bulk).await?);
+        let Some(left) = self.send(&bulk).await else { return false };
+        let mut left = only(&bulk, &left);
         self.count(&bulk, left.as_ref());
         if let Some(again) = left.take_if(|again| self.may_spend(again)) {
-            left = again.only(&self.send(&again).await?);
+            let Some(names) = self.send(&again).await else { return false };
+            left = only(&again, &names);
             self.count(&again, left.as_ref());
         }
         let took = self.session.elapsed() - began;
@@ -204,65 +111,96 @@ impl<H: Host> Applying<'_, '_, H> {
             None => (Level::Info, "done".to_owned()),
             Some(left) => {
                 let left = format!("Cloudflare did not take {}", plural(left.len(), "key"));
-                let what = format!("{left} when {}; the next run tries again", bulk.describe());
-                self.refused.get_or_insert(what);
+                let what = format!("{left} when {}; the next run tries again", describe(&bulk));
+                self.waits.get_or_insert(what);
                 (Level::Warn, left)
             }
         };
-        let line = format!("{}: {end} in {}", bulk.describe(), seconds(took));
+        let line = format!("{}: {end} in {}", describe(&bulk), seconds(took));
         self.session.host().log(
             &Line::new(level, "bulk", line)
                 .with("target", "kv")
                 .with("keys", bulk.len())
-                .with("not_taken", left.map_or(0, |left| left.len()))
+                .with("not_taken", left.as_ref().map_or(0, Bulk::len))
                 .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
         );
-        Ok(())
+        left.is_none()
+    }
+
+    /// The bulk without what goes after ranges that did not come; `None` if nothing is left.
+    fn without_what_waits(&self, bulk: Bulk) -> Option<Bulk> {
+        match bulk {
+            Bulk::Delete(keys) if !self.ranges_are_there => {
+                let keys = keys.as_slice().iter().filter(|(effect, _)| !effect.after_ranges);
+                Batch::split(keys.cloned()).pop().map(Bulk::Delete)
+            }
+            bulk => Some(bulk),
+        }
     }
 
     /// Whether the day's budget has room for this once more: keys that were not taken are spent too.
     fn may_spend(&self, bulk: &Bulk) -> bool {
-        self.quota.left(self.target).is_none_or(|left| bulk.len() <= left)
+        let left = self.quota.left(bulk.spending(), self.target.daily_max);
+        left.is_none_or(|left| bulk.len() <= left)
     }
 
-    /// Sends one bulk request; the names of the keys that were not taken.
-    async fn send(&mut self, bulk: &Bulk) -> Result<Vec<String>, Stopped> {
+    /// Sends one bulk request; the names of the keys that were not taken. `None` = it failed, which is
+    /// noted.
+    async fn send(&mut self, bulk: &Bulk) -> Option<Vec<String>> {
         if self.session.elapsed() + WRITE_TIMEOUT > self.until {
-            return Err(Stopped::Waiting(
-                "no time left in this run for all KV keys; the next run goes on".to_owned(),
-            ));
+            let text = "no time left in this run for all KV keys; the next run goes on";
+            self.waits.get_or_insert(text.to_owned());
+            return None;
         }
         let now = self.session.unix_now();
-        let request = bulk.request(self.settings, self.target, now);
+        let (spending, keys) = (bulk.spending(), bulk.len());
+        let own = u64::from(bulk.effect().own);
         self.applied.writes += 1;
-        self.quota.spend(bulk.len());
-        self.remember();
+        self.learn(|quota| quota.spend(spending, keys, own));
         let answer = self
             .session
-            .fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX)
+            .fetch(Api::Cloudflare, self.request(bulk, now), WRITE_TIMEOUT, ANSWER_BYTES_MAX)
             .await
             .map_err(CallError::from)
             .and_then(|answer| kv::decode_bulk(&answer));
-        let error = match answer {
-            Ok(failed) => return Ok(failed),
+        let source = match answer {
+            Ok(failed) => return Some(failed),
             Err(error) => error,
         };
-        if !error.is_definite() {
-            let (place, operation) = (Place::Namespace, bulk.describe());
-            return Err(Stopped::Failed(Failure::Unconfirmed { place, operation, source: error }));
+        let (resource, operation) = (Resource::Namespace, describe(bulk));
+        if !source.is_definite() {
+            self.failed.get_or_insert(Failure::Unconfirmed { resource, operation, source });
+            return None;
         }
-        self.quota.refund(bulk.len());
-        if error.is_day_used_up() {
-            self.quota.exhaust();
-            self.remember();
+        self.learn(|quota| quota.refund(spending, keys, own));
+        if source.is_day_used_up() {
+            self.learn(|quota| quota.exhaust(spending));
             let hours = Quota::next_day_in(now) as f64 / 3_600.0;
-            return Err(Stopped::Waiting(format!(
-                "Cloudflare's daily KV quota is used up; nothing more is written until 00:00 UTC, in {hours:.1} h ({error})"
-            )));
+            let what = match spending {
+                Spending::Writes => "written",
+                Spending::Deletes => "deleted",
+            };
+            self.waits.get_or_insert(format!(
+                "Cloudflare's daily KV quota is used up; nothing more is {what} until 00:00 UTC, in {hours:.1} h ({source})"
+            ));
+        } else {
+            self.failed.get_or_insert(Failure::Refused { resource, operation, source });
         }
-        self.remember();
-        let (place, operation) = (Place::Namespace, bulk.describe());
-        Err(Stopped::Failed(Failure::Refused { place, operation, source: error }))
+        None
+    }
+
+    fn request(&self, bulk: &Bulk, now: u64) -> Request {
+        let Target { account, namespace, .. } = self.target;
+        match bulk {
+            Bulk::Put(pairs) => {
+                let pairs = pairs.as_slice().iter().map(|(_, pair)| pair);
+                account.put_keys(namespace, pairs, now)
+            }
+            Bulk::Delete(keys) => {
+                let keys = keys.as_slice().iter().map(|(_, key)| key.as_str());
+                account.delete_keys(namespace, keys)
+            }
+        }
     }
 
     /// Counts what was taken of a bulk: all but `left`.
@@ -274,7 +212,33 @@ impl<H: Host> Applying<'_, '_, H> {
     }
 
     /// Stores the quota's use. Without a store it is forgotten with the run; that was said already.
-    fn remember(&self) {
-        let _ = self.quota.save(self.session.host());
+    fn learn(&mut self, change: impl FnOnce(&mut Quota)) {
+        let _ = self.quota.change(self.session.host(), change);
+    }
+}
+
+/// What of `bulk` is among `names`, if anything is.
+fn only(bulk: &Bulk, names: &[String]) -> Option<Bulk> {
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return None;
+    }
+    match bulk {
+        Bulk::Put(pairs) => {
+            let left = pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
+            let left: Vec<(Effect, Pair)> = left.cloned().collect();
+            Batch::split(left).pop().map(Bulk::Put)
+        }
+        Bulk::Delete(keys) => {
+            let left = keys.as_slice().iter().filter(|(_, key)| names.contains(key.as_str()));
+            Batch::split(left.cloned()).pop().map(Bulk::Delete)
+        }
+    }
+}
+
+fn describe(bulk: &Bulk) -> String {
+    match bulk {
+        Bulk::Put(_) => format!("writing {}", plural(bulk.len(), "KV key")),
+        Bulk::Delete(_) => format!("deleting {}", plural(bulk.len(), "KV key")),
     }
 }

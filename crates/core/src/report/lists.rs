@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use crate::apply::lists::Applied;
 use crate::decision::Remediation;
-use crate::log::{Line, plural, thousands};
-use crate::plan::lists::{Effect, OriginCounts, Plan};
+use crate::desired::OriginCounts;
+use crate::log::{Level, Line, plural, thousands};
+use crate::observed::lists::Observed;
+use crate::plan::lists::Plan;
+use crate::schedule::lists::{Effect, Schedule};
+use crate::skipped::Left;
+use crate::state::writes::Cause;
 
-use super::{Outcome, RunCounts};
+use super::{CHANGES_LOGGED_MAX, Outcome, RunCounts};
 
 /// The lists' part of a run.
 #[derive(Debug)]
@@ -20,8 +25,8 @@ pub struct ListsReport {
     pub completed: Vec<Effect>,
     /// Write requests sent.
     pub writes: u64,
-    /// How long no write may be tried, because Cloudflare refused the last one.
-    pub backoff: Option<Duration>,
+    /// How long no write may be tried, and why.
+    pub backoff: Option<(Duration, Cause)>,
 }
 
 /// The plan in numbers.
@@ -29,12 +34,16 @@ pub struct ListsReport {
 pub struct PlanCounts {
     /// Items that differed.
     pub drift: u64,
-    /// Items that no decision asks for and that stay, because the guard refused their removal.
+    /// Items that would go and stay, because the guard holds them back.
     pub held: u64,
+    /// Items that are there, understood or not.
+    pub there: u64,
     /// The lists in use, bans first.
     pub lists: Vec<ListCounts>,
     /// The desired addresses by origin, and how many of them have no place.
     pub origins: Vec<OriginCounts>,
+    /// Desired addresses that Cloudflare refuses as values.
+    pub set_aside: Left,
 }
 
 /// One list's part of the plan in numbers.
@@ -64,15 +73,8 @@ impl PlanCounts {
         self.origins.iter().map(|origin| origin.dropped).sum()
     }
 
-    /// The same, where only `approved` of the plan may be applied.
-    pub(crate) fn holding(mut self, approved: &Plan) -> Self {
-        self.held -= lifted(approved);
-        self
-    }
-}
-
-impl From<&Plan> for PlanCounts {
-    fn from(plan: &Plan) -> Self {
+    /// Of a plan as the guard has approved it, and of the items that are there.
+    pub(crate) fn of(plan: &Plan, there: u64) -> Self {
         let lists = plan.lists().iter().map(|list| ListCounts {
             list: list.list,
             desired: list.desired,
@@ -80,15 +82,53 @@ impl From<&Plan> for PlanCounts {
         });
         Self {
             drift: plan.drift(),
-            held: lifted(plan),
+            held: plan.held(),
+            there,
             lists: lists.collect(),
             origins: plan.origins().to_vec(),
+            set_aside: plan.set_aside().clone(),
         }
     }
 }
 
-fn lifted(plan: &Plan) -> u64 {
-    plan.lists().iter().map(|list| list.lifted().count() as u64).sum()
+/// Says what is going to change on the lists, before it is tried.
+pub(crate) fn announce(plan: &Plan, schedule: &Schedule, observed: &Observed) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (list, content) in observed.lists().filter(|(_, content)| content.foreign().count > 0) {
+        let text = format!(
+            "the {list} list has items that are no IP addresses; they are left alone: {}",
+            content.foreign().describe()
+        );
+        let line = Line::new(Level::Warn, "left_alone", text);
+        lines.push(line.with("list", list).with("items", content.foreign().count));
+    }
+    if plan.is_empty() {
+        return lines;
+    }
+    let operations = schedule.operations().len() as u64;
+    let text = format!("plan: {plan}; {}", plural(operations, "bulk operation"));
+    let line = Line::new(Level::Info, "plan", text).with("target", "lists");
+    lines.push(line.with("drift", plan.drift()).with("operations", operations));
+    let change = |word, list: Remediation, address, text: String, why| {
+        let line = Line::new(Level::Info, "change", text).with("change", word).with("list", list);
+        line.with("address", address).with("why", why)
+    };
+    let changes = plan.lists().iter().flat_map(|of| {
+        let list = of.list;
+        let added = of.additions.iter().map(move |addition| {
+            let address = addition.address;
+            let text = format!("  + {address} ({list})");
+            (address, change("add", list, address, text, addition.why.as_str()))
+        });
+        let removed = of.removals.iter().map(move |removal| {
+            let (address, why) = (removal.address, removal.why.as_str());
+            let text = format!("  - {address} ({list}; {why})");
+            (address, change("remove", list, address, text, why))
+        });
+        added.chain(removed)
+    });
+    lines.extend(changes.take(CHANGES_LOGGED_MAX).map(|(_, line)| line));
+    lines
 }
 
 impl ListsReport {
@@ -102,7 +142,7 @@ impl ListsReport {
         outcome: Outcome,
         plan: PlanCounts,
         applied: Applied,
-        backoff: Option<Duration>,
+        backoff: Option<(Duration, Cause)>,
     ) -> Self {
         Self {
             outcome,

@@ -11,10 +11,12 @@ use std::time::Duration;
 use crate::apply::Stopped;
 use crate::desired::Skipped;
 use crate::failure::Failure;
-use crate::guard::{Refusal, Rule};
+use crate::desired::OriginCounts;
 use crate::log::{Level, Line, plural, seconds, thousands};
-use crate::plan::lists::OriginCounts;
+use crate::review::{Refusal, Review};
 use crate::session::RequestCounts;
+use crate::state::guard::Rule;
+use crate::state::writes::Cause;
 
 pub use kv::KvReport;
 pub use lists::ListsReport;
@@ -32,10 +34,10 @@ pub enum Outcome {
     Skipped(String),
     /// Something is still going on. Holds what we wait for.
     Partial(String),
-    /// Writes were refused, and none is tried for this long.
-    RateLimited(Duration),
-    /// Only changes that are not urgent, kept together with what comes for this long
-    /// (`write_interval_seconds`).
+    /// The last write went wrong, and none is tried for this long.
+    Waits(Duration, Cause),
+    /// Only changes that are not urgent, kept together with what comes for this long: by
+    /// `write_interval_seconds`, or because writes are scarce.
     Batched(Duration),
     /// The guard holds removals back. Holds the short reason.
     Held(&'static str),
@@ -49,20 +51,16 @@ impl Outcome {
         matches!(self, Self::InSync | Self::Applied | Self::Planned | Self::Batched(_))
     }
 
-    /// The same, of a run whose removals were refused: what went well was only a part.
-    pub(crate) fn held_by(self, refusal: Option<Refusal>) -> Self {
-        match (refusal.map(|refusal| refusal.rule()), self) {
-            (Some(Rule::Empty), outcome) if outcome.is_well() => {
-                Self::Held("nothing is desired while the edge is not empty")
-            }
-            (Some(Rule::Share), outcome) if outcome.is_well() => {
-                Self::Held("too many at once to be believed")
-            }
-            (_, outcome) => outcome,
-        }
+    /// The outcome of a run whose removals were refused, if all else went well.
+    pub(crate) fn held(refusal: &Refusal) -> Self {
+        Self::Held(match refusal.rule() {
+            Rule::Empty => "nothing is desired while the edge is not empty",
+            Rule::Replaced => "nothing that was there is desired any more",
+            Rule::Share => "too many at once to be believed",
+        })
     }
 
-    fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         matches!(self, Self::InSync | Self::Applied | Self::Batched(_))
     }
 
@@ -73,7 +71,8 @@ impl Outcome {
             Self::Planned => "planned",
             Self::Skipped(_) => "skipped",
             Self::Partial(_) => "partial",
-            Self::RateLimited(_) => "rate_limited",
+            Self::Waits(_, Cause::Throttled) => "rate_limited",
+            Self::Waits(..) => "waiting",
             Self::Batched(_) => "batched",
             Self::Held(_) => "held",
             Self::Failed(_) => "failed",
@@ -91,13 +90,16 @@ impl Outcome {
                 format!("skipped: LAPI could not be read, the edge is left as it is: {why}"),
             ),
             Self::Partial(waiting) => (Level::Warn, format!("partly done: {waiting}")),
-            Self::RateLimited(left) => (
-                Level::Warn,
-                format!(
-                    "rate limited: Cloudflare refused the last write; the next is tried in {}",
-                    minutes(*left)
-                ),
-            ),
+            Self::Waits(left, cause) => {
+                let what = match cause {
+                    Cause::Throttled => "rate limited: Cloudflare refused the last write",
+                    Cause::Failed => "waiting: the last bulk operation failed",
+                    Cause::Refused => "waiting: Cloudflare refused the last write",
+                    Cause::Denied => "waiting: cf_api_token may not write to the lists",
+                    Cause::Unanswered => "waiting: the last write was not answered",
+                };
+                (Level::Warn, format!("{what}; the next is tried in {}", minutes(*left)))
+            }
             Self::Batched(left) => (
                 Level::Info,
                 format!("batched: nothing urgent; written in {} at the latest", minutes(*left)),
@@ -135,16 +137,31 @@ pub struct Report {
     pub lists: Option<ListsReport>,
     /// KV, if it is in use.
     pub kv: Option<KvReport>,
+    /// Whether anything is remembered.
+    pub memory: Memory,
     /// Requests to LAPI and Cloudflare, the writes among them.
     pub requests: RequestCounts,
     /// How long it took.
     pub duration: Duration,
 }
 
+/// Whether anything outlasts a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    /// The store works, and has something of an earlier run.
+    Works,
+    /// The store works and is empty: the first run, or a store that forgets.
+    Empty,
+    /// There is no store. Holds the host's words.
+    NoStore(String),
+}
+
 /// The figures of a run that every target's summary repeats.
 #[derive(Debug, Clone, Copy)]
 pub struct RunCounts {
     skipped: u64,
+    /// Said where the edge is not empty and nothing is remembered.
+    forgot: Option<&'static str>,
     requests: u64,
     duration: Duration,
 }
@@ -157,6 +174,18 @@ impl RunCounts {
         line.with("ban", ban).with("captcha", captcha).with("skipped", self.skipped)
     }
 
+    /// Says that nothing is remembered, where that matters: the edge is not empty, so that a run before
+    /// this one should have left something.
+    fn forgot(&self, line: Line, text: &mut String, there: u64) -> Line {
+        match self.forgot {
+            Some(forgot) if there > 0 => {
+                text.push_str(&format!(" · {forgot}"));
+                line.with("forgot", 1)
+            }
+            _ => line,
+        }
+    }
+
     fn end(&self, line: Line, text: String) -> Line {
         let requests = plural(self.requests, "request");
         line.with("requests", self.requests)
@@ -165,11 +194,41 @@ impl RunCounts {
     }
 }
 
+/// Says what the guard holds back, or why it does not.
+pub(crate) fn announce_guard<P>(review: &Review<P>, target: &'static str) -> Vec<Line> {
+    let says = |text: String| Line::new(Level::Warn, "guard", format!("guard: {text}"));
+    let refusal = review.refusal.as_ref().map(|refusal| {
+        says(refusal.to_string())
+            .with("target", target)
+            .with("held", review.held.len())
+            .with("runs_left", refusal.runs_left())
+            .with("seconds_left", refusal.seconds_left())
+    });
+    let yielded =
+        review.yielded.as_ref().map(|yielded| says(yielded.to_string()).with("target", target));
+    refusal.into_iter().chain(yielded).collect()
+}
+
 impl Report {
+    /// What every run ends with: what is left out, and a summary for each target.
+    pub fn lines(&self) -> Vec<Line> {
+        let left_out = [self.protected(), self.skipped(), self.places(), self.set_aside()];
+        left_out.into_iter().flatten().chain(self.summaries()).collect()
+    }
+
     /// The lines that every run ends with, one for each target.
     pub fn summaries(&self) -> Vec<Line> {
         let run = RunCounts {
             skipped: self.skipped.as_ref().map_or(0, Skipped::total),
+            forgot: match &self.memory {
+                Memory::Works => None,
+                Memory::Empty => Some(
+                    "nothing is remembered: the first run here, or a store that forgets, where no removal is confirmed and no wait is kept",
+                ),
+                Memory::NoStore(_) => Some(
+                    "there is no key-value store: no removal is confirmed and no wait is kept",
+                ),
+            },
             requests: self.requests.values().sum(),
             duration: self.duration,
         };
@@ -228,6 +287,19 @@ impl Report {
             origins.join(", ")
         );
         (dropped > 0).then(|| Line::new(Level::Warn, "places", text).with("dropped", dropped))
+    }
+
+    /// What Cloudflare refuses as a value, if anything.
+    pub fn set_aside(&self) -> Option<Line> {
+        let set_aside = &self.lists.as_ref()?.plan.as_ref()?.set_aside;
+        (set_aside.count > 0).then(|| {
+            let text = format!(
+                "{} set aside for a day, because Cloudflare refuses them as values: {}",
+                plural(set_aside.count, "desired address"),
+                set_aside.describe()
+            );
+            Line::new(Level::Warn, "set_aside", text).with("count", set_aside.count)
+        })
     }
 
     /// What was left out for other reasons, if anything was.

@@ -1,163 +1,124 @@
-//! The lists' part of a run: plan, guard, hold, apply.
+//! The lists' part of a run: decide, say what, apply.
 
-use std::rc::Rc;
-use std::time::Duration;
-
-use crate::apply;
-use crate::confirm::{Confirmations, Target};
-use crate::desired::Desired;
+use crate::apply::lists::{self, Applied};
+use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
 use crate::failure::Failure;
-use crate::guard::Verdict;
 use crate::log::{Level, Line};
-use crate::memory::Memory;
 use crate::observed::lists::Observed;
-use crate::plan;
-use crate::plan::lists::{Change, Plan, Rules};
-use crate::ports::{Host, StoreError};
-use crate::report::lists::PlanCounts;
-use crate::report::{ListsReport, Outcome};
-use crate::session::Session;
-use crate::settings::{Lists, Settings};
+use crate::plan::lists::Room;
+use crate::ports::Host;
+use crate::report::lists::{PlanCounts, announce};
+use crate::report::{ListsReport, Outcome, announce_guard};
+use crate::schedule::lists::{Schedule, Wait};
+use crate::settings::Lists;
+use crate::state::guard::GuardHistory;
+use crate::state::writes::{WriteHistory, checksum};
+use crate::state::{Ends, Remembered};
 
-use super::{ANOTHER_RUN, CHANGES_LOGGED_MAX, announce_verdict};
+use super::{ANOTHER_RUN, Access, DesiredOr};
 
-/// What decides whether the lists may be written now.
-pub(super) struct Writes {
-    pub(super) memory: (Memory, Result<(), StoreError>),
-    pub(super) earlier_has_ended: bool,
+/// What is to be done on the lists, or how their part of the run has ended already.
+pub(super) enum Prepared<'a> {
+    /// It has.
+    Ended(ListsReport),
+    /// This is to be done.
+    Decided(Box<Decided<'a>>),
 }
 
-/// Why a plan for the lists must wait.
-pub(super) enum Hold {
-    /// Cloudflare refused the last write.
-    Backoff(Duration),
-    /// This operation of an earlier run is not finished.
-    Operation(String),
-    /// Nothing in it is urgent.
-    Interval(Duration),
+pub(super) struct Decided<'a> {
+    lists: &'a Lists,
+    counts: PlanCounts,
+    room: Room,
+    schedule: Schedule,
+    held: Option<Outcome>,
+    is_full: bool,
 }
 
-impl Writes {
-    pub(super) fn hold(&self, plan: &Plan, settings: &Settings, now: u64) -> Option<Hold> {
-        let (memory, pace) = (&self.memory.0, &settings.pace);
-        if let Some(left) = memory.backoff_left(pace, now) {
-            return Some(Hold::Backoff(left));
-        }
-        if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
-            return Some(Hold::Operation(id.to_owned()));
-        }
-        if plan.is_urgent() {
-            return None;
-        }
-        memory.interval_left(pace, now).map(Hold::Interval)
-    }
-}
-
-/// What there is to do on the lists, and what of it may be done.
-pub(super) struct Judged {
-    pub(super) counts: PlanCounts,
-    pub(super) verdict: Verdict<Plan>,
-}
-
-/// Plans and judges; says both. The streak of the guard is counted on only if `counted`.
-pub(super) fn judge<H: Host>(
-    host: &H,
-    settings: &Settings,
-    lists: &Lists,
-    (desired, observed): (&Desired, &Observed),
-    counted: bool,
-) -> Judged {
-    let (guard, protected) = (&settings.guard, &settings.protected);
-    let rules = Rules { now: host.wall(), items_max: lists.items_max, protected };
-    let plan = plan::lists::diff(desired, observed, rules);
-    announce(&plan, observed, host);
-    let objection = guard.objection_to_lists(desired, &plan);
-    let streak = Confirmations::count(host, Target::Lists, objection.as_ref(), counted);
-    let counts = PlanCounts::from(&plan);
-    let verdict = guard.judge_lists(plan, objection, streak, (desired, observed, rules));
-    announce_verdict(&verdict, "lists", host);
-    Judged { counts: counts.holding(&verdict.approved), verdict }
-}
-
-pub(super) async fn sync<H: Host>(
-    session: &Session<'_, H>,
-    settings: &Settings,
-    lists: &Lists,
-    desired: Result<Rc<Desired>, String>,
+/// Decides, says what, and remembers what the guard holds.
+pub(super) fn prepare<'a, H: Host>(
+    access: &Access<'_, '_, H>,
+    lists: &'a Lists,
+    desired: DesiredOr,
     observed: Result<Observed, Failure>,
-    writes: Option<Writes>,
-    until: Duration,
-) -> ListsReport {
+    (history, guard, ends): (&WriteHistory, &mut Remembered<GuardHistory>, &Ends),
+    now: u64,
+) -> Prepared<'a> {
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
-        (_, Err(failure)) => return ListsReport::unplanned(Outcome::Failed(failure)),
-        (Err(why), Ok(_)) => return ListsReport::unplanned(Outcome::Skipped(why)),
+        (_, Err(failure)) => return Prepared::Ended(ListsReport::unplanned(Outcome::Failed(failure))),
+        (Err(why), Ok(_)) => return Prepared::Ended(ListsReport::unplanned(why.into())),
     };
-    let host = session.host();
-    let counted = writes.is_some() && !settings.dry_run;
-    let Judged { counts, verdict } = judge(host, settings, lists, (&desired, &observed), counted);
-    // Both are large, and the plan holds what is still needed of them.
-    drop((desired, observed));
-    let Verdict { approved: plan, refusal, .. } = verdict;
-    let mut applied = apply::lists::Applied::default();
-    let mut backoff = None;
-    let outcome = match writes {
-        _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
-        _ if plan.is_empty() => Outcome::InSync,
-        None => Outcome::Partial(ANOTHER_RUN.to_owned()),
-        Some(writes) => match writes.hold(&plan, settings, session.unix_now()) {
-            Some(Hold::Backoff(left)) => {
-                backoff = Some(left);
-                Outcome::RateLimited(left)
-            }
-            Some(Hold::Interval(left)) => Outcome::Batched(left),
-            Some(Hold::Operation(id)) => Outcome::Partial(format!(
-                "bulk operation {id} of an earlier run is not finished; no other is begun beside it"
-            )),
-            None => {
-                let (mut memory, stored) = writes.memory;
-                applied =
-                    apply::lists::apply(session, settings, lists, &plan, &mut memory, until).await;
-                backoff = memory.backoff_left(&settings.pace, session.unix_now());
-                if let (Some(_), Err(error)) = (backoff, stored) {
-                    let text = format!("the wait after a refused write cannot be kept: {error}");
-                    host.log(&Line::new(Level::Warn, "store", text));
-                }
-                applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
-            }
-        },
-    };
-    let outcome = outcome.held_by(refusal);
-    ListsReport::planned(outcome, counts, applied, backoff)
+    let host = access.session.host();
+    let held = guard.held(host, TARGET);
+    let remembered = Inputs { history, held: held.as_ref(), ends };
+    let states = (&*desired, &observed);
+    let Decision { review, schedule, is_capacity_learned } =
+        decide(access.settings, lists, states, remembered, now);
+    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
+    let counts = PlanCounts::of(&review.approved, observed.count());
+    let is_full = is_capacity_learned && review.approved.dropped() > 0;
+    let (room, held) = (review.approved.room(), review.refusal.as_ref().map(Outcome::held));
+    if access.counted {
+        guard.hold(host, TARGET, review.remember, now);
+    }
+    Prepared::Decided(Box::new(Decided { lists, counts, room, schedule, held, is_full }))
 }
 
-/// Says what is going to change on the lists, before it is tried.
-fn announce(plan: &Plan, observed: &Observed, host: &impl Host) {
-    for (list, content) in observed.lists().filter(|(_, content)| content.foreign().count > 0) {
-        let text = format!(
-            "the {list} list has items that are no IP addresses; they are left alone: {}",
-            content.foreign().describe()
-        );
-        let line = Line::new(Level::Warn, "left_alone", text);
-        host.log(&line.with("list", list).with("items", content.foreign().count));
+/// Sends what was decided, if it may be sent now.
+pub(super) async fn finish<H: Host>(
+    access: &Access<'_, '_, H>,
+    prepared: Prepared<'_>,
+    history: &mut Remembered<WriteHistory>,
+) -> ListsReport {
+    let decided = match prepared {
+        Prepared::Ended(report) => return report,
+        Prepared::Decided(decided) => decided,
+    };
+    let Decided { lists, counts, room, schedule, held, is_full } = *decided;
+    let Access { session, settings, clients, may_write, counted, until } = access;
+    let host = session.host();
+    let now = session.unix_now();
+    let token = checksum(settings.token.expose());
+    let mut applied = Applied::default();
+    if *counted {
+        let _ = history.change(host, |history| history.note_company(schedule.is_alone(), now));
     }
-    if plan.is_empty() {
-        return;
-    }
-    let mut line = Line::new(Level::Info, "plan", format!("plan: {plan}")).with("target", "lists");
-    line = line.with("drift", plan.drift()).with("operations", plan.operations().len());
-    host.log(&line);
-    let changes = plan.lists().iter().flat_map(|l| l.changes.iter().map(move |c| (l.list, c)));
-    for (list, change) in changes.take(CHANGES_LOGGED_MAX) {
-        let address = change.address();
-        let (word, text, why) = match change {
-            Change::Add(_) => ("add", format!("  + {address} ({list})"), None),
-            Change::Remove(_, why) => {
-                ("remove", format!("  - {address} ({list}; {})", why.as_str()), Some(why.as_str()))
+    let outcome = match schedule.wait() {
+        _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
+        _ if schedule.operations().is_empty() => Outcome::InSync,
+        _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
+        Some(Wait::Backoff(left, cause)) => Outcome::Waits(*left, *cause),
+        Some(Wait::Interval(left)) | Some(Wait::Company(left)) => Outcome::Batched(*left),
+        Some(Wait::Operation(id)) => Outcome::Partial(format!(
+            "bulk operation {id} of an earlier run is not finished; no other is begun beside it"
+        )),
+        None => {
+            let account = &clients.account;
+            let target = lists::Target { account, lists, pace: &settings.pace, token, room };
+            applied = lists::apply(session, &target, &schedule, history, *until).await;
+            let waits = history.wait(&settings.pace, token, session.unix_now());
+            if let (Some(_), Some(error)) = (waits, history.store_error()) {
+                let text = format!("the wait after a refused write cannot be kept: {error}");
+                host.log(&Line::new(Level::Warn, "store", text));
             }
-        };
-        let line = Line::new(Level::Info, "change", text).with("change", word).with("list", list);
-        let line = line.with("address", address);
-        host.log(&why.into_iter().fold(line, |line, why| line.with("why", why)));
-    }
+            applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
+        }
+    };
+    let backoff = history.wait(&settings.pace, token, session.unix_now());
+    let outcome = match (held, outcome.is_well()) {
+        (Some(held), true) => held,
+        (None, true) if is_full => Outcome::Partial(
+            "the lists are full, by what Cloudflare says, and some of what is desired goes without"
+                .to_owned(),
+        ),
+        _ if schedule.is_beside_the_ladder() && outcome == Outcome::Applied => {
+            match backoff {
+                Some((left, cause)) => Outcome::Waits(left, cause),
+                None => outcome,
+            }
+        }
+        _ => outcome,
+    };
+    ListsReport::planned(outcome, counts, applied, backoff)
 }

@@ -1,10 +1,10 @@
-//! The plan for Workers KV: which keys are written and deleted, most important first, and which ranges
-//! change in the one key that holds them.
+//! The plan for Workers KV: which keys are written and deleted, and which ranges change in the one key that
+//! holds them.
 //!
-//! Every write is billed, and the free plan has 1,000 a day (facts cloudflare 2.6), so a key is
-//! touched only if what a visitor meets would otherwise be wrong. LAPI's remaining time shrinks and
-//! jitters from run to run; a key's expiry therefore has a tolerance, and a decision that runs out
-//! needs no delete, because its key expires by itself.
+//! Every write is billed, and the free plan has 1,000 a day (facts cloudflare 2.6), so a key is touched
+//! only if what a visitor meets would otherwise be wrong. LAPI's remaining time shrinks and jitters from
+//! run to run; a key's expiry therefore has a tolerance, and a decision that runs out needs no delete,
+//! because its key expires by itself.
 
 mod ranges;
 mod render;
@@ -14,86 +14,41 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::decision::Remediation;
-use crate::desired::Desired;
-use crate::log::thousands;
+use crate::desired::{Desired, KeyWanted};
 use crate::observed::kv::{Entry, ObservedKeys};
-use crate::protected::Protected;
+use crate::settings::Protected;
+use crate::state::Ends;
 
-use ranges::RangesPlan;
-pub use ranges::{RangeRemoval, RangesWrite};
+use super::{Class, Why};
 
-/// What a key lives on after its decision. LAPI of 1.6.3 and later rounds to seconds and clocks
-/// differ, and without this every key would expire a moment early and be written once more; 60 s is
-/// also what Cloudflare's caches hold a value anyway.
+pub use ranges::{RangeRemoval, RangesPlan, RangesWrite};
+
+/// What a key lives on after its decision. LAPI of 1.6.3 and later rounds to seconds and clocks differ, and
+/// without this every key would expire a moment early and be written once more; 60 s is also what
+/// Cloudflare's caches hold a value anyway.
 const SLACK_SECS: u64 = 60;
-/// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before
-/// this one did: the ban has been asked for, and the next run comes only after it would be over.
+/// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before this one
+/// did: the ban has been asked for, and the next run comes only after it would be over.
 const TTL_MIN_SECS: u64 = 60;
 /// A key that expires sooner than its decision ends is written again when it has this long left. A run
-/// that finds a moment more than that leaves the key alone; of the three that come two minutes apart
-/// after it, two may fail, and the third still begins two minutes before the key expires.
+/// that finds a moment more than that leaves the key alone; of the three that come two minutes apart after
+/// it, two may fail, and the third still begins two minutes before the key expires.
 const LEAD_SECS: u64 = 480;
 /// A decision may end this much later than it seems: both our time and its remaining time are whole
 /// seconds, rounded down or by LAPI, and clocks differ a little.
 const ROUNDING_SECS: u64 = 5;
-/// A key that was written later than this long before the run began is not deleted. The decision may
-/// be newer than what LAPI had told us: another run, started later, may have written it while this one
-/// was reading. Less than the time between two runs, so that the next one does delete it.
+/// A key that was written later than this long before the run began is not deleted. The decision may be
+/// newer than what LAPI had told us: another run, started later, may have written it while this one was
+/// reading. Less than the time between two runs, so that the next one does delete it.
 const FRESH_SECS: u64 = 90;
-
-/// Why a key changes; also the order in which a short budget is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Why {
-    /// The address is never to be blocked, and has a key.
-    Protected,
-    /// A banned address has no key.
-    NewBan,
-    /// A banned address has the key of a challenge.
-    BanOverCaptcha,
-    /// The decision was lifted before its time.
-    Lifted,
-    /// A challenged address has no key, or that of a ban.
-    Captcha,
-    /// Somebody else wrote the key, so its value is not known: the program before this one.
-    Adopted,
-    /// The key expires too early or too late.
-    Refresh,
-    /// The key's name is an address in a spelling that nobody looks up.
-    Misspelt,
-}
-
-impl Why {
-    const ALL: [Self; 8] = [
-        Self::Protected,
-        Self::NewBan,
-        Self::BanOverCaptcha,
-        Self::Lifted,
-        Self::Captcha,
-        Self::Adopted,
-        Self::Refresh,
-        Self::Misspelt,
-    ];
-
-    /// Its name in logs, metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Protected => "protected",
-            Self::NewBan => "new_ban",
-            Self::BanOverCaptcha => "ban_over_captcha",
-            Self::Lifted => "lifted",
-            Self::Captcha => "captcha",
-            Self::Adopted => "adopted",
-            Self::Refresh => "refresh",
-            Self::Misspelt => "misspelt",
-        }
-    }
-}
 
 /// A key to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Put {
     /// Why.
     pub why: Why,
+    /// How urgent it is.
+    pub class: Class,
     /// Whose key.
     pub address: Address,
     /// Its value.
@@ -107,23 +62,36 @@ pub struct Put {
 pub struct Delete {
     /// Why.
     pub why: Why,
+    /// How urgent it is.
+    pub class: Class,
     /// The key, prefix included.
     pub key: String,
+    /// Whose key; `None` = in a spelling that nobody looks up.
+    pub address: Option<Address>,
+    /// The range that takes its place, and is not in force yet: the key goes after it.
+    pub after: Option<Address>,
 }
 
-/// What a run would do in the namespace.
+/// What differs in the namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KvPlan {
     puts: Vec<Put>,
     deletes: Vec<Delete>,
+    /// Keys that would go and stay for now: the guard holds them back.
+    held: Vec<Delete>,
     ranges: RangesPlan,
     waiting: BTreeMap<Why, u64>,
+    /// Keys and ranges that are as desired.
     keep: u64,
     running_out: u64,
+    /// Keys and ranges that are there, and how many of those are desired.
     observed: u64,
+    still_desired: u64,
+    nothing_desired: bool,
+    sees_ahead: bool,
 }
 
-/// How a plan may spend.
+/// What a plan depends on besides the two states.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     /// What our keys begin with.
@@ -132,10 +100,14 @@ pub struct Rules<'a> {
     pub tolerance: Duration,
     /// What is never to be blocked.
     pub protected: &'a Protected,
+    /// What was desired last: whether it was decided here.
+    pub ends: &'a Ends,
     /// Now, in Unix seconds.
     pub now: u64,
     /// When the run began, in Unix seconds: before LAPI and the namespace were read.
     pub began: u64,
+    /// Since when keys have been seen that were written in the future.
+    pub ahead_since: Option<u64>,
 }
 
 /// Compares what should be with what is.
@@ -144,39 +116,53 @@ pub struct Rules<'a> {
 /// |---|---|---|
 /// | none | yes | write |
 /// | other value, or not ours | yes | write |
-/// | expires more than the tolerance early or late, or early and soon | yes | write |
+/// | expires more than the tolerance late | yes | write |
+/// | expires more than the tolerance early, and has less than half of its time left | yes | write |
+/// | expires early, and within eight minutes | yes | write |
 /// | else | yes | keep |
 /// | of a protected address | none | delete |
-/// | expires within two minutes | none | leave: it ran out |
+/// | expires within two minutes | none | leave: it runs out |
 /// | written just now | none | leave until the next run |
-/// | else | none | delete |
+/// | else | none | delete, after the range that takes its place |
 pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvPlan {
-    let mut plan = KvPlan { observed: observed.entries().len() as u64, ..KvPlan::default() };
-    for (address, value, remaining) in desired.keys() {
-        let ttl_secs = ttl_secs(remaining);
-        match why_put(observed.entries().get(&address), value, remaining.as_secs(), rules) {
-            Some(why) => plan.puts.push(Put { why, address, value, ttl_secs }),
+    let mut plan = KvPlan {
+        observed: observed.entries().len() as u64,
+        nothing_desired: desired.is_without_keys(),
+        ..KvPlan::default()
+    };
+    for wanted in desired.keys() {
+        let entry = observed.entries().get(&wanted.address);
+        plan.still_desired += u64::from(entry.is_some());
+        match why_put(entry, &wanted, rules) {
+            Some(why) => plan.puts.push(Put::new(why, &wanted)),
             None => plan.keep += 1,
         }
     }
+    plan.add_ranges(desired, observed.ranges(), rules);
     for (address, entry) in observed.entries() {
         if desired.has_key(address) {
             continue;
         }
+        plan.sees_ahead |= entry.metadata.is_some_and(|metadata| metadata.written > rules.now);
         match Undesired::of(address, entry, rules) {
             Undesired::RunsOut => plan.running_out += 1,
             Undesired::Fresh => plan.wait(Why::Lifted),
-            Undesired::Goes(why) => {
-                plan.deletes.push(Delete { why, key: format!("{}{address}", rules.prefix) });
-            }
+            Undesired::Goes(why, class) => plan.delete_key(address, why, class, desired, observed, rules),
         }
     }
-    plan.add_ranges(desired, observed.ranges(), rules);
-    plan.deletes.sort_by_key(|delete| delete.why);
-    let misspelt = observed.misspelt().iter();
-    plan.deletes.extend(misspelt.map(|key| Delete { why: Why::Misspelt, key: key.clone() }));
-    // Bans first: they are what must not wait if the run is cut short.
-    plan.puts.sort_unstable_by_key(|put| (put.value != Remediation::Ban, put.why, put.address));
+    let misspelt = observed.misspelt().iter().map(|key| Delete {
+        why: Why::Misspelt,
+        class: Class::Rest,
+        key: key.clone(),
+        address: None,
+        after: None,
+    });
+    plan.deletes.extend(misspelt);
+    // Of equals those that hold longest, so that a long list that takes days is worth it.
+    plan.puts.sort_unstable_by_key(|put| {
+        (put.class, put.why == Why::Refresh, std::cmp::Reverse(put.ttl_secs), put.address)
+    });
+    plan.deletes.sort_by_key(|delete| delete.class);
     plan
 }
 
@@ -184,40 +170,63 @@ fn ttl_secs(remaining: Duration) -> u64 {
     (remaining.as_secs() + SLACK_SECS).max(TTL_MIN_SECS)
 }
 
+impl Put {
+    fn new(why: Why, wanted: &KeyWanted) -> Self {
+        let class = match (why, wanted.value) {
+            (Why::NewBan | Why::BanOverCaptcha, _) if wanted.own => Class::OwnBan,
+            (Why::NewBan | Why::BanOverCaptcha, _) => Class::CommunityBan,
+            (Why::Captcha, _) => Class::Captcha,
+            (Why::Adopted, Remediation::Ban) if wanted.own => Class::OwnBan,
+            _ => Class::Rest,
+        };
+        let ttl_secs = ttl_secs(wanted.remaining);
+        Self { why, class, address: wanted.address, value: wanted.value, ttl_secs }
+    }
+}
+
 /// What becomes of what is there and is not desired.
 enum Undesired {
     RunsOut,
     Fresh,
-    Goes(Why),
+    Goes(Why, Class),
 }
 
 impl Undesired {
     fn of(address: &Address, entry: &Entry, rules: Rules<'_>) -> Self {
         let runs_out = entry.expires.is_some_and(|at| at <= rules.now + 2 * SLACK_SECS);
-        let fresh = entry.metadata.is_some_and(|m| rules.began < m.written + FRESH_SECS);
         match rules.protected.rule(address) {
-            Some(_) => Self::Goes(Why::Protected),
+            Some(_) => Self::Goes(Why::Protected, Class::Owner),
             None if runs_out => Self::RunsOut,
-            None if fresh => Self::Fresh,
-            None => Self::Goes(Why::Lifted),
+            None if is_fresh(entry, rules) => Self::Fresh,
+            None => match rules.ends.get(address) {
+                Some(known) if !known.own => Self::Goes(Why::Lifted, Class::Rest),
+                _ => Self::Goes(Why::Lifted, Class::Lift),
+            },
         }
     }
 }
 
-fn why_put(
-    entry: Option<&Entry>,
-    value: Remediation,
-    remaining: u64,
-    rules: Rules<'_>,
-) -> Option<Why> {
+/// Written just now, perhaps by another run. One that was written in the future counts as written when it
+/// was first seen so: a clock that was put back must not keep it for ever.
+fn is_fresh(entry: &Entry, rules: Rules<'_>) -> bool {
+    let Some(metadata) = entry.metadata else { return false };
+    let written = if metadata.written > rules.now {
+        rules.ahead_since.unwrap_or(rules.now)
+    } else {
+        metadata.written
+    };
+    rules.began < written.saturating_add(FRESH_SECS)
+}
+
+fn why_put(entry: Option<&Entry>, wanted: &KeyWanted, rules: Rules<'_>) -> Option<Why> {
     let Some(entry) = entry else {
-        return Some(match value {
+        return Some(match wanted.value {
             Remediation::Ban => Why::NewBan,
             Remediation::Captcha => Why::Captcha,
         });
     };
     let Some(metadata) = entry.metadata else { return Some(Why::Adopted) };
-    match (metadata.value, value) {
+    match (metadata.value, wanted.value) {
         (Remediation::Captcha, Remediation::Ban) => return Some(Why::BanOverCaptcha),
         (Remediation::Ban, Remediation::Captcha) => return Some(Why::Captcha),
         _ => {}
@@ -225,23 +234,31 @@ fn why_put(
     // Eternal: it would outlive its decision for ever.
     let Some(expires) = entry.expires else { return Some(Why::Refresh) };
     let tolerance = rules.tolerance.as_secs();
-    let ends = rules.now + remaining;
+    let ends = rules.now + wanted.remaining.as_secs();
     let too_late = expires > ends.max(rules.now + TTL_MIN_SECS) + SLACK_SECS + tolerance;
-    let early = ends.saturating_sub(expires);
-    let is_soon = expires <= rules.now + LEAD_SECS;
-    let too_early = early > tolerance || (is_soon && expires < ends + ROUNDING_SECS);
-    (too_late || too_early).then_some(Why::Refresh)
+    let left = expires.saturating_sub(rules.now);
+    // Lists that are inserted anew at every pull get a little more time at each, and a write for each of
+    // those is a write of the whole list.
+    let has_less_than_half = left.saturating_mul(2) < ttl_secs(wanted.remaining);
+    let is_early = ends.saturating_sub(expires) > tolerance && has_less_than_half;
+    let is_soon = left <= LEAD_SECS && expires < ends + ROUNDING_SECS;
+    (too_late || is_early || is_soon).then_some(Why::Refresh)
 }
 
 impl KvPlan {
-    /// The keys to write: bans, then captchas, each most important first.
+    /// The keys to write, the most urgent first.
     pub fn puts(&self) -> &[Put] {
         &self.puts
     }
 
-    /// The keys to delete, most important first.
+    /// The keys to delete, the most urgent first.
     pub fn deletes(&self) -> &[Delete] {
         &self.deletes
+    }
+
+    /// What changes in the key of all ranges.
+    pub fn ranges(&self) -> &RangesPlan {
+        &self.ranges
     }
 
     /// Whether nothing is to be written.
@@ -253,23 +270,25 @@ impl KvPlan {
         *self.waiting.entry(why).or_default() += 1;
     }
 
-    /// Changes that are needed and are not in the plan: no budget, too fresh, or ranges whose key is
-    /// not ours.
-    pub fn waiting(&self) -> u64 {
-        self.waiting.values().sum()
+    /// Changes that are needed and cannot be made now: too fresh, or ranges whose key is not ours.
+    pub fn waiting(&self) -> &BTreeMap<Why, u64> {
+        &self.waiting
     }
 
-    /// What waits, as words: `lifted 3, refresh 10`.
-    pub fn describe_waiting(&self) -> String {
-        let parts =
-            self.waiting.iter().map(|(why, n)| format!("{} {}", why.as_str(), thousands(*n)));
-        parts.collect::<Vec<_>>().join(", ")
+    /// Keys and ranges that are as desired.
+    pub fn keep(&self) -> u64 {
+        self.keep
+    }
+
+    /// Keys and ranges that no decision asks for and that expire by themselves in a moment.
+    pub fn running_out(&self) -> u64 {
+        self.running_out
     }
 
     /// Keys and ranges that differ from what is desired.
     pub fn drift(&self) -> u64 {
         let changes = self.puts.len() + self.deletes.len() + self.ranges.len();
-        changes as u64 + self.waiting()
+        changes as u64 + self.held() + self.waiting.values().sum::<u64>()
     }
 
     /// Changes of one kind.
@@ -279,57 +298,83 @@ impl KvPlan {
         reasons.chain(self.ranges.reasons()).filter(|of| *of == why).count() as u64
     }
 
-    /// The keys and ranges that go because no decision asks for them any more.
-    pub fn lifted(&self) -> impl Iterator<Item = String> {
-        let keys = self.deletes.iter().filter(|delete| delete.why == Why::Lifted);
-        let ranges = self.range_removals().filter(|removal| removal.why == Why::Lifted);
-        keys.map(|delete| delete.key.clone()).chain(ranges.map(|gone| gone.range.to_string()))
-    }
-
     /// How many keys are named after an address, and ranges in force.
     pub fn observed(&self) -> u64 {
         self.observed
     }
 
-    /// The same, with those that no decision asks for any more left where they are: the guard has
-    /// refused their removal.
-    pub(crate) fn holding_lifted(mut self) -> Self {
-        let held = self.count(Why::Lifted);
-        if held > 0 {
-            self.deletes.retain(|delete| delete.why != Why::Lifted);
-            self.ranges.hold_lifted();
-            *self.waiting.entry(Why::Lifted).or_default() += held;
-        }
+    /// Whether nothing of what is there is desired any more.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        self.still_desired == 0
+    }
+
+    /// Whether nothing is desired in KV at all.
+    pub(crate) fn is_nothing_desired(&self) -> bool {
+        self.nothing_desired
+    }
+
+    /// Whether keys were seen that were written in the future.
+    pub fn sees_ahead(&self) -> bool {
+        self.sees_ahead
+    }
+
+    /// Keys and ranges that would go and are held back.
+    pub fn held(&self) -> u64 {
+        (self.held.len() + self.ranges.held().len()) as u64
+    }
+
+    /// The keys that would go and are held back.
+    pub fn held_keys(&self) -> &[Delete] {
+        &self.held
+    }
+
+    /// The same, with the removals of addresses that `stays` held back.
+    pub(crate) fn holding(mut self, stays: impl Fn(&Address, Why) -> bool) -> Self {
+        let (held, goes) = std::mem::take(&mut self.deletes).into_iter().partition(|delete| {
+            delete.address.as_ref().is_some_and(|address| stays(address, delete.why))
+        });
+        (self.held, self.deletes) = (held, goes);
+        self.ranges.hold(|range, why| stays(range, why));
         self
     }
 
-    /// Keeps the most important changes: as many keys as `budget` allows to write and delete, all if
-    /// there is none. The ranges go together, for one write, and as early as the most important of them.
-    pub fn within(mut self, budget: Option<u64>) -> Self {
-        let Some(mut left) = budget else { return self };
-        for why in Why::ALL {
-            let mut over = 0;
-            let mut take = |this: Why| {
-                let wants = this == why;
-                let is_over = wants && left == 0;
-                left -= u64::from(wants && !is_over);
-                over += u64::from(is_over);
-                !is_over
-            };
-            let ranges_go = self.ranges.why().is_none_or(&mut take);
-            self.puts.retain(|put| take(put.why));
-            self.deletes.retain(|delete| take(delete.why));
-            if !ranges_go {
-                // Counted one by one below, not as the one write that they are.
-                over -= 1;
-                let ranges = self.ranges.give_up();
-                ranges.reasons().for_each(|why| self.wait(why));
-            }
-            if over > 0 {
-                *self.waiting.entry(why).or_default() += over;
-            }
+    /// A key goes, after the range that takes its place; if such a range does not come, it stays.
+    fn delete_key(
+        &mut self,
+        address: &Address,
+        why: Why,
+        class: Class,
+        desired: &Desired,
+        observed: &ObservedKeys,
+        rules: Rules<'_>,
+    ) {
+        let delete = |why, class, after| {
+            let key = format!("{}{address}", rules.prefix);
+            Delete { why, class, key, address: Some(*address), after }
+        };
+        let around: Vec<_> = match why {
+            Why::Lifted => desired.kv_ranges_around(address).collect(),
+            _ => Vec::new(),
+        };
+        if around.is_empty() {
+            self.deletes.push(delete(why, class, None));
+            return;
         }
-        self
+        let value = observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
+        let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).collect();
+        let is_there = |range: &Address, wanted: Remediation| {
+            in_force.get(range).is_some_and(|entry| entry.value == wanted)
+        };
+        let covers = |wanted: &Remediation| value.is_none_or(|value| *wanted >= value);
+        // The strongest first, and of those what is in force already.
+        let best = around
+            .iter()
+            .map(|(range, wanted)| (covers(wanted), is_there(range, *wanted), *range))
+            .max();
+        if let Some((covers, there, range)) = best {
+            let why = if covers { Why::Covered } else { Why::Moved };
+            self.deletes.push(delete(why, Class::Rest, (!there).then_some(range)));
+        }
     }
 }
 

@@ -6,18 +6,21 @@
 use std::collections::BTreeMap;
 
 use crate::address::Address;
+use crate::api::cloudflare::kv::{Metadata, RangeEntry, Ranges};
 use crate::desired::Desired;
 use crate::observed::kv::Entry;
+use crate::plan::{Class, Why};
 use crate::skipped::Left;
-use crate::wire::cloudflare::kv::{Metadata, RangeEntry, Ranges};
 
-use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, Why, ttl_secs, why_put};
+use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, ttl_secs, why_put};
 
 /// What changes in the key of all ranges.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct RangesPlan {
+pub struct RangesPlan {
     puts: Vec<Put>,
     removals: Vec<RangeRemoval>,
+    /// Ranges that would go and stay for now: the guard holds them back.
+    held: Vec<RangeRemoval>,
     /// What the key holds when it is written: what is desired, and what stays although it is not.
     content: BTreeMap<Address, RangeEntry>,
     now: u64,
@@ -30,6 +33,8 @@ pub(super) struct RangesPlan {
 pub struct RangeRemoval {
     /// Why.
     pub why: Why,
+    /// How urgent it is.
+    pub class: Class,
     /// Which.
     pub range: Address,
     entry: RangeEntry,
@@ -50,41 +55,65 @@ pub enum RangesWrite<'a> {
 }
 
 impl RangesPlan {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether the key is left as it is.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Ranges that change.
+    pub fn len(&self) -> usize {
         self.puts.len() + self.removals.len()
     }
 
     /// Why each range changes.
-    pub(super) fn reasons(&self) -> impl Iterator<Item = Why> {
+    pub fn reasons(&self) -> impl Iterator<Item = Why> {
         let puts = self.puts.iter().map(|put| put.why);
         puts.chain(self.removals.iter().map(|removal| removal.why))
     }
 
-    /// The most important reason, if the key is written at all.
-    pub(super) fn why(&self) -> Option<Why> {
-        self.reasons().min()
+    /// The most urgent change, if there is any.
+    pub fn class(&self) -> Option<Class> {
+        let puts = self.puts.iter().map(|put| put.class);
+        puts.chain(self.removals.iter().map(|removal| removal.class)).min()
     }
 
-    /// Writes nothing; gives what would have been written.
-    pub(super) fn give_up(&mut self) -> Self {
-        let blocked = self.blocked.clone();
-        std::mem::replace(self, Self { blocked, ..Self::default() })
+    /// The ranges that come or change.
+    pub fn puts(&self) -> &[Put] {
+        &self.puts
     }
 
-    /// Leaves in the key what no decision asks for any more.
-    pub(super) fn hold_lifted(&mut self) {
-        let content = &mut self.content;
-        self.removals.retain(|removal| {
-            let is_held = removal.why == Why::Lifted;
-            if is_held {
-                content.insert(removal.range, removal.entry);
+    /// The ranges that go.
+    pub fn removals(&self) -> &[RangeRemoval] {
+        &self.removals
+    }
+
+    /// The ranges that wait because their key holds what is not ours.
+    pub fn blocked(&self) -> &Left {
+        &self.blocked
+    }
+
+    /// What is done with the key of all ranges, if anything.
+    pub fn write(&self) -> Option<RangesWrite<'_>> {
+        let Self { content: entries, now, .. } = self;
+        (!self.is_empty()).then(|| match entries.values().map(|entry| entry.expires).max() {
+            None => RangesWrite::Delete,
+            Some(last) => {
+                RangesWrite::Put { entries, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
             }
-            !is_held
-        });
+        })
+    }
+
+    /// The ranges that would go and are held back.
+    pub fn held(&self) -> &[RangeRemoval] {
+        &self.held
+    }
+
+    /// Leaves in the key what is not desired and `stays`.
+    pub(super) fn hold(&mut self, stays: impl Fn(&Address, Why) -> bool) {
+        let removals = std::mem::take(&mut self.removals).into_iter();
+        (self.held, self.removals) =
+            removals.partition(|removal| stays(&removal.range, removal.why));
+        self.content.extend(self.held.iter().map(|removal| (removal.range, removal.entry)));
     }
 }
 
@@ -111,30 +140,30 @@ impl KvPlan {
             expires: Some(entry.expires),
             metadata: Some(Metadata { value: entry.value, written }),
         };
-        for (address, value, remaining) in desired.ranges() {
-            let ttl_secs = ttl_secs(remaining);
-            let entry = there.get(&address).map(as_key);
-            match why_put(entry.as_ref(), value, remaining.as_secs(), rules) {
-                Some(why) => self.ranges.puts.push(Put { why, address, value, ttl_secs }),
+        for wanted in desired.ranges() {
+            let entry = there.get(&wanted.address).map(as_key);
+            self.still_desired += u64::from(entry.is_some());
+            match why_put(entry.as_ref(), &wanted, rules) {
+                Some(why) => self.ranges.puts.push(Put::new(why, &wanted)),
                 None => self.keep += 1,
             }
-            self.ranges
-                .content
-                .insert(address, RangeEntry { value, expires: rules.now + ttl_secs });
+            let expires = rules.now + ttl_secs(wanted.remaining);
+            self.ranges.content.insert(wanted.address, RangeEntry { value: wanted.value, expires });
         }
         self.observed += there.len() as u64;
         for (range, entry) in there {
             if self.ranges.content.contains_key(&range) {
                 continue;
             }
+            self.sees_ahead |= written > rules.now;
             match Undesired::of(&range, &as_key(&entry), rules) {
                 Undesired::RunsOut => self.running_out += 1,
                 Undesired::Fresh => {
                     self.wait(Why::Lifted);
                     self.ranges.content.insert(range, entry);
                 }
-                Undesired::Goes(why) => {
-                    self.ranges.removals.push(RangeRemoval { why, range, entry });
+                Undesired::Goes(why, class) => {
+                    self.ranges.removals.push(RangeRemoval { why, class, range, entry });
                 }
             }
         }
@@ -144,32 +173,6 @@ impl KvPlan {
                 self.wait(put.why);
             }
         }
-    }
-
-    /// The ranges that come or change.
-    pub fn range_puts(&self) -> impl Iterator<Item = &Put> {
-        self.ranges.puts.iter()
-    }
-
-    /// The ranges that go.
-    pub fn range_removals(&self) -> impl Iterator<Item = &RangeRemoval> {
-        self.ranges.removals.iter()
-    }
-
-    /// The ranges that wait because their key holds what is not ours.
-    pub fn blocked_ranges(&self) -> &Left {
-        &self.ranges.blocked
-    }
-
-    /// What is done with the key of all ranges, if anything.
-    pub fn ranges_write(&self) -> Option<RangesWrite<'_>> {
-        let RangesPlan { content: entries, now, .. } = &self.ranges;
-        (!self.ranges.is_empty()).then(|| match entries.values().map(|entry| entry.expires).max() {
-            None => RangesWrite::Delete,
-            Some(last) => {
-                RangesWrite::Put { entries, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
-            }
-        })
     }
 }
 

@@ -1,15 +1,13 @@
-//! A KV plan as one line for people, and as JSON.
+//! A KV plan as one line for people.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
-
 use crate::log::thousands;
+use crate::plan::Why;
 
-use super::{KvPlan, Why};
+use super::KvPlan;
 
-/// One line: `new_ban 3, lifted 1 =4,996; 2 left to expire; waiting: refresh 10`.
+/// One line: `new_ban 3, lifted 1 =4,996; 2 left to expire`.
 impl fmt::Display for KvPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<_> = Why::ALL
@@ -22,36 +20,6 @@ impl fmt::Display for KvPlan {
         if self.running_out > 0 {
             write!(f, "; {} left to expire", thousands(self.running_out))?;
         }
-        if self.waiting() > 0 {
-            write!(f, "; waiting: {}", self.describe_waiting())?;
-        }
         Ok(())
-    }
-}
-
-impl Serialize for KvPlan {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let puts: Vec<_> = self
-            .puts
-            .iter()
-            .map(|put| (put.address, put.value, put.ttl_secs, put.why.as_str()))
-            .collect();
-        let deletes: Vec<_> = self.deletes.iter().map(|d| (&d.key, d.why.as_str())).collect();
-        let range_puts: Vec<_> = self
-            .range_puts()
-            .map(|put| (put.address, put.value, put.ttl_secs, put.why.as_str()))
-            .collect();
-        let range_removals: Vec<_> =
-            self.range_removals().map(|removal| (removal.range, removal.why.as_str())).collect();
-        let waiting: BTreeMap<_, _> = self.waiting.iter().map(|(w, n)| (w.as_str(), n)).collect();
-        let mut out = serializer.serialize_struct("KvPlan", 7)?;
-        out.serialize_field("drift", &self.drift())?;
-        out.serialize_field("keep", &self.keep)?;
-        out.serialize_field("put", &puts)?;
-        out.serialize_field("delete", &deletes)?;
-        out.serialize_field("put_ranges", &range_puts)?;
-        out.serialize_field("delete_ranges", &range_removals)?;
-        out.serialize_field("waiting", &waiting)?;
-        out.end()
     }
 }

@@ -1,211 +1,208 @@
-//! Desired and observed state -> [`Plan`]: which addresses come and go, and why.
+//! Desired and observed state -> [`Plan`].
 //!
-//! How that is expressed in bulk operations is `operations`' business.
+//! What moves or is covered names what has to be at the edge before it goes; nothing here decides whether
+//! or when.
 
-use std::time::SystemTime;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
-use crate::decision::Remediation;
-use crate::desired::Desired;
-use crate::observed::lists::{ItemId, Observed, ObservedList};
-use crate::protected::Protected;
+use crate::api::cloudflare::lists::ItemId;
+use crate::decision::{Remediation, Source};
+use crate::desired::{Candidate, Desired};
+use crate::observed::lists::{Observed, ObservedList};
+use crate::plan::{Class, Why};
+use crate::settings::Protected;
+use crate::state::Ends;
 
-use super::operations::{self, ListDrift};
-use super::places::Places;
-use super::{Change, ListPlan, Plan, Why};
+use super::places::{Places, Rank};
+use super::{Addition, ListPlan, Plan, Removal, Room};
 
 /// What a plan depends on besides the two states.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
-    /// Tells how long ago a list was last written, which decides whether it may be rewritten whole.
-    pub now: SystemTime,
+    /// Now, in Unix seconds.
+    pub now: u64,
     /// The most items over all lists together.
     pub items_max: u64,
     /// What is never to be blocked.
     pub protected: &'a Protected,
-}
-
-/// What happens to items that no decision asks for any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lifted {
-    /// They go.
-    Removed,
-    /// They stay for now: the guard has refused their removal.
-    Held,
+    /// What was desired last: whether it was decided here, and when it ends.
+    pub ends: &'a Ends,
+    /// Addresses that Cloudflare refused as values, and until when they are not sent.
+    pub set_aside: &'a BTreeMap<Address, u64>,
 }
 
 /// Compares what should be with what is.
 ///
 /// | on the list | desired there | |
 /// |---|---|---|
-/// | no | yes, and has a place | add |
-/// | yes | no, or has no place | remove |
-/// | yes | yes | keep |
-/// | twice, in two spellings | | remove the second |
-/// | an item that cannot be understood | | leave alone |
+/// | no | yes, and has a place | comes, unless it is set aside |
+/// | yes | no, or has no place | goes |
+/// | yes | no, but a desired range around it has no place either | stays, as if it were desired |
+/// | yes | yes | stays |
+/// | twice, in two spellings | | the second goes |
+/// | an item that cannot be understood | | stays |
 pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
-    diff_with(desired, observed, rules, Lifted::Removed)
+    let compared = Compared { desired, observed, rules, places: Places::assign(desired, observed, places(desired, observed, rules)) };
+    let mut lists: Vec<ListPlan> = observed.lists().map(|(list, content)| compared.list(list, content)).collect();
+    keep_shared_ids(&mut lists, observed);
+    let items = observed.lists().map(|(_, content)| content.len()).sum();
+    let room = Room { items_max: rules.items_max, items };
+    Plan { lists, origins: compared.places.by_origin(), room }
 }
 
-pub(crate) fn diff_with(
-    desired: &Desired,
-    observed: &Observed,
-    rules: Rules<'_>,
-    lifted: Lifted,
-) -> Plan {
-    let places = Places::assign(desired, observed, places(desired, observed, rules, lifted));
-    let mut lists = Vec::new();
-    let mut drifts = Vec::new();
-    for (list, content) in observed.lists() {
-        let drift = list_drift(list, content, desired, &places, rules, lifted);
-        let changes = changes(&drift);
-        lists.push(ListPlan {
-            list,
-            desired: places.count(list),
-            keep: (content.items().len() + content.surplus().len() - drift.remove.len()) as u64,
-            changes,
-            foreign: content.foreign().count,
-        });
-        drifts.push(drift);
-    }
-    let operations = operations::express(&drifts, &places, rules);
-    Plan { lists, operations, origins: places.by_origin() }
-}
-
-/// How many places there are to give: what Cloudflare allows, less what is at the edge and stays
-/// there whatever is desired, less what stands there twice for the moment in which it moves.
-fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>, lifted: Lifted) -> u64 {
+/// How many places there are to give: what Cloudflare allows, less what is at the edge and stays there
+/// whatever is desired, less what stands there twice for the moment in which it moves, less what a range
+/// covers: it keeps its place until the range has one.
+fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> u64 {
     let items: u64 = observed.lists().map(|(_, content)| content.len()).sum();
     if items + desired.candidates().count() as u64 <= rules.items_max {
         return rules.items_max;
     }
     let taken = observed.lists().map(|(list, content)| {
-        let items = content.items().keys();
-        let stay = items.filter(|address| {
-            let wanted = desired.on_list(address);
-            wanted != Some(list)
-                && match why(list, address, wanted, desired, rules) {
-                    Why::Moved | Why::Covered => true,
-                    Why::Lifted => lifted == Lifted::Held,
-                    _ => false,
+        let stays = |address: &&Address| {
+            let is_there = |on, what: &Address| {
+                observed.lists().any(|(of, content)| of == on && content.items().contains_key(what))
+            };
+            let waits = match desired.on_list(address) {
+                Some(wanted) => wanted != list && !is_there(wanted, address),
+                None => {
+                    let mut around = desired.ranges_around(address).peekable();
+                    around.peek().is_some() && !around.any(|(range, on)| is_there(on, &range))
                 }
-        });
-        content.foreign().count + stay.count() as u64
+            };
+            waits && rules.protected.rule(address).is_none()
+        };
+        content.foreign().count + content.items().keys().filter(stays).count() as u64
     });
     rules.items_max.saturating_sub(taken.sum())
 }
 
-fn list_drift<'o>(
-    list: Remediation,
-    observed: &'o ObservedList,
-    desired: &Desired,
-    places: &Places<'_>,
-    rules: Rules<'_>,
-    lifted: Lifted,
-) -> ListDrift<'o> {
-    let add =
-        places.addresses(list).filter(|address| !observed.items().contains_key(address)).collect();
-    let mut held = 0;
-    let mut remove: Vec<(Address, &ItemId, Why)> = Vec::new();
-    for (address, item) in observed.items() {
-        let has_place_on = places.on_list(address);
-        if has_place_on == Some(list) {
-            continue;
+struct Compared<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    rules: Rules<'a>,
+    places: Places<'a>,
+}
+
+/// Why something leaves its list, and after what; `None` = it stays.
+type Leaving = Option<(Why, Class, Option<(Remediation, Address)>)>;
+
+impl Compared<'_> {
+    fn list(&self, list: Remediation, content: &ObservedList) -> ListPlan {
+        let missing = self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
+        let (set_aside, missing): (Vec<_>, Vec<_>) = missing.partition(|candidate| {
+            self.rules.set_aside.get(&candidate.address).is_some_and(|until| *until > self.rules.now)
+        });
+        let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
+        let mut removals = Vec::new();
+        for (address, item) in content.items() {
+            if self.places.on_list(address) == Some(list) {
+                continue;
+            }
+            if let Some((why, class, after)) = self.leaving(list, address) {
+                removals.push(Removal { address: *address, id: item.id.clone(), why, class, after });
+            }
         }
-        match why(list, address, has_place_on, desired, rules) {
-            Why::Lifted if lifted == Lifted::Held => held += 1,
-            why => remove.push((*address, &item.id, why)),
+        let surplus = content.surplus().iter().map(|(address, id)| Removal {
+            address: *address,
+            id: id.clone(),
+            why: Why::Surplus,
+            class: Class::Rest,
+            after: None,
+        });
+        removals.extend(surplus);
+        let keep = (content.items().len() + content.surplus().len() - removals.len()) as u64;
+        ListPlan {
+            list,
+            desired: self.places.count(list),
+            keep,
+            additions,
+            removals,
+            held: Vec::new(),
+            foreign: content.foreign().count,
+            set_aside: set_aside.len() as u64,
         }
     }
-    remove.extend(observed.surplus().iter().map(|(address, id)| (*address, id, Why::Surplus)));
-    ListDrift { list, observed, add, remove, held }
-}
 
-/// What comes and what goes, by address, and what is there twice at the end. Both are in order already,
-/// so that they need no sort, which is large as code.
-fn changes(drift: &ListDrift<'_>) -> Vec<Change> {
-    let mut changes = Vec::with_capacity(drift.add.len() + drift.remove.len());
-    let mut add = drift.add.iter().peekable();
-    for (address, _, why) in &drift.remove {
-        while let Some(added) = add.next_if(|added| *added < address || *why == Why::Surplus) {
-            changes.push(Change::Add(*added));
+    fn addition(&self, candidate: &Candidate) -> Addition {
+        let Candidate { address, list, source, .. } = *candidate;
+        let challenged = self.is_at_edge(Remediation::Captcha, &address);
+        let (why, class) = match (list, source) {
+            (Remediation::Captcha, _) => (Why::Captcha, Class::Captcha),
+            (Remediation::Ban, source) => {
+                let why = if challenged { Why::BanOverCaptcha } else { Why::NewBan };
+                (why, if source == Source::Own { Class::OwnBan } else { Class::CommunityBan })
+            }
+        };
+        Addition { address, why, class, rank: Rank::new(candidate, false) }
+    }
+
+    /// Why `address`, which is on `list` and has no place there, leaves it.
+    fn leaving(&self, list: Remediation, address: &Address) -> Leaving {
+        if self.rules.protected.rule(address).is_some() {
+            return Some((Why::Protected, Class::Owner, None));
         }
-        changes.push(Change::Remove(*address, *why));
+        if let Some(other) = self.places.on_list(address) {
+            return Some((Why::Moved, Class::Rest, self.yet_to_come(other, address)));
+        }
+        if self.desired.on_list(address).is_some() {
+            return Some((Why::Displaced, Class::Rest, None));
+        }
+        let around: Vec<_> = self.desired.ranges_around(address).collect();
+        let strong = around.iter().filter(|(_, on)| *on >= list);
+        let weak = around.iter().filter(|(_, on)| *on < list);
+        // What is at the edge already before what has yet to come; the widest first.
+        let best = |ranges: &[&(Address, Remediation)]| {
+            let placed = ranges.iter().filter(|(range, on)| self.places.on_list(range) == Some(*on));
+            placed.map(|(range, on)| self.yet_to_come(*on, range)).min_by_key(Option::is_some)
+        };
+        let (strong, weak): (Vec<_>, Vec<_>) = (strong.collect(), weak.collect());
+        if let Some(after) = best(&strong) {
+            return Some((Why::Covered, Class::Rest, after));
+        }
+        if !strong.is_empty() {
+            return None;
+        }
+        if let Some(after) = best(&weak) {
+            return Some((Why::Moved, Class::Rest, after));
+        }
+        Some(match self.rules.ends.get(address) {
+            Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),
+            Some(known) if !known.own => (Why::Lifted, Class::Rest, None),
+            _ => (Why::Lifted, Class::Lift, None),
+        })
     }
-    changes.extend(add.copied().map(Change::Add));
-    changes
+
+    fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
+        self.observed.lists().any(|(of, content)| of == list && content.items().contains_key(address))
+    }
+
+    /// What has to come before another goes; `None` = it is there.
+    fn yet_to_come(&self, list: Remediation, address: &Address) -> Option<(Remediation, Address)> {
+        (!self.is_at_edge(list, address)).then_some((list, *address))
+    }
 }
 
-/// Why `address`, which is on `list` and should now be on `wanted`, leaves it.
-fn why(
-    list: Remediation,
-    address: &Address,
-    wanted: Option<Remediation>,
-    desired: &Desired,
-    rules: Rules<'_>,
-) -> Why {
-    if rules.protected.rule(address).is_some() {
-        Why::Protected
-    } else if wanted.is_some() {
-        Why::Moved
-    } else if desired.on_list(address).is_some() {
-        Why::Displaced
-    } else if desired.covering(address, list).is_some() {
-        Why::Covered
-    } else {
-        Why::Lifted
+/// An item that stays is never removed because another has its id: a listing that changes while its
+/// pages are read may show the same item at two addresses.
+fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
+    if lists.iter().all(|list| list.removals.is_empty()) {
+        return;
     }
-}
-
-#[cfg(test)]
-impl Rules<'static> {
-    /// At this time, with places for 10,000 and nobody protected.
-    pub(crate) fn at(now: SystemTime) -> Self {
-        static NOBODY: std::sync::LazyLock<Protected> =
-            std::sync::LazyLock::new(Protected::default);
-        Self { now, items_max: 10_000, protected: &NOBODY }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(ban: (&[&str], &[&str]), captcha: (&[&str], &[&str])) -> Plan {
-        let desired = Desired::of(ban.0, captcha.0);
-        let observed = Observed::of(ObservedList::of(ban.1), ObservedList::of(captcha.1));
-        diff(&desired, &observed, Rules::at(SystemTime::UNIX_EPOCH))
-    }
-
-    #[test]
-    fn same_state_on_both_sides_gives_an_empty_plan() {
-        let plan = plan((&["1.1.1.1"], &["1.1.1.1"]), (&[], &[]));
-        assert!(plan.is_empty());
-        assert_eq!((plan.drift(), plan.lists()[0].keep), (0, 1));
-    }
-
-    #[test]
-    fn additions_and_removals_are_listed_by_address() {
-        let plan = plan((&["1.1.1.1", "3.3.3.3"], &["2.2.2.2", "3.3.3.3"]), (&[], &[]));
-        let ban = &plan.lists()[0];
-        assert_eq!(
-            ban.changes,
-            [
-                Change::Add("1.1.1.1".parse().unwrap()),
-                Change::Remove("2.2.2.2".parse().unwrap(), Why::Lifted)
-            ]
-        );
-        assert_eq!((ban.added(), ban.removed(), ban.keep), (1, 1, 1));
-    }
-
-    #[test]
-    fn second_spelling_of_a_desired_address_is_removed_and_the_first_kept() {
-        let plan = plan((&["9.9.9.9"], &["9.9.9.9", "::ffff:9.9.9.9"]), (&[], &[]));
-        assert_eq!(
-            plan.lists()[0].changes,
-            [Change::Remove("9.9.9.9".parse().unwrap(), Why::Surplus)]
-        );
-        assert_eq!((plan.lists()[0].keep, plan.operations().len()), (1, 1));
-        assert_eq!(plan.operations()[0].verb(), "DELETE");
+    for (plan, (_, content)) in lists.iter_mut().zip(observed.lists()) {
+        let going: BTreeSet<(Address, &ItemId)> =
+            plan.removals.iter().map(|removal| (removal.address, &removal.id)).collect();
+        let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).collect();
+        let staying = content.items().iter().filter(|(address, item)| {
+            ids.contains(&item.id) && !going.contains(&(**address, &item.id))
+        });
+        let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).collect();
+        let mut seen = BTreeSet::new();
+        let before = plan.removals.len();
+        plan.removals.retain(|removal| {
+            !shared.contains(&removal.id) && seen.insert(removal.id.clone())
+        });
+        plan.keep += (before - plan.removals.len()) as u64;
     }
 }

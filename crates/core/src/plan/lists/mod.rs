@@ -1,224 +1,90 @@
-//! The plan for the IP lists: which items come and go, and by which bulk operations.
+//! The plan for the IP lists: which items come and go, why, and how urgent each of them is.
 
 mod diff;
-mod operations;
 mod places;
 mod render;
 
-use serde::Serialize;
-
 use crate::address::Address;
+use crate::api::cloudflare::lists::ItemId;
 use crate::decision::Remediation;
-use crate::observed::lists::ItemId;
-use crate::plan::Batch;
-use crate::wire::cloudflare::lists::NewItem;
+use crate::desired::OriginCounts;
 
-pub(crate) use diff::{Lifted, diff_with};
+use super::{Class, Why};
+
 pub use diff::{Rules, diff};
-pub use operations::REPLACE_ITEMS_MAX;
+pub use places::Rank;
 
-/// What a run would do.
+/// What differs on the lists.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    lists: Vec<ListPlan>,
-    operations: Vec<Operation>,
-    origins: Vec<OriginCounts>,
+    pub(super) lists: Vec<ListPlan>,
+    pub(super) origins: Vec<OriginCounts>,
+    pub(super) room: Room,
 }
 
-/// The desired addresses of one origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OriginCounts {
-    /// The origin, as CrowdSec's metrics name it.
-    pub origin: String,
-    /// IPv4 addresses and prefixes that have a place.
-    pub ipv4: u64,
-    /// IPv6 addresses and prefixes that have a place.
-    pub ipv6: u64,
-    /// Addresses that go without, because there are not enough places.
-    pub dropped: u64,
+/// How much fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The most items over all lists together.
+    pub items_max: u64,
+    /// Items there now, understood or not.
+    pub items: u64,
 }
 
-impl OriginCounts {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.ipv4 + self.ipv6 + self.dropped
-    }
-}
-
-/// What changes on one list.
+/// What differs on one list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListPlan {
     /// Which list.
     pub list: Remediation,
     /// Items that it should have.
     pub desired: u64,
-    /// Items that stay.
+    /// Items that stay, but for those that could not be understood.
     pub keep: u64,
-    /// Items that come and go, by address.
-    pub changes: Vec<Change>,
+    /// Items that come, by address.
+    pub additions: Vec<Addition>,
+    /// Items that go, by address; what is there twice at the end.
+    pub removals: Vec<Removal>,
+    /// Items that would go and stay for now: the guard holds them back.
+    pub held: Vec<Removal>,
     /// Items that could not be understood and are left alone.
     pub foreign: u64,
+    /// Desired addresses that Cloudflare refused as a value and that are set aside.
+    pub set_aside: u64,
 }
 
-/// What happens to one address on one list.
+/// An item that comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It is desired and not there.
-    Add(Address),
-    /// It is there and should not be.
-    Remove(Address, Why),
+pub struct Addition {
+    /// Which address.
+    pub address: Address,
+    /// Why.
+    pub why: Why,
+    /// How urgent it is.
+    pub class: Class,
+    /// Who goes first where not all of a class can go.
+    pub rank: Rank,
 }
 
-/// Why an item goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    /// It is never to be blocked.
-    Protected,
-    /// It goes to the other list.
-    Moved,
-    /// It is desired, and others need the place more.
-    Displaced,
-    /// A desired range covers it.
-    Covered,
-    /// The same address is there twice, in two spellings.
-    Surplus,
-    /// No decision asks for it any more.
-    Lifted,
-}
-
-impl Why {
-    /// Its name in logs and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Protected => "protected",
-            Self::Moved => "moved",
-            Self::Displaced => "displaced",
-            Self::Covered => "covered",
-            Self::Surplus => "surplus",
-            Self::Lifted => "lifted",
-        }
-    }
-}
-
-impl Change {
-    /// The address that it is about.
-    pub fn address(&self) -> Address {
-        let (Self::Add(address) | Self::Remove(address, _)) = self;
-        *address
-    }
-}
-
-/// One bulk operation: one write request, and one operation of the account to wait for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Operation {
-    /// POST: adds to the list.
-    Append {
-        /// Which list.
-        list: Remediation,
-        /// What is added.
-        items: Batch<NewItem>,
-    },
-    /// PUT: rewrites the list.
-    Replace {
-        /// Which list.
-        list: Remediation,
-        /// Everything that the list then holds.
-        items: Items,
-        /// How many of them are new.
-        added: u64,
-        /// How many items go.
-        removed: u64,
-    },
-    /// DELETE: removes from the list.
-    Delete {
-        /// Which list.
-        list: Remediation,
-        /// What is removed.
-        ids: Batch<ItemId>,
-    },
-}
-
-/// The items of a rewrite: at least one, because a PUT of none would empty the list without a
-/// question (facts cloudflare 1.5).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Items(Vec<NewItem>);
-
-impl Items {
-    /// The items.
-    pub fn as_slice(&self) -> &[NewItem] {
-        &self.0
-    }
-
-    fn new(items: Vec<NewItem>) -> Option<Self> {
-        (!items.is_empty()).then_some(Self(items))
-    }
-}
-
-/// What an operation does, for reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Effect {
-    /// On which list.
-    pub list: Remediation,
-    /// Items added.
-    pub added: u64,
-    /// Items removed.
-    pub removed: u64,
-}
-
-impl Operation {
-    /// The method that carries it.
-    pub fn verb(&self) -> &'static str {
-        match self {
-            Self::Append { .. } => "POST",
-            Self::Replace { .. } => "PUT",
-            Self::Delete { .. } => "DELETE",
-        }
-    }
-
-    /// What it does to its list.
-    pub fn effect(&self) -> Effect {
-        match self {
-            Self::Append { list, items } => {
-                Effect { list: *list, added: items.len() as u64, removed: 0 }
-            }
-            Self::Replace { list, added, removed, .. } => {
-                Effect { list: *list, added: *added, removed: *removed }
-            }
-            Self::Delete { list, ids } => {
-                Effect { list: *list, added: 0, removed: ids.len() as u64 }
-            }
-        }
-    }
-
-    /// How many items its request carries.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Append { items, .. } => items.len(),
-            Self::Replace { items, .. } => items.0.len(),
-            Self::Delete { ids, .. } => ids.len(),
-        }
-    }
-
-    /// Never: an operation without items cannot be built.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
+/// An item that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Which address.
+    pub address: Address,
+    /// Names the item in a DELETE.
+    pub id: ItemId,
+    /// Why.
+    pub why: Why,
+    /// How urgent it is.
+    pub class: Class,
+    /// What has to be at the edge before it goes, and is not there yet: the same address on the other
+    /// list, or a range that takes its place. Otherwise a visitor would slip through in between.
+    pub after: Option<(Remediation, Address)>,
 }
 
 impl Plan {
-    /// What changes, list by list, bans first.
+    /// What differs, list by list, bans first.
     pub fn lists(&self) -> &[ListPlan] {
         &self.lists
-    }
-
-    /// The bulk operations, in the order in which they must run.
-    pub fn operations(&self) -> &[Operation] {
-        &self.operations
-    }
-
-    /// Whether the edge is as desired.
-    pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
     }
 
     /// The desired addresses by origin.
@@ -226,44 +92,69 @@ impl Plan {
         &self.origins
     }
 
-    /// Whether it must not wait for a quieter moment: somebody is to be banned, or somebody who is
-    /// never to be blocked is.
-    pub fn is_urgent(&self) -> bool {
-        self.lists.iter().any(|list| {
-            list.changes.iter().any(|change| match change {
-                Change::Add(_) => list.list == Remediation::Ban,
-                Change::Remove(_, why) => *why == Why::Protected,
-            })
-        })
+    /// How much fits.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Whether the edge is as desired.
+    pub fn is_empty(&self) -> bool {
+        self.drift() == 0
     }
 
     /// Items that differ between desired and observed state.
     pub fn drift(&self) -> u64 {
-        self.lists.iter().map(|list| list.changes.len() as u64).sum()
+        self.lists.iter().map(|list| list.added() + list.removed()).sum::<u64>() + self.held()
+    }
+
+    /// Items that would go and are held back.
+    pub fn held(&self) -> u64 {
+        self.lists.iter().map(|list| list.held.len() as u64).sum()
+    }
+
+    /// Desired addresses that have no place.
+    pub fn dropped(&self) -> u64 {
+        self.origins.iter().map(|origin| origin.dropped).sum()
+    }
+
+    /// Desired addresses that are set aside, because Cloudflare refused them as values.
+    pub fn set_aside(&self) -> u64 {
+        self.lists.iter().map(|list| list.set_aside).sum()
+    }
+
+    /// The most urgent change.
+    pub fn most_urgent(&self) -> Option<Class> {
+        self.lists.iter().filter_map(ListPlan::most_urgent).min()
+    }
+
+    /// The same with the removals for which `stays` held back.
+    pub(crate) fn holding(mut self, stays: impl Fn(&Removal) -> bool) -> Self {
+        for list in &mut self.lists {
+            let (held, goes) = std::mem::take(&mut list.removals).into_iter().partition(&stays);
+            (list.held, list.removals) = (held, goes);
+        }
+        self
     }
 }
 
 impl ListPlan {
     /// How many items come.
     pub fn added(&self) -> u64 {
-        self.changes.iter().filter(|change| matches!(change, Change::Add(_))).count() as u64
+        self.additions.len() as u64
     }
 
     /// How many items go.
     pub fn removed(&self) -> u64 {
-        self.changes.len() as u64 - self.added()
-    }
-
-    /// The items that go because no decision asks for them any more.
-    pub fn lifted(&self) -> impl Iterator<Item = Address> {
-        self.changes.iter().filter_map(|change| match change {
-            Change::Remove(address, Why::Lifted) => Some(*address),
-            _ => None,
-        })
+        self.removals.len() as u64
     }
 
     /// How many items the list has now, but for those that could not be understood.
     pub fn observed(&self) -> u64 {
-        self.keep + self.removed()
+        self.keep + self.removed() + self.held.len() as u64
+    }
+
+    fn most_urgent(&self) -> Option<Class> {
+        let additions = self.additions.iter().map(|addition| addition.class);
+        additions.chain(self.removals.iter().map(|removal| removal.class)).min()
     }
 }

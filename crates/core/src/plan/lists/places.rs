@@ -1,44 +1,68 @@
 //! Who gets a place when more is desired than fits.
 //!
-//! Cloudflare's lists hold 10,000 items together below Enterprise, and an operation that would
-//! exceed that fails whole (facts cloudflare 1.6, 1.7); the community list alone may have 31,000.
+//! Cloudflare's lists hold 10,000 items together below Enterprise, and an operation that would exceed that
+//! fails whole (facts cloudflare 1.6, 1.7); the community list alone may have 31,000.
 
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::decision::{Remediation, Source};
-use crate::desired::{Candidate, Desired};
+use crate::desired::{Candidate, Desired, OriginCounts};
 use crate::observed::lists::Observed;
-
-use super::OriginCounts;
 
 /// The desired addresses that have a place, and only those.
 pub(super) struct Places<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
-    /// `None` = there are places for all.
+    /// The first who goes without; `None` = there are places for all.
     first_without: Option<(Rank, Address)>,
 }
 
 /// The order in which places are given, the smallest first; among equals the address decides.
 ///
-/// Who is at the edge already goes before his equals: with the remaining time before that, every
-/// step of the clock would swap thousands, and each swap is a write.
+/// Who is at the edge already goes before his equals: with the remaining time before that, every step of
+/// the clock would swap thousands, and each swap is a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(u8);
+pub struct Rank {
+    source: Source,
+    is_challenge: bool,
+    is_new: bool,
+    time: Time,
+}
+
+/// The remaining time in coarse steps, the longest first, so that LAPI's jitter does not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Time {
+    Months,
+    Weeks,
+    Days,
+    Day,
+    Hours,
+    Minutes,
+}
+
+impl From<Duration> for Time {
+    fn from(remaining: Duration) -> Self {
+        const HOUR: u64 = 3_600;
+        match remaining.as_secs() / HOUR {
+            720.. => Self::Months,
+            168.. => Self::Weeks,
+            24.. => Self::Days,
+            4.. => Self::Day,
+            1.. => Self::Hours,
+            0 => Self::Minutes,
+        }
+    }
+}
 
 impl Rank {
-    const COUNT: usize = 3 * 2 * 2 * STEPS;
-
-    fn new(candidate: &Candidate, at_edge: bool) -> Self {
-        let source = match candidate.source {
-            Source::Own => 0,
-            Source::Subscribed => 1,
-            Source::Community => 2,
-        };
-        let list = u8::from(candidate.list != Remediation::Ban);
-        let step = STEPS as u8 - 1 - step(candidate.remaining);
-        Self(((source * 2 + list) * 2 + u8::from(!at_edge)) * STEPS as u8 + step)
+    pub(crate) fn new(candidate: &Candidate, is_at_edge: bool) -> Self {
+        Self {
+            source: candidate.source,
+            is_challenge: candidate.list != Remediation::Ban,
+            is_new: !is_at_edge,
+            time: Time::from(candidate.remaining),
+        }
     }
 }
 
@@ -46,41 +70,25 @@ impl<'a> Places<'a> {
     /// Gives `places` to the desired addresses.
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
         let mut all = Self { desired, observed, first_without: None };
-        if desired.candidates().count() as u64 > places {
-            all.first_without = all.after(places);
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
+        if desired.candidates().count() > places {
+            let mut ranked: Vec<(Rank, Address)> =
+                desired.candidates().map(|candidate| (all.rank(&candidate), candidate.address)).collect();
+            let (_, first_without, _) = ranked.select_nth_unstable(places);
+            all.first_without = Some(*first_without);
         }
         all
     }
 
-    /// The first who goes without, if there are `places`. Without a sort: there are few ranks, and
-    /// candidates come by address.
-    fn after(&self, mut places: u64) -> Option<(Rank, Address)> {
-        let mut by_rank = [0u64; Rank::COUNT];
-        for candidate in self.desired.candidates() {
-            by_rank[usize::from(self.rank(&candidate).0)] += 1;
-        }
-        let mut rank = Rank(0);
-        for of_rank in by_rank {
-            if of_rank > places {
-                break;
-            }
-            places -= of_rank;
-            rank.0 += 1;
-        }
-        let mut equals = self.desired.candidates().filter(|candidate| self.rank(candidate) == rank);
-        let first = equals.nth(usize::try_from(places).ok()?)?;
-        Some((rank, first.address))
-    }
-
-    /// The addresses with a place on this list, in order.
-    pub(super) fn addresses(&self, list: Remediation) -> impl Iterator<Item = Address> {
+    /// Those with a place on this list, by address.
+    pub(super) fn candidates(&self, list: Remediation) -> impl Iterator<Item = Candidate> {
         let all = self.desired.candidates().filter(move |candidate| candidate.list == list);
-        all.filter(|candidate| self.has(candidate)).map(|candidate| candidate.address)
+        all.filter(|candidate| self.has(candidate))
     }
 
     /// How many addresses have a place on this list.
     pub(super) fn count(&self, list: Remediation) -> u64 {
-        self.addresses(list).count() as u64
+        self.candidates(list).count() as u64
     }
 
     /// The list that `address` has its place on.
@@ -109,16 +117,6 @@ impl<'a> Places<'a> {
         Rank::new(candidate, at_edge)
     }
 }
-
-const STEPS: usize = 6;
-
-/// The remaining time in coarse steps, so that LAPI's jitter does not decide.
-fn step(remaining: Duration) -> u8 {
-    const HOUR: u64 = 3_600;
-    let from: [u64; STEPS - 1] = [HOUR, 4 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR];
-    from.iter().filter(|from| remaining.as_secs() >= **from).count() as u8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

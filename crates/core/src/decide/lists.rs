@@ -1,0 +1,62 @@
+//! What is decided about the lists.
+
+use crate::desired::Desired;
+use crate::observed::lists::Observed;
+use crate::plan::lists::{Plan, Rules, diff};
+use crate::review::{Review, review};
+use crate::schedule::lists::{Inputs, Schedule, schedule};
+use crate::settings::{Lists, Settings};
+use crate::state::Ends;
+use crate::state::guard::Held;
+use crate::state::writes::{WriteHistory, checksum};
+
+/// What is remembered of earlier runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Remembered<'a> {
+    /// Of the writes.
+    pub history: &'a WriteHistory,
+    /// Of the removals that the guard held back.
+    pub held: Option<&'a Held>,
+    /// Of what was desired.
+    pub ends: &'a Ends,
+}
+
+/// What is decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// What differs, and what of it may be done.
+    pub review: Review<Plan>,
+    /// What is sent now, or what it waits for.
+    pub schedule: Schedule,
+    /// Fewer items fit than the settings say, as Cloudflare has shown.
+    pub is_capacity_learned: bool,
+}
+
+/// The name under which what the guard holds is remembered.
+pub const TARGET: &str = "lists";
+
+/// Decides. `now` is in Unix seconds.
+pub fn decide(
+    settings: &Settings,
+    lists: &Lists,
+    (desired, observed): (&Desired, &Observed),
+    remembered: Remembered<'_>,
+    now: u64,
+) -> Decision {
+    let Remembered { history, held, ends } = remembered;
+    let items_max = history.items_max(lists.items_max, now);
+    let rules = Rules {
+        now,
+        items_max,
+        protected: &settings.protected,
+        ends,
+        set_aside: history.set_aside(),
+    };
+    let plan = diff(desired, observed, rules);
+    let is_desired = |address: &_| desired.on_list(address).is_some();
+    let review = review(plan, held.cloned(), is_desired, &settings.guard, now);
+    let token = checksum(settings.token.expose());
+    let inputs = Inputs { observed, history, pace: &settings.pace, token, now };
+    let schedule = schedule(&review.approved, inputs);
+    Decision { review, schedule, is_capacity_learned: items_max < lists.items_max }
+}

@@ -1,0 +1,49 @@
+//! The guard's view of a plan for the lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::Address;
+use crate::plan::Class;
+use crate::plan::lists::{Plan, Room};
+
+use super::{Removal, Reviewable};
+
+impl Reviewable for Plan {
+    fn removals(&self) -> Vec<Removal> {
+        let lists = self.lists().iter();
+        let removals = lists.flat_map(|list| {
+            list.removals.iter().map(|removal| Removal {
+                part: list.list.as_str(),
+                address: removal.address,
+                why: removal.why,
+                class: removal.class,
+            })
+        });
+        removals.collect()
+    }
+
+    fn there(&self) -> BTreeMap<&'static str, u64> {
+        self.lists().iter().map(|list| (list.list.as_str(), list.observed())).collect()
+    }
+
+    fn is_nothing_desired(&self) -> bool {
+        self.origins().iter().all(|origin| origin.total() == 0)
+    }
+
+    fn keeps_nothing(&self, part: &'static str) -> bool {
+        self.lists().iter().filter(|list| list.list.as_str() == part).all(|list| list.keep == 0)
+    }
+
+    fn room_for_own(&self, held: u64) -> u64 {
+        let lists = || self.lists().iter();
+        let own = lists().flat_map(|list| &list.additions).filter(|a| a.class <= Class::OwnBan);
+        let going: u64 = lists().map(|list| list.removed()).sum();
+        let Room { items, items_max } = self.room();
+        let without_held = (items + own.count() as u64 + held).saturating_sub(going);
+        without_held.saturating_sub(items_max).min(held)
+    }
+
+    fn without(self, held: &BTreeSet<Address>) -> Self {
+        self.holding(|removal| removal.why.opens() && held.contains(&removal.address))
+    }
+}

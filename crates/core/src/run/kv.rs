@@ -1,0 +1,143 @@
+//! KV's part of a run: decide, say what, apply.
+
+use crate::apply::kv::{self, AppliedKeys};
+use crate::decide::kv::{Decision, Remembered as Inputs, TARGET, When, decide};
+use crate::failure::Failure;
+use crate::log::{Level, Line};
+use crate::observed::kv::ObservedKeys;
+use crate::ports::Host;
+use crate::report::kv::{KeyCounts, announce};
+use crate::report::{KvReport, Outcome, announce_guard};
+use crate::schedule::kv::Schedule;
+use crate::settings::Kv;
+use crate::state::guard::GuardHistory;
+use crate::state::quota::{Quota, Spending};
+use crate::state::{Ends, Remembered};
+
+use super::{ANOTHER_RUN, Access, DesiredOr};
+
+/// What is to be done in KV, or how its part of the run has ended already.
+pub(super) enum Prepared<'a> {
+    /// It has.
+    Ended(KvReport),
+    /// This is to be done.
+    Decided(Box<Decided<'a>>),
+}
+
+pub(super) struct Decided<'a> {
+    kv: &'a Kv,
+    report: KvReport,
+    schedule: Schedule,
+    held: Option<Outcome>,
+    /// Ranges that wait because their key holds what is not ours.
+    blocked: u64,
+}
+
+/// Decides, says what, and remembers what the guard holds.
+pub(super) fn prepare<'a, H: Host>(
+    access: &Access<'_, '_, H>,
+    kv: &'a Kv,
+    desired: DesiredOr,
+    observed: Result<ObservedKeys, Failure>,
+    (quota, guard, ends): (&mut Remembered<Quota>, &mut Remembered<GuardHistory>, &Ends),
+    began: u64,
+    now: u64,
+) -> Prepared<'a> {
+    let mut report = KvReport {
+        outcome: Outcome::InSync,
+        desired: desired.as_deref().ok().map(KeyCounts::from),
+        origins: desired.as_deref().map(|desired| desired.keys_by_origin()).unwrap_or_default(),
+        drift: None,
+        waiting: 0,
+        held: 0,
+        applied: AppliedKeys::default(),
+        quota_used: quota.used(),
+    };
+    let (desired, observed) = match (desired, observed) {
+        (Ok(desired), Ok(observed)) => (desired, observed),
+        (_, Err(failure)) => {
+            return Prepared::Ended(KvReport { outcome: Outcome::Failed(failure), ..report });
+        }
+        (Err(why), Ok(_)) => {
+            return Prepared::Ended(KvReport { outcome: why.into(), ..report });
+        }
+    };
+    let host = access.session.host();
+    if let (Some(error), Some(_)) = (quota.store_error(), kv.daily_writes_max) {
+        let text = format!("kv_daily_writes_max cannot be kept from one run to the next: {error}");
+        host.log(&Line::new(Level::Warn, "store", text));
+    }
+    let held = guard.held(host, TARGET);
+    let remembered = Inputs { quota, held: held.as_ref(), ends };
+    let states = (&*desired, &observed);
+    let Decision { review, schedule } =
+        decide(access.settings, kv, states, remembered, When { began, now });
+    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
+    report.drift = Some(review.approved.drift());
+    report.held = review.approved.held();
+    report.waiting = schedule.waiting();
+    let (held, blocked) =
+        (review.refusal.as_ref().map(Outcome::held), review.approved.ranges().blocked().count);
+    if access.counted {
+        guard.hold(host, TARGET, review.remember, now);
+        let sees_ahead = review.approved.sees_ahead();
+        let _ = quota.change(host, |quota| quota.ran(sees_ahead, now));
+    }
+    Prepared::Decided(Box::new(Decided { kv, report, schedule, held, blocked }))
+}
+
+/// Sends what was decided.
+pub(super) async fn finish<H: Host>(
+    access: &Access<'_, '_, H>,
+    prepared: Prepared<'_>,
+    quota: &mut Remembered<Quota>,
+) -> KvReport {
+    let decided = match prepared {
+        Prepared::Ended(report) => return report,
+        Prepared::Decided(decided) => decided,
+    };
+    let Decided { kv, mut report, mut schedule, held, blocked } = *decided;
+    let Access { session, settings, clients, may_write, until, .. } = access;
+    if settings.dry_run {
+        let is_there = report.drift == Some(0);
+        report.outcome = if is_there { Outcome::InSync } else { Outcome::Planned };
+        return report;
+    }
+    if !schedule.bulks().is_empty() {
+        if !may_write {
+            report.outcome = Outcome::Partial(ANOTHER_RUN.to_owned());
+            return report;
+        }
+        let target = kv::Target {
+            account: &clients.account,
+            namespace: &kv.namespace,
+            daily_max: kv.daily_writes_max,
+        };
+        report.applied = kv::apply(session, &target, &mut schedule, quota, *until).await;
+        report.outcome = Outcome::Applied;
+    }
+    report.quota_used = quota.used();
+    if let Some(stopped) = report.applied.stopped.take() {
+        report.outcome = Outcome::from(stopped);
+    } else if report.waiting > 0 {
+        let exhausted = [Spending::Writes, Spending::Deletes];
+        let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending)) {
+            "Cloudflare's daily KV quota is used up until 00:00 UTC"
+        } else if schedule.is_over_budget() {
+            "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"
+        } else if blocked > 0 {
+            "the key \"ranges\" is not ours to write"
+        } else {
+            "written a moment ago, perhaps by another run"
+        };
+        report.outcome = Outcome::Partial(format!("{} wait: {why}", schedule.describe_waiting()));
+    }
+    if let (Outcome::Partial(_), Some(left)) = (&report.outcome, report.drift_left()) {
+        report.waiting = left.saturating_sub(report.held);
+    }
+    if let (Some(held), true) = (held, report.outcome.is_well()) {
+        report.outcome = held;
+    }
+    report
+}

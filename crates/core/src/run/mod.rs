@@ -1,0 +1,222 @@
+//! One run, from settings to metrics: the order in which the phases call each other.
+
+mod clients;
+mod inspect;
+mod kv;
+mod lists;
+mod read;
+mod usage;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{OptionFuture, join, join_all};
+
+use crate::api::pushgateway::Pushgateway;
+use crate::apply::{self, lists::WRITE_ROOM};
+use crate::desired::Desired;
+use crate::failure::Failure;
+use crate::log::{Level, Line, clip};
+use crate::ports::Host;
+use crate::report::metrics::Metrics;
+use crate::report::{Memory, Report};
+use crate::session::{PUSH_TIMEOUT, Session, collect, within};
+use crate::settings::Settings;
+use crate::state::guard::GuardHistory;
+use crate::state::{Ends, Lease, Leased, Quota, Remembered, WriteHistory};
+
+use clients::Clients;
+use read::Readings;
+
+pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
+
+/// The whole run: reads the settings through `variable`, syncs, says what happened, pushes metrics.
+///
+/// `Err` holds what to give to whoever called us; it has been logged already.
+///
+/// | what happened | result |
+/// |---|---|
+/// | in sync, applied, or a dry run | `Ok`, success 1 |
+/// | LAPI unreadable; an operation not confirmed in time | `Ok`, success 0, one warning |
+/// | bad settings; Cloudflare refuses or cannot be reached; more decisions than fit | `Err`, success 0 |
+pub async fn run<H: Host>(
+    variable: impl Fn(&str) -> Option<String>,
+    host: &H,
+) -> Result<(), Failure> {
+    let settings = match Settings::parse(variable, host.wall()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            for problem in &error.0 {
+                let line = Line::new(Level::Error, "setting", problem.to_string());
+                host.log(&line.with("variable", problem.variable));
+            }
+            let failure = Failure::Settings(error);
+            host.log(
+                &Line::new(Level::Error, "summary", format!("failed: {failure}"))
+                    .with("outcome", "failed")
+                    .with("success", 0),
+            );
+            return Err(failure);
+        }
+    };
+    let clients = Clients::new(&settings);
+    let report = match sync(&settings, &clients, host).await {
+        Ok(report) => report,
+        Err(Leased(left)) => {
+            let seconds = left.as_secs();
+            let text = format!(
+                "another run, or one that was interrupted, holds the lease for at most {seconds} s more; nothing to do here"
+            );
+            host.log(&Line::new(Level::Info, "summary", text).with("outcome", "yielded"));
+            return Ok(());
+        }
+    };
+    report.lines().iter().for_each(|line| host.log(line));
+    let pushes = async {
+        if let Some(pushgateway) = &clients.pushgateway {
+            let metrics = Metrics::of(&report, host.wall());
+            join_all(metrics.iter().map(|metrics| push(pushgateway, metrics, host))).await;
+        }
+    };
+    let usage = async {
+        if !settings.dry_run {
+            usage::send(&clients.lapi, &report, host).await;
+        }
+    };
+    join(pushes, usage).await;
+    match report.into_failure() {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// Reads all sides, decides, applies; everything but settings, summary and metrics.
+async fn sync<H: Host>(
+    settings: &Settings,
+    clients: &Clients,
+    host: &H,
+) -> Result<Report, Leased> {
+    let session = Session::start(host);
+    let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
+    let report = sync_leased(&session, settings, clients, &lease).await;
+    lease.release(host, session.unix_now());
+    Ok(report)
+}
+
+async fn sync_leased<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    clients: &Clients,
+    lease: &Lease,
+) -> Report {
+    let host = session.host();
+    let until = settings.run_budget.saturating_sub(PUSH_TIMEOUT);
+    // What is read later than that could not be acted on.
+    let read_until = until.saturating_sub(WRITE_ROOM);
+    let began = session.unix_now();
+
+    let mut history = Remembered::<WriteHistory>::load(host, began);
+    let mut quota = Remembered::<Quota>::load(host, began);
+    let mut guard = Remembered::<GuardHistory>::load(host, began);
+    let ends = Ends::load(host);
+    let memory = match history.store_error() {
+        Some(error) => Memory::NoStore(error.to_string()),
+        None if lease.is_new() && history.is_new() => Memory::Empty,
+        None => Memory::Works,
+    };
+    let mut failed_as_full = false;
+    if settings.targets.lists.is_some() {
+        failed_as_full =
+            apply::lists::look_at_earlier(session, &clients.account, &mut history, read_until).await;
+    }
+    let Readings { desired, lists: observed_lists, keys, watch: () } =
+        read::all(session, clients, settings, (), read_until).await;
+
+    let may_write = lease.is_mine(host, session.unix_now());
+    let counted = may_write && !settings.dry_run;
+    let now = session.unix_now();
+    if counted {
+        // So that a time which was brought back to now stays there.
+        let _ = history.save(host).and(guard.save(host));
+    }
+    let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
+    let desired = desired.map(Rc::new);
+    if let (true, Ok(desired)) = (counted, &desired) {
+        let is_at_edge = |address: &_| {
+            let on_lists = observed_lists.as_ref().is_some_and(|lists| match lists {
+                Ok(lists) => lists.has(address),
+                Err(_) => true,
+            });
+            let in_kv = keys.as_ref().is_some_and(|keys| match keys {
+                Ok(keys) => keys.has(address, now),
+                Err(_) => true,
+            });
+            on_lists || in_kv
+        };
+        let next = ends.next(desired.known(now), is_at_edge);
+        let _ = next.save(host, &ends, now);
+    }
+    let desired = desired.map_err(|unavailable| match unavailable {
+        read::Unavailable::TooMany(failure) => read::NotDesired::Failed(failure),
+        other => read::NotDesired::Skipped(clip(&other.to_string(), 400)),
+    });
+    let access = Access { session, settings, clients, may_write, counted, until };
+    // Both are decided before either is applied: nothing that is asked for meanwhile changes it.
+    let lists = settings.targets.lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
+        let items = observed.as_ref().map(|observed| observed.count()).unwrap_or_default();
+        if failed_as_full && counted {
+            let _ = history.change(host, |history| history.learn_capacity(items, now));
+        }
+        let remembered = (&*history, &mut guard, &ends);
+        lists::prepare(&access, lists, desired.clone(), observed, remembered, now)
+    });
+    let kv = settings.targets.kv.as_ref().zip(keys).map(|(kv, observed)| {
+        let remembered = (&mut quota, &mut guard, &ends);
+        kv::prepare(&access, kv, desired.clone(), observed, remembered, began, now)
+    });
+    drop((desired, ends));
+    // At the same time, so that neither target waits for the other: an operation on a list may be watched
+    // for half a minute.
+    let lists = lists.map(|prepared| lists::finish(&access, prepared, &mut history));
+    let kv = kv.map(|prepared| kv::finish(&access, prepared, &mut quota));
+    let (lists, kv) = join(OptionFuture::from(lists), OptionFuture::from(kv)).await;
+    Report { skipped, lists, kv, memory, requests: session.requests(), duration: session.elapsed() }
+}
+
+/// What both targets need to do their part.
+struct Access<'a, 'h, H> {
+    session: &'a Session<'h, H>,
+    settings: &'a Settings,
+    clients: &'a Clients,
+    /// Whether the lease is still this run's.
+    may_write: bool,
+    /// Whether what this run finds is remembered: not by a dry run, nor without the lease.
+    counted: bool,
+    until: Duration,
+}
+
+/// Said by a run whose lease another run took while it was reading.
+const ANOTHER_RUN: &str = "another run has started meanwhile and does the writing";
+
+/// Desired state, shared by the targets, or why there is none.
+type DesiredOr = Result<Rc<Desired>, read::NotDesired>;
+
+/// Pushes the metrics of one target; that this fails is a warning and nothing more.
+async fn push<H: Host>(pushgateway: &Pushgateway, metrics: &Metrics, host: &H) {
+    let request = pushgateway.push(metrics.job(), metrics.push(), metrics.to_string());
+    let answer = within(host, PUSH_TIMEOUT, async {
+        let (head, body) = host.send(request).await?;
+        Ok((head.status, collect(body, 64 << 10).await.unwrap_or_default()))
+    })
+    .await
+    .and_then(|answer| answer);
+    let why = match answer {
+        Ok((200..300, _)) => return,
+        Ok((status, body)) => {
+            format!("HTTP {status}: {}", clip(&String::from_utf8_lossy(&body), 120))
+        }
+        Err(error) => error.to_string(),
+    };
+    let text = format!("the metrics could not be pushed to {pushgateway} (pushgateway_url): {why}");
+    host.log(&Line::new(Level::Warn, "pushgateway", text).with("job", metrics.job()));
+}

@@ -1,0 +1,356 @@
+//! Expresses what is approved in the fewest bulk operations that leave no gap, the most urgent first.
+//!
+//! For one list: only additions, POST; only removals, DELETE; both, one PUT where rewriting the list is
+//! affordable, or where writes are scarce; else POST and DELETE. Over both lists, the operation with the
+//! most urgent change is the first that can go. What limits the order:
+//!
+//! - what moves, or is covered by a range that comes, goes after what replaces it is at the edge;
+//! - at no moment do the lists hold more than they may: an operation that would exceed it fails whole
+//!   (facts cloudflare 1.6).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::address::Address;
+use crate::api::cloudflare::lists::NewItem;
+use crate::decision::Remediation;
+use crate::observed::lists::ObservedList;
+use crate::plan::lists::{Addition, ListPlan, Plan, Removal, Room};
+use crate::plan::{Batch, Class};
+
+use super::{Inputs, Items, Operation};
+
+/// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
+/// (facts cloudflare 1.5); its Terraform provider writes lists of every size in one PUT.
+pub const REPLACE_ITEMS_MAX: usize = 50_000;
+
+/// Cloudflare's documented limit: 1,000,000 item modifications in 12 hours (facts cloudflare 1.8).
+const MODIFICATIONS_PER_SECOND: f64 = 1_000_000.0 / (12.0 * 3600.0);
+
+/// The least time that a rewrite may be charged for: one interval between runs, so that lists of up to
+/// 1,388 items may be rewritten at every run without ever meeting the documented limit.
+const INTERVAL: Duration = Duration::from_secs(120);
+
+/// The operations with the class of the most urgent change in each.
+pub(super) struct Expressed {
+    pub(super) operations: Vec<(Class, Operation)>,
+    /// Additions that the plan wants.
+    pub(super) additions: u64,
+    /// Additions that find no room.
+    pub(super) without_room: u64,
+}
+
+pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
+    let mut lists: Vec<List<'_>> = plan
+        .lists()
+        .iter()
+        .zip(inputs.observed.lists())
+        .map(|(plan, (_, observed))| List::new(plan, observed))
+        .collect();
+    let additions: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
+    let without_room = cut_to_room(&mut lists, plan.room());
+    cut_to_half(&mut lists, inputs.history.additions_max(additions));
+    drop_unreplaced(&mut lists);
+    choose_rewrites(&mut lists, inputs);
+    let operations = loop {
+        match in_order(&lists, plan.room()) {
+            Ok(operations) => break operations,
+            Err(list) => lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = false),
+        }
+    };
+    Expressed { operations, additions, without_room }
+}
+
+/// What is to be done on one list.
+struct List<'a> {
+    list: Remediation,
+    observed: &'a ObservedList,
+    additions: Vec<&'a Addition>,
+    removals: Vec<&'a Removal>,
+    /// By one PUT.
+    rewrite: bool,
+}
+
+impl<'a> List<'a> {
+    fn new(plan: &'a ListPlan, observed: &'a ObservedList) -> Self {
+        Self {
+            list: plan.list,
+            observed,
+            additions: plan.additions.iter().collect(),
+            removals: plan.removals.iter().collect(),
+            rewrite: false,
+        }
+    }
+
+    fn adds(&self, address: &Address) -> bool {
+        self.additions.binary_search_by_key(address, |addition| addition.address).is_ok()
+    }
+}
+
+/// Takes out additions for which there is no room, the least important first; gives how many. Removals that
+/// are held take room which the plan meant to have. What moves needs none: its own removal gives it back.
+fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
+    let added: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
+    let removed: u64 = lists.iter().map(|list| list.removals.len() as u64).sum();
+    let over = (room.items + added).saturating_sub(removed).saturating_sub(room.items_max).min(added);
+    if over == 0 {
+        return 0;
+    }
+    let replacing: BTreeSet<(Remediation, Address)> =
+        lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).collect();
+    let mut all: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
+        .filter(|(list, addition)| !replacing.contains(&(*list, addition.address)))
+        .collect();
+    all.sort_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
+    let cut: BTreeSet<(Remediation, Address)> =
+        all.drain(keep..).map(|(list, addition)| (list, addition.address)).collect();
+    for list in lists {
+        list.additions.retain(|addition| !cut.contains(&(list.list, addition.address)));
+    }
+    cut.len() as u64
+}
+
+/// Takes all but the `most` most urgent additions out: Cloudflare refuses one of them, and did not say which.
+fn cut_to_half(lists: &mut [List<'_>], most: u64) {
+    let mut all: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
+        .collect();
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    if all.len() <= most {
+        return;
+    }
+    all.sort_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    let keep: BTreeSet<_> =
+        all.iter().take(most).map(|(list, addition)| (*list, addition.address)).collect();
+    for list in lists {
+        list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
+    }
+}
+
+/// Takes out removals whose replacement does not come.
+fn drop_unreplaced(lists: &mut [List<'_>]) {
+    let coming: Vec<(Remediation, BTreeSet<Address>)> = lists
+        .iter()
+        .map(|list| (list.list, list.additions.iter().map(|addition| addition.address).collect()))
+        .collect();
+    let comes = |(on, address): (Remediation, Address)| {
+        coming.iter().any(|(list, addresses)| *list == on && addresses.contains(&address))
+    };
+    for list in lists {
+        list.removals.retain(|removal| removal.after.is_none_or(comes));
+    }
+}
+
+/// Chooses the lists that are rewritten by one PUT.
+///
+/// One operation instead of two matters most: some accounts are allowed one accepted write in 72 hours,
+/// whatever its size (facts cloudflare 1.8), and after a POST the DELETE would have to wait for the next.
+/// Elsewhere each rewritten item counts against the documented 1,000,000 modifications in 12 hours, perhaps
+/// the removed ones too, so a rewrite costs the items before and after it, and what has been refilled of
+/// that limit since the last write pays for it: 10,000 items every 14.4 minutes, small lists always. When
+/// the last write was, the youngest item tells; without it, or with a clock that is behind, it is taken to
+/// have been just now.
+///
+/// A list with items that could not be understood is never rewritten, since that would delete them.
+fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
+    let is_scarce = inputs.history.is_scarce(inputs.now);
+    if !inputs.history.may_rewrite(inputs.now) {
+        return;
+    }
+    let now = UNIX_EPOCH + Duration::from_secs(inputs.now);
+    let newest = lists.iter().filter_map(|list| list.observed.newest()).max();
+    let since_write = newest.and_then(|newest| now.duration_since(newest).ok()).unwrap_or_default();
+    let mut allowance = since_write.max(INTERVAL).as_secs_f64() * MODIFICATIONS_PER_SECOND;
+    let mut candidates: Vec<(u64, &mut List<'_>)> = lists
+        .iter_mut()
+        .filter(|list| !list.additions.is_empty() && !list.removals.is_empty())
+        .filter(|list| list.observed.foreign().count == 0)
+        .filter_map(|list| {
+            let before = list.observed.len();
+            let after = before + list.additions.len() as u64 - list.removals.len() as u64;
+            (after <= REPLACE_ITEMS_MAX as u64).then_some((before + after, list))
+        })
+        .collect();
+    candidates.sort_by_key(|(cost, list)| (*cost, list.list));
+    for (cost, list) in candidates {
+        allowance -= cost as f64;
+        list.rewrite = is_scarce || allowance >= 0.0;
+    }
+}
+
+/// A part of a list's work that one or more requests of one kind carry.
+struct Piece<'a> {
+    list: &'a List<'a>,
+    kind: Kind,
+    class: Class,
+    /// Additions of other pieces that must be at the edge before.
+    after: Vec<(Remediation, Address)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Rewrite,
+    Append,
+    /// What can go at once.
+    Delete,
+    /// What goes after its replacement.
+    DeleteReplaced,
+}
+
+/// The operations in order; `Err` with a list that must not be rewritten whole, because its most urgent
+/// change would have to wait for what the rest of it waits for.
+fn in_order(lists: &[List<'_>], room: Room) -> Result<Vec<(Class, Operation)>, Remediation> {
+    let mut pieces: Vec<Piece<'_>> = lists.iter().flat_map(List::pieces).collect();
+    // The most urgent first; of equals the ban list, and what adds before what removes.
+    pieces.sort_by_key(|piece| (piece.class, piece.list.list != Remediation::Ban, piece.kind));
+    let mut done: BTreeSet<(Remediation, Address)> = BTreeSet::new();
+    let mut items = room.items;
+    let mut operations = Vec::new();
+    while !pieces.is_empty() {
+        let is_free = |piece: &Piece<'_>| piece.after.iter().all(|after| done.contains(after));
+        let fits = |piece: &Piece<'_>| {
+            let (added, removed) = piece.counts();
+            added == 0 || (items + added).saturating_sub(removed) <= room.items_max
+        };
+        let next = pieces.iter().position(|piece| is_free(piece) && fits(piece));
+        let first_bound = pieces.iter().position(|piece| !is_free(piece) && piece.kind == Kind::Rewrite);
+        if let Some(bound) = first_bound
+            && next.is_none_or(|next| {
+                let piece = &pieces[bound];
+                bound < next && piece.urgent_part() < pieces[next].class
+            })
+        {
+            return Err(pieces[bound].list.list);
+        }
+        let Some(next) = next else {
+            // Only what does not fit is left: as much of it as does, the most urgent first.
+            let Some(at) = pieces.iter().position(&is_free) else { break };
+            let piece = pieces.remove(at);
+            if piece.kind == Kind::Rewrite {
+                return Err(piece.list.list);
+            }
+            let most = usize::try_from(room.items_max.saturating_sub(items)).unwrap_or(usize::MAX);
+            let part = piece.list.append_at_most(most);
+            items += part.iter().map(|(_, operation)| operation.effect().added).sum::<u64>();
+            done.extend(part.iter().flat_map(|(_, operation)| {
+                operation.addresses().iter().map(|item| (piece.list.list, item.ip))
+            }));
+            operations.extend(part);
+            continue;
+        };
+        let piece = pieces.remove(next);
+        let (added, removed) = piece.counts();
+        items = (items + added).saturating_sub(removed);
+        if matches!(piece.kind, Kind::Rewrite | Kind::Append) {
+            done.extend(piece.list.additions.iter().map(|a| (piece.list.list, a.address)));
+        }
+        operations.extend(piece.operations());
+    }
+    Ok(operations)
+}
+
+impl List<'_> {
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let (replaced, free): (Vec<&Removal>, Vec<&Removal>) =
+            self.removals.iter().partition(|removal| removal.after.is_some());
+        let additions = self.additions.iter().map(|addition| addition.class).min();
+        let class_of = |removals: &[&Removal]| removals.iter().map(|removal| removal.class).min();
+        let after = |own: bool| -> Vec<(Remediation, Address)> {
+            let after = replaced.iter().filter_map(|removal| removal.after);
+            after.filter(|(on, address)| own || *on != self.list || !self.adds(address)).collect()
+        };
+        let pieces = if self.rewrite {
+            let class = additions.into_iter().chain(class_of(&free)).chain(class_of(&replaced)).min();
+            // What it adds itself is there at the same moment.
+            [class.map(|class| (Kind::Rewrite, class, after(false))), None, None]
+        } else {
+            [
+                additions.map(|class| (Kind::Append, class, Vec::new())),
+                class_of(&free).map(|class| (Kind::Delete, class, Vec::new())),
+                class_of(&replaced).map(|class| (Kind::DeleteReplaced, class, after(true))),
+            ]
+        };
+        let pieces = pieces.into_iter().flatten();
+        pieces.map(|(kind, class, after)| Piece { list: self, kind, class, after })
+    }
+
+    /// The POSTs of at most so many additions: the most urgent ones, if not all of them.
+    fn append_at_most(&self, most: usize) -> Vec<(Class, Operation)> {
+        let mut additions = self.additions.clone();
+        if additions.len() > most || additions.len() > crate::plan::BATCH_ITEMS_MAX {
+            additions.sort_by_key(|addition| (addition.class, addition.rank, addition.address));
+            additions.truncate(most);
+        }
+        let batches = Batch::split(additions.into_iter());
+        let operation = |batch: Batch<&Addition>| {
+            let class = batch.as_slice().iter().map(|addition| addition.class).min();
+            let mut addresses: Vec<Address> =
+                batch.as_slice().iter().map(|addition| addition.address).collect();
+            addresses.sort_unstable();
+            let items = addresses.into_iter().map(|ip| NewItem { ip, comment: None });
+            let mut batches = Batch::split(items);
+            let append = |items| Operation::Append { list: self.list, items };
+            batches.pop().map(|items| (class.unwrap_or(Class::Rest), append(items)))
+        };
+        batches.into_iter().filter_map(operation).collect()
+    }
+
+    fn delete(&self, replaced: bool, class: Class) -> Vec<(Class, Operation)> {
+        let mut removals: Vec<&&Removal> =
+            self.removals.iter().filter(|removal| removal.after.is_some() == replaced).collect();
+        if removals.len() > crate::plan::BATCH_ITEMS_MAX {
+            removals.sort_by_key(|removal| removal.class);
+        }
+        let batches = Batch::split(removals.into_iter().map(|removal| removal.id.clone()));
+        batches.into_iter().map(|ids| (class, Operation::Delete { list: self.list, ids })).collect()
+    }
+
+    fn replace(&self, class: Class) -> Option<(Class, Operation)> {
+        let gone: BTreeSet<_> = self.removals.iter().map(|removal| &removal.id).collect();
+        let kept = self.observed.items().iter().filter(|(_, item)| !gone.contains(&item.id));
+        let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
+        let new = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
+        let mut items: Vec<NewItem> = kept.chain(new).collect();
+        items.sort_unstable_by_key(|item| item.ip);
+        let operation = Operation::Replace {
+            list: self.list,
+            items: Items::new(items)?,
+            new: self.additions.iter().map(|addition| addition.address).collect(),
+            removed: self.removals.len() as u64,
+        };
+        Some((class, operation))
+    }
+}
+
+impl Piece<'_> {
+    fn counts(&self) -> (u64, u64) {
+        let List { additions, removals, .. } = self.list;
+        let replaced = removals.iter().filter(|removal| removal.after.is_some()).count();
+        match self.kind {
+            Kind::Rewrite => (additions.len() as u64, removals.len() as u64),
+            Kind::Append => (additions.len() as u64, 0),
+            Kind::Delete => (0, (removals.len() - replaced) as u64),
+            Kind::DeleteReplaced => (0, replaced as u64),
+        }
+    }
+
+    /// The class of what could go at once, if this were not one request.
+    fn urgent_part(&self) -> Class {
+        let removals = self.list.removals.iter().filter(|removal| removal.after.is_none());
+        let classes = removals.map(|removal| removal.class);
+        classes.chain(self.list.additions.iter().map(|a| a.class)).min().unwrap_or(Class::Rest)
+    }
+
+    fn operations(&self) -> Vec<(Class, Operation)> {
+        match self.kind {
+            Kind::Rewrite => self.list.replace(self.class).into_iter().collect(),
+            Kind::Append => self.list.append_at_most(usize::MAX),
+            Kind::Delete => self.list.delete(false, self.class),
+            Kind::DeleteReplaced => self.list.delete(true, self.class),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The lists' schedule: bulk operations in the order in which they are sent, or what they wait for.
+
+mod express;
+mod render;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::address::Address;
+use crate::api::cloudflare::lists::{ItemId, NewItem};
+use crate::decision::Remediation;
+use crate::observed::lists::Observed;
+use crate::plan::lists::Plan;
+use crate::plan::{Batch, Class};
+use crate::review::Approved;
+use crate::settings::Pace;
+use crate::state::writes::{Cause, WriteHistory};
+
+pub use express::REPLACE_ITEMS_MAX;
+
+/// What is sent to the lists.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    operations: Vec<Operation>,
+    wait: Option<Wait>,
+    beside_the_ladder: bool,
+    is_alone: bool,
+    additions: u64,
+    without_room: u64,
+}
+
+/// Why nothing is sent now, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// After a write that went wrong.
+    Backoff(Duration, Cause),
+    /// This operation of an earlier run has not been seen to end.
+    Operation(String),
+    /// Nothing in it is urgent, and the last write was a moment ago.
+    Interval(Duration),
+    /// Removals that are not urgent wait for company, where writes are scarce.
+    Company(Duration),
+}
+
+/// One bulk operation: one write request, and one operation of the account to wait for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// POST: adds to the list.
+    Append {
+        /// Which list.
+        list: Remediation,
+        /// What is added.
+        items: Batch<NewItem>,
+    },
+    /// PUT: rewrites the list.
+    Replace {
+        /// Which list.
+        list: Remediation,
+        /// Everything that the list then holds.
+        items: Items,
+        /// Those of them that are new, by address.
+        new: Vec<Address>,
+        /// How many items go.
+        removed: u64,
+    },
+    /// DELETE: removes from the list.
+    Delete {
+        /// Which list.
+        list: Remediation,
+        /// What is removed.
+        ids: Batch<ItemId>,
+    },
+}
+
+/// The items of a rewrite: at least one, because a PUT of none would empty the list without a question
+/// (facts cloudflare 1.5).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Items(Vec<NewItem>);
+
+impl Items {
+    /// The items.
+    pub fn as_slice(&self) -> &[NewItem] {
+        &self.0
+    }
+
+    fn new(items: Vec<NewItem>) -> Option<Self> {
+        (!items.is_empty()).then_some(Self(items))
+    }
+}
+
+/// What an operation does, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    /// On which list.
+    pub list: Remediation,
+    /// Items added.
+    pub added: u64,
+    /// Items removed.
+    pub removed: u64,
+}
+
+impl Operation {
+    /// The method that carries it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Append { .. } => "POST",
+            Self::Replace { .. } => "PUT",
+            Self::Delete { .. } => "DELETE",
+        }
+    }
+
+    /// What it does to its list.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Append { list, items } => {
+                Effect { list: *list, added: items.len() as u64, removed: 0 }
+            }
+            Self::Replace { list, new, removed, .. } => {
+                Effect { list: *list, added: new.len() as u64, removed: *removed }
+            }
+            Self::Delete { list, ids } => {
+                Effect { list: *list, added: 0, removed: ids.len() as u64 }
+            }
+        }
+    }
+
+    /// How many items its request carries.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Append { items, .. } => items.len(),
+            Self::Replace { items, .. } => items.0.len(),
+            Self::Delete { ids, .. } => ids.len(),
+        }
+    }
+
+    /// Never: an operation without items cannot be built.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Whether it adds `address`.
+    pub fn adds(&self, address: &Address) -> bool {
+        match self {
+            Self::Append { items, .. } => items.as_slice().iter().any(|item| item.ip == *address),
+            Self::Replace { new, .. } => new.binary_search(address).is_ok(),
+            Self::Delete { .. } => false,
+        }
+    }
+
+    /// The addresses that its request carries, in its order: a refusal names one by its position.
+    pub fn addresses(&self) -> &[NewItem] {
+        match self {
+            Self::Append { items, .. } => items.as_slice(),
+            Self::Replace { items, .. } => items.as_slice(),
+            Self::Delete { .. } => &[],
+        }
+    }
+}
+
+/// What a schedule depends on besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// What is at the edge, of which a rewrite keeps the rest.
+    pub observed: &'a Observed,
+    /// What is remembered of earlier writes.
+    pub history: &'a WriteHistory,
+    /// The settings.
+    pub pace: &'a Pace,
+    /// Tells whether the token is another than that of the last write.
+    pub token: u32,
+    /// Now, in Unix seconds.
+    pub now: u64,
+}
+
+/// What of the plan is sent now.
+pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
+    let Inputs { history, pace, token, now, .. } = inputs;
+    let expressed = express::express(plan, inputs);
+    let is_alone = !expressed.operations.is_empty()
+        && expressed.operations.iter().all(|(class, operation)| {
+            !class.is_urgent() && matches!(operation, Operation::Delete { .. })
+        });
+    let most_urgent = expressed.operations.iter().map(|(class, _)| *class).min();
+    let mut schedule = Schedule {
+        wait: None,
+        beside_the_ladder: false,
+        is_alone,
+        additions: expressed.additions,
+        without_room: expressed.without_room,
+        operations: Vec::new(),
+    };
+    let mut operations = expressed.operations;
+    let is_urgent = most_urgent.is_some_and(Class::is_urgent);
+    if let Some(id) = history.operation() {
+        schedule.wait = Some(Wait::Operation(id.to_owned()));
+    } else if let Some((left, cause)) = history.wait(pace, token, now) {
+        if most_urgent == Some(Class::Owner) && history.owner_may_be_tried(now) {
+            // His address, and what goes with it in the same request; everything else waits.
+            operations.retain(|(class, _)| *class == Class::Owner);
+            schedule.beside_the_ladder = true;
+        } else {
+            schedule.wait = Some(Wait::Backoff(left, cause));
+        }
+    } else if !is_urgent && let Some(left) = history.interval_left(pace, now) {
+        schedule.wait = Some(Wait::Interval(left));
+    } else if is_alone && let Some(left) = history.company_left(now) {
+        schedule.wait = Some(Wait::Company(left));
+    }
+    if operations.is_empty() && !matches!(schedule.wait, Some(Wait::Backoff(..))) {
+        // Nothing waits where there is nothing to do; but that Cloudflare refuses is told all the same.
+        schedule.wait = None;
+    }
+    schedule.operations = operations.into_iter().map(|(_, operation)| operation).collect();
+    schedule
+}
+
+impl Schedule {
+    /// The bulk operations, in the order in which they are sent; also while they wait.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// What they wait for; `None` = they go now.
+    pub fn wait(&self) -> Option<&Wait> {
+        self.wait.as_ref()
+    }
+
+    /// Whether an owner's address is tried although other writes wait.
+    pub fn is_beside_the_ladder(&self) -> bool {
+        self.beside_the_ladder
+    }
+
+    /// Whether there are only removals that are not urgent.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Additions that find no room, because removals are held on a full list.
+    pub fn without_room(&self) -> u64 {
+        self.without_room
+    }
+
+    /// Whether all additions of the plan are among the operations.
+    pub(crate) fn carries_all(&self) -> bool {
+        let added: u64 = self.operations.iter().map(|operation| operation.effect().added).sum();
+        added == self.additions
+    }
+
+    /// The only address that is added, if it is one.
+    pub(crate) fn only_addition(&self, operation: &Operation) -> Option<Address> {
+        match operation {
+            Operation::Append { items, .. } => match items.as_slice() {
+                [only] => Some(only.ip),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Which removals the guard has held back, since when, and how many runs in a row wanted them.
+//!
+//! What follows from it is `review`'s business. The figures are one small JSON value; which addresses they
+//! speak of is a table beside it, bound to it by a checksum: one without the other counts as nothing
+//! remembered, so that what is held begins to wait anew.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ports::Store;
+
+use super::parts;
+use super::table::{Cell, Table};
+use super::{Record, Remembered};
+
+/// The streaks of all targets, by the target's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuardHistory {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    targets: BTreeMap<String, Streak>,
+}
+
+/// Runs in a row in which removals were too many at once. Times are Unix seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Streak {
+    /// When its first run looked.
+    pub since: u64,
+    /// What was there then: items of each list, or keys and ranges.
+    pub there: BTreeMap<String, u64>,
+    /// How many removals the first run wanted.
+    pub first: u64,
+    /// What was wrong with them.
+    pub rule: Rule,
+    /// Owner's addresses that the guard has let go at once.
+    pub owners: u64,
+    /// Removals that came up together, and wait together.
+    pub groups: Vec<Group>,
+    /// Of the table that says which address is in which group.
+    checksum: u64,
+}
+
+/// The rules of the guard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Nothing is desired, and something is there.
+    Empty,
+    /// Nothing of what was there is desired any more.
+    Replaced,
+    /// Too many, by part and by number.
+    #[default]
+    Share,
+}
+
+/// Removals that came up in the same run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// When a run first wanted them.
+    pub since: u64,
+    /// How many runs in a row have wanted them.
+    pub runs: u64,
+}
+
+/// The group of an address; by its number, or an owner's that the guard has let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupId(pub u8);
+
+impl GroupId {
+    /// What the first run of the streak wanted gone.
+    pub const FIRST: Self = Self(0);
+    /// An owner's address that went at once.
+    pub const OWNER: Self = Self(u8::MAX);
+    /// The most groups that are told apart; newcomers after that wait with the last.
+    pub const MAX: usize = 200;
+}
+
+impl Cell for GroupId {
+    const BYTES: usize = 1;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.0);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.first().map(|number| Self(*number))
+    }
+}
+
+/// A streak, and which address is in which of its groups.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Held {
+    /// The figures.
+    pub streak: Streak,
+    /// The addresses.
+    pub groups: Table<GroupId>,
+}
+
+impl Record for GuardHistory {
+    const KEY: &'static str = "guard";
+    const VERSION: u32 = 2;
+
+    fn settle(&mut self, now: u64) {
+        for streak in self.targets.values_mut() {
+            streak.since = streak.since.min(now);
+            streak.groups.iter_mut().for_each(|group| group.since = group.since.min(now));
+        }
+    }
+}
+
+impl Remembered<GuardHistory> {
+    /// What is held of `target`, if anything is.
+    pub fn held(&self, store: &impl Store, target: &str) -> Option<Held> {
+        let streak = self.targets.get(target)?;
+        let bytes = parts::load(store, &key(target))?;
+        let groups = Table::from_bytes(&bytes)?;
+        (checksum(&bytes) == streak.checksum).then(|| Held { streak: streak.clone(), groups })
+    }
+
+    /// Remembers what is held of `target` from now on. That it cannot be stored was said when it was
+    /// loaded; nothing is confirmed then.
+    pub(crate) fn hold(&mut self, store: &impl Store, target: &str, held: Option<Held>, now: u64) {
+        let streak = held.map(|Held { mut streak, groups }| {
+            let bytes = groups.to_bytes();
+            streak.checksum = checksum(&bytes);
+            let is_new = self.targets.get(target).is_none_or(|old| old.checksum != streak.checksum);
+            if is_new {
+                let _ = parts::save(store, &key(target), now, &bytes);
+            }
+            streak
+        });
+        let _ = self.change(store, |history| {
+            match streak {
+                Some(streak) => history.targets.insert(target.to_owned(), streak),
+                None => history.targets.remove(target),
+            };
+        });
+    }
+}
+
+fn key(target: &str) -> String {
+    format!("guard-{target}")
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    parts::checksum(bytes)
+}

@@ -1,0 +1,399 @@
+//! What is remembered of the writes to the lists: when they may be written again, which bulk operation has
+//! not been seen to end, and what Cloudflare refused as a value.
+//!
+//! One state machine: each answer to a write is one method here, and what follows is read off with
+//! [`wait`](WriteHistory::wait).
+//!
+//! | what happened | what follows |
+//! |---|---|
+//! | throttled (429, 10040) | the ladder of `write_backoff_seconds` |
+//! | accepted, and the operation failed | the ladder climbs: it is no success |
+//! | refused otherwise | the ladder's first step, doubled up to its last |
+//! | 401, 403 | the ladder's first step, until the token is another |
+//! | 5xx, or no answer | two minutes, doubled up to the ladder's first step |
+//! | refused as a value | no wait: the value is set aside, or the next write carries half |
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::settings::Pace;
+
+use super::Record;
+
+const DAY_SECS: u64 = 24 * 3_600;
+/// The first wait after a write whose answer was lost, or that met an error of a server.
+const UNANSWERED_SECS: u64 = 120;
+/// An account that refused a write within this time has scarce writes.
+const SCARCE_SECS: u64 = 7 * DAY_SECS;
+/// How often an owner's address may be tried while other writes wait.
+const OWNER_SECS: u64 = 1_800;
+/// How long removals wait for company on an account whose writes are scarce.
+const COMPANY_SECS: u64 = DAY_SECS;
+/// How long a value is set aside, and how long a learned capacity or a refused rewrite is believed.
+const BELIEVED_SECS: u64 = DAY_SECS;
+/// After so long an operation that cannot be asked for is given up …
+const UNKNOWN_SECS: u64 = 3_600;
+/// … and one that still answers "pending".
+const PENDING_SECS: u64 = DAY_SECS;
+/// Values that are set aside at a time; a refusal of more than that is no matter of values.
+const SET_ASIDE_MAX: usize = 100;
+
+/// See the module. Times are Unix seconds of our clock; 0 = never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WriteHistory {
+    /// Throttled writes and failed operations since the last write that went well: the ladder's step.
+    refused: u32,
+    /// When the last of them was.
+    refused_at: u64,
+    /// When the first of them was.
+    refused_since: u64,
+    /// When a write was last accepted.
+    accepted_at: u64,
+    /// Of an account that takes a write only long after it was first refused one: how long it took the
+    /// last time, in seconds. 0 = not such an account.
+    spacing: u64,
+    /// The accepted operation whose end has not been seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<String>,
+    /// When a write was last throttled.
+    throttled_at: u64,
+    /// What else the last write met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setback: Option<Setback>,
+    /// When an owner's address was last tried while other writes waited.
+    owner_tried_at: u64,
+    /// Since when there is nothing but removals that are not urgent.
+    alone_since: u64,
+    /// Fewer items fit than the settings say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<Capacity>,
+    /// How often the additions were halved, in search of the value that Cloudflare refuses.
+    halved: u32,
+    /// Refused values in a row without a write that was accepted.
+    values_refused: u32,
+    /// Addresses that Cloudflare refused as values, and until when they are not sent.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    set_aside: BTreeMap<Address, u64>,
+    /// No list is rewritten whole until then: an item that is there already was refused.
+    no_rewrite_until: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Setback {
+    kind: Kind,
+    /// In a row.
+    times: u32,
+    at: u64,
+    /// A checksum of the token, so that another one is tried at once. Too short to tell the token.
+    token: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Refused,
+    Denied,
+    Unanswered,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Capacity {
+    items: u64,
+    until: u64,
+}
+
+impl Record for WriteHistory {
+    const KEY: &'static str = "lists";
+    const VERSION: u32 = 1;
+
+    fn settle(&mut self, now: u64) {
+        let times = [
+            &mut self.refused_at,
+            &mut self.refused_since,
+            &mut self.accepted_at,
+            &mut self.throttled_at,
+            &mut self.owner_tried_at,
+            &mut self.alone_since,
+        ];
+        times.into_iter().for_each(|time| *time = (*time).min(now));
+        if let Some(setback) = &mut self.setback {
+            setback.at = setback.at.min(now);
+        }
+        let latest = now.saturating_add(BELIEVED_SECS);
+        self.capacity = self.capacity.take().filter(|capacity| capacity.until > now);
+        if let Some(capacity) = &mut self.capacity {
+            capacity.until = capacity.until.min(latest);
+        }
+        self.set_aside.retain(|_, until| *until > now);
+        self.set_aside.values_mut().for_each(|until| *until = (*until).min(latest));
+        self.no_rewrite_until = self.no_rewrite_until.min(latest);
+    }
+}
+
+/// Why no write is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Cloudflare throttled the last one.
+    Throttled,
+    /// The last one was accepted, and its operation failed.
+    Failed,
+    /// Cloudflare refused the last one for another reason.
+    Refused,
+    /// The token may not write.
+    Denied,
+    /// The last one was not answered, or by an error of a server.
+    Unanswered,
+}
+
+/// What became of an operation that is not seen to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It answers, and is not finished.
+    Pending,
+    /// It cannot be asked for.
+    Lost,
+}
+
+impl WriteHistory {
+    /// How long no write may be tried, and why; `None` = it may. `token` is [`checksum`] of the token.
+    pub fn wait(&self, pace: &Pace, token: u32, now: u64) -> Option<(Duration, Cause)> {
+        let throttled = self.ladder(pace, now).map(|left| {
+            let failed = self.throttled_at < self.refused_at;
+            (left, if failed { Cause::Failed } else { Cause::Throttled })
+        });
+        let setback = self.setback.as_ref().and_then(|setback| setback.left(pace, token, now));
+        throttled.into_iter().chain(setback).max_by_key(|(left, _)| *left)
+    }
+
+    /// The ladder, from its first step. But an account that the last time took a write only after the
+    /// whole ladder is expected to do so again: some do at most one in 72 hours (facts cloudflare 1.8),
+    /// and to climb from the bottom would cost five attempts each time. There the next attempt is half
+    /// way to when it is expected to open, not sooner than the last step and not later than twice that.
+    fn ladder(&self, pace: &Pace, now: u64) -> Option<Duration> {
+        let step = usize::try_from(self.refused).unwrap_or(usize::MAX).checked_sub(1)?;
+        let last = *pace.backoff.last()?;
+        let opens_in = self.accepted_at.saturating_add(self.spacing).saturating_sub(self.refused_at);
+        let wait = match (self.spacing, Duration::from_secs(opens_in)) {
+            (0, _) => *pace.backoff.get(step).unwrap_or(&last),
+            (_, Duration::ZERO) => last,
+            (_, opens_in) => (opens_in / 2).clamp(last, 2 * last).min(opens_in),
+        };
+        left(wait, self.refused_at, now)
+    }
+
+    /// How long a write that is not urgent has to wait; `None` = it need not.
+    pub fn interval_left(&self, pace: &Pace, now: u64) -> Option<Duration> {
+        left(pace.interval, self.accepted_at, now)
+    }
+
+    /// Whether the account refused a write within the last week, so that each accepted one must carry as
+    /// much as it can.
+    pub fn is_scarce(&self, now: u64) -> bool {
+        self.throttled_at > 0 && now.saturating_sub(self.throttled_at) < SCARCE_SECS
+    }
+
+    /// How long removals that are not urgent wait for company; `None` = not any more. Only where writes
+    /// are scarce.
+    pub fn company_left(&self, now: u64) -> Option<Duration> {
+        let since = if self.alone_since == 0 { now } else { self.alone_since };
+        self.is_scarce(now).then(|| left(Duration::from_secs(COMPANY_SECS), since, now)).flatten()
+    }
+
+    /// Whether an owner's address may be tried although other writes wait.
+    pub fn owner_may_be_tried(&self, now: u64) -> bool {
+        left(Duration::from_secs(OWNER_SECS), self.owner_tried_at.max(self.refused_at), now).is_none()
+    }
+
+    /// Throttled writes and failed operations since the last write that went well.
+    pub fn refused(&self) -> u32 {
+        self.refused
+    }
+
+    /// The operation whose end has not been seen.
+    pub fn operation(&self) -> Option<&str> {
+        self.operation.as_deref()
+    }
+
+    /// How many items fit, where that is less than the settings say.
+    pub fn items_max(&self, by_settings: u64, now: u64) -> u64 {
+        let learned = self.capacity.filter(|capacity| capacity.until > now);
+        learned.map_or(by_settings, |capacity| capacity.items.min(by_settings))
+    }
+
+    /// Addresses that Cloudflare refused as values, and until when they are not sent.
+    pub fn set_aside(&self) -> &BTreeMap<Address, u64> {
+        &self.set_aside
+    }
+
+    /// How many of `additions` the next write may carry.
+    pub fn additions_max(&self, additions: u64) -> u64 {
+        let half = additions.checked_shr(self.halved).unwrap_or(0);
+        if self.halved == 0 { additions } else { half.max(1) }
+    }
+
+    /// Whether a list may be rewritten whole.
+    pub fn may_rewrite(&self, now: u64) -> bool {
+        self.halved == 0 && self.no_rewrite_until <= now
+    }
+
+    /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is.
+    pub(crate) fn throttled(&mut self, beside_the_ladder: bool, now: u64) {
+        self.throttled_at = now;
+        if beside_the_ladder {
+            self.owner_tried_at = now;
+        } else {
+            self.climb(now);
+        }
+    }
+
+    fn climb(&mut self, now: u64) {
+        if self.refused == 0 {
+            self.refused_since = now;
+        }
+        self.refused = self.refused.saturating_add(1);
+        self.refused_at = now;
+        self.setback = None;
+    }
+
+    /// Refused with a status that says neither "later" nor "this value".
+    pub(crate) fn refused_otherwise(&mut self, status: u16, token: u32, now: u64) {
+        let denied = matches!(status, 401 | 403);
+        self.set_back(if denied { Kind::Denied } else { Kind::Refused }, token, now);
+    }
+
+    /// An error of a server, or no answer: it may have happened.
+    pub(crate) fn unanswered(&mut self, token: u32, now: u64) {
+        self.set_back(Kind::Unanswered, token, now);
+    }
+
+    fn set_back(&mut self, kind: Kind, token: u32, now: u64) {
+        let before = self.setback.take().filter(|before| before.kind == kind && before.token == token);
+        let times = before.map_or(1, |before| before.times.saturating_add(1));
+        self.setback = Some(Setback { kind, times, at: now, token });
+        self.owner_tried_at = now;
+    }
+
+    /// Cloudflare refuses `address` as a value: it is not sent for a day, and the rest goes at once.
+    pub(crate) fn value_refused(&mut self, address: Address, token: u32, now: u64) {
+        self.halved = 0;
+        self.values_refused = self.values_refused.saturating_add(1);
+        if self.set_aside.len() < SET_ASIDE_MAX {
+            self.set_aside.insert(address, now.saturating_add(BELIEVED_SECS));
+        } else {
+            self.set_back(Kind::Refused, token, now);
+        }
+    }
+
+    /// Cloudflare refuses a value and does not say which of `additions`: the next write carries the more
+    /// urgent half. `only` is the one that it can be, if there is one.
+    pub(crate) fn some_value_refused(&mut self, only: Option<Address>, token: u32, now: u64) {
+        match only {
+            Some(address) => self.value_refused(address, token, now),
+            None => self.halved = (self.halved + 1).min(31),
+        }
+        if only.is_none() && self.halved == 31 {
+            self.set_back(Kind::Refused, token, now);
+        }
+    }
+
+    /// Cloudflare refuses a value that is on the list already: it is not sent again for a day, which a
+    /// rewrite would do.
+    pub(crate) fn kept_value_refused(&mut self, now: u64) {
+        self.no_rewrite_until = now.saturating_add(BELIEVED_SECS);
+    }
+
+    /// A write was accepted. That its operation ends well has yet to be seen.
+    pub(crate) fn accepted(&mut self, operation: &str, pace: &Pace, now: u64) {
+        let climbed_all = self.refused as usize >= pace.backoff.len();
+        let still_slow = self.spacing > 0 && self.refused > 0;
+        // From the first refusal, not from the last accepted write: what passed before, nobody wanted to
+        // write, and it says nothing about the account.
+        self.spacing = match self.refused_since {
+            since @ 1.. if climbed_all || still_slow => now.saturating_sub(since),
+            _ => 0,
+        };
+        self.accepted_at = now;
+        self.alone_since = 0;
+        self.operation = Some(operation.to_owned());
+    }
+
+    /// The operation was seen to complete; `all` additions that are known of were in it.
+    pub(crate) fn completed(&mut self, all: bool) {
+        self.operation = None;
+        self.refused = 0;
+        self.refused_since = 0;
+        self.setback = None;
+        self.values_refused = 0;
+        if all {
+            self.halved = 0;
+        }
+    }
+
+    /// The operation was seen to fail.
+    pub(crate) fn failed(&mut self, now: u64) {
+        self.operation = None;
+        self.climb(now);
+    }
+
+    /// Fewer items fit than the settings say.
+    pub(crate) fn learn_capacity(&mut self, items: u64, now: u64) {
+        self.capacity = Some(Capacity { items, until: now.saturating_add(BELIEVED_SECS) });
+    }
+
+    /// The operation's end is not seen: whether it is given up, because that has lasted long enough.
+    pub(crate) fn out_of_sight(&mut self, sight: Sight, now: u64) -> bool {
+        let limit = match sight {
+            Sight::Pending => PENDING_SECS,
+            Sight::Lost => UNKNOWN_SECS,
+        };
+        let given_up = now.saturating_sub(self.accepted_at) >= limit;
+        if given_up {
+            self.operation = None;
+        }
+        given_up
+    }
+
+    /// Whether there is nothing to write but removals that are not urgent.
+    pub(crate) fn note_company(&mut self, alone: bool, now: u64) {
+        self.alone_since = match (alone, self.alone_since) {
+            (false, _) => 0,
+            (true, 0) => now,
+            (true, since) => since,
+        };
+    }
+}
+
+impl Setback {
+    fn left(&self, pace: &Pace, token: u32, now: u64) -> Option<(Duration, Cause)> {
+        let (first, last) = (*pace.backoff.first()?, *pace.backoff.last()?);
+        let doubled = |wait: Duration, most: Duration| {
+            wait.saturating_mul(2u32.saturating_pow(self.times.saturating_sub(1))).min(most)
+        };
+        let (wait, cause) = match self.kind {
+            Kind::Refused => (doubled(first, last.max(first)), Cause::Refused),
+            Kind::Denied if self.token == token => (first, Cause::Denied),
+            Kind::Denied => return None,
+            Kind::Unanswered => {
+                (doubled(Duration::from_secs(UNANSWERED_SECS).min(first), first), Cause::Unanswered)
+            }
+        };
+        left(wait, self.at, now).map(|left| (left, cause))
+    }
+}
+
+/// Tells one token from another, and tells nothing else of it: FNV-1a, folded to 32 bits.
+pub fn checksum(token: &str) -> u32 {
+    let hash = token.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+fn left(wait: Duration, since: u64, now: u64) -> Option<Duration> {
+    let passed = Duration::from_secs(now.saturating_sub(since.min(now)));
+    wait.checked_sub(passed).filter(|left| !left.is_zero())
+}
