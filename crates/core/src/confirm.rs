@@ -6,11 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::guard::Objection;
 use crate::ports::Host;
-
-const KEY: &str = "guard";
-const VERSION: u32 = 1;
+use crate::state::{Record, Remembered};
 
 /// So many runs in a row found this many removals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +19,17 @@ pub struct Streak {
 }
 
 /// The streaks of both targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Confirmations {
-    v: u32,
     #[serde(default)]
     lists: Option<Streak>,
     #[serde(default)]
     kv: Option<Streak>,
+}
+
+impl Record for Confirmations {
+    const KEY: &'static str = "guard";
+    const VERSION: u32 = 1;
 }
 
 /// Which target.
@@ -50,52 +51,37 @@ impl Streak {
 }
 
 impl Confirmations {
-    /// The streak that this run ends, which found `objection` or none; remembered only if `counted`: a
-    /// dry run confirms nothing. What the store does not keep starts again at every run, so that
-    /// without one nothing is ever confirmed.
+    /// The streak that this run ends, which found this many removals too many, or none; remembered only
+    /// if `counted`: a dry run confirms nothing. What the store does not keep starts again at every
+    /// run, so that without one nothing is ever confirmed.
     pub(crate) fn count(
         host: &impl Host,
         target: Target,
-        objection: Option<&Objection>,
+        removals: Option<u64>,
         counted: bool,
     ) -> Streak {
-        let before = Self::load(host);
-        let mut after = before;
-        let streak = match target {
-            Target::Lists => &mut after.lists,
-            Target::Kv => &mut after.kv,
+        let mut remembered = Remembered::<Self>::load(host, 0);
+        let before = match target {
+            Target::Lists => remembered.lists,
+            Target::Kv => remembered.kv,
         };
-        *streak = objection.map(|objection| Streak::next(*streak, objection.removals()));
-        let streak = streak.unwrap_or(Streak { runs: 0, removals: 0 });
-        if counted {
-            after.save_if_other(before, host);
+        let streak = removals.map(|removals| Streak::next(before, removals));
+        if counted && streak != before {
+            // Without a store, a refusal says itself that nothing is confirmed.
+            let _ = remembered.change(host, |all| match target {
+                Target::Lists => all.lists = streak,
+                Target::Kv => all.kv = streak,
+            });
         }
-        streak
+        streak.unwrap_or(Streak { runs: 0, removals: 0 })
     }
 
     /// A run that could not read LAPI confirms nothing: the next ones start again.
     pub(crate) fn interrupt(host: &impl Host) {
-        let before = Self::load(host);
-        Self::default().save_if_other(before, host);
-    }
-
-    fn load(host: &impl Host) -> Self {
-        let stored = host.get(KEY).ok().flatten();
-        let stored = stored.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
-        stored.filter(|stored| stored.v == VERSION).unwrap_or_default()
-    }
-
-    fn save_if_other(self, before: Self, host: &impl Host) {
-        if self != before {
-            let bytes = serde_json::to_vec(&self).expect("numbers always serialise");
-            let _ = host.set(KEY, &bytes);
+        let mut remembered = Remembered::<Self>::load(host, 0);
+        if *remembered != Self::default() {
+            let _ = remembered.change(host, |all| *all = Self::default());
         }
-    }
-}
-
-impl Default for Confirmations {
-    fn default() -> Self {
-        Self { v: VERSION, lists: None, kv: None }
     }
 }
 

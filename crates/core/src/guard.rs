@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 
 use crate::confirm::Streak;
 use crate::desired::Desired;
@@ -17,19 +16,7 @@ use crate::log::thousands;
 use crate::observed::lists::Observed;
 use crate::plan::kv::KvPlan;
 use crate::plan::lists::{Lifted, Plan, Rules, diff_with};
-
-/// The settings of the guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// `removal_guard_percent`: more than this part of what is at the edge …
-    pub percent: u64,
-    /// … and more than `removal_guard_count` removals are too many at once.
-    pub count: u64,
-    /// `removal_confirm_runs`: a refusal yields to the run that is this number in a row.
-    pub runs: u64,
-    /// `removal_approved_plan`: removals that a person has seen and wants now.
-    pub approved: Vec<Digest>,
-}
+use crate::settings::GuardLimits;
 
 /// A plan that may be applied. Only this module makes one.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +50,6 @@ pub struct Objection {
     /// How many removals, of how many items, or keys and ranges.
     removals: u64,
     of: u64,
-    digest: Digest,
 }
 
 /// The rules of the guard.
@@ -90,27 +76,21 @@ pub struct Refusal {
 pub enum Yielded {
     /// The same was wanted in so many runs in a row.
     Confirmed(u64),
-    /// A person named the digest.
-    ByDigest(Digest),
 }
 
-/// Names a set of removals, so that a person can approve exactly what was printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digest(u64);
-
 /// What would be removed from one place because no decision asks for it any more.
-struct Removals<'a> {
+struct Removals {
     place: &'static str,
-    lifted: Box<dyn Iterator<Item = String> + 'a>,
+    lifted: u64,
     of: u64,
 }
 
-impl Guard {
+impl GuardLimits {
     /// What speaks against the removals of `plan`.
     pub fn objection_to_lists(&self, desired: &Desired, plan: &Plan) -> Option<Objection> {
         let lists = plan.lists().iter().map(|list| Removals {
             place: list.list.as_str(),
-            lifted: Box::new(list.lifted().map(|address| address.to_string())),
+            lifted: list.lifted().count() as u64,
             of: list.observed(),
         });
         self.objection(desired.candidates().next().is_none(), lists)
@@ -118,27 +98,22 @@ impl Guard {
 
     /// The same for KV.
     pub fn objection_to_keys(&self, desired: &Desired, plan: &KvPlan) -> Option<Objection> {
-        let keys = Removals { place: "KV", lifted: Box::new(plan.lifted()), of: plan.observed() };
+        let keys =
+            Removals { place: "KV", lifted: plan.lifted().count() as u64, of: plan.observed() };
         self.objection(desired.is_without_keys(), std::iter::once(keys))
     }
 
-    fn objection<'a>(
+    fn objection(
         &self,
         nothing_desired: bool,
-        places: impl Iterator<Item = Removals<'a>>,
+        places: impl Iterator<Item = Removals>,
     ) -> Option<Objection> {
         // A run of one confirms itself: the guard is off.
         if self.runs <= 1 {
             return None;
         }
-        let mut digest = Digest::new();
         let mut worst: Option<Objection> = None;
-        for Removals { place, lifted, of } in places {
-            let mut removals = 0;
-            for name in lifted {
-                removals += 1;
-                digest = digest.with(place).with(&name);
-            }
+        for Removals { place, lifted: removals, of } in places {
             let rule = if nothing_desired && removals > 0 {
                 Rule::Empty
             } else if removals > self.count && removals * 100 > of * self.percent {
@@ -148,11 +123,10 @@ impl Guard {
             };
             match &mut worst {
                 Some(worst) if worst.removals >= removals => {}
-                _ => worst = Some(Objection { rule, place, removals, of, digest }),
+                _ => worst = Some(Objection { rule, place, removals, of }),
             }
         }
-        // One digest for all places: approving one list alone would be a half-seen plan.
-        worst.map(|objection| Objection { digest, ..objection })
+        worst
     }
 
     /// What may be applied of the plan for the lists. `streak` counts this run too.
@@ -186,11 +160,7 @@ impl Guard {
         let Some(objection) = objection else {
             return Verdict { approved: Approved(plan), refusal: None, yielded: None };
         };
-        let yielded = if self.approved.contains(&objection.digest) {
-            Some(Yielded::ByDigest(objection.digest))
-        } else {
-            (streak.runs >= self.runs).then_some(Yielded::Confirmed(streak.runs))
-        };
+        let yielded = (streak.runs >= self.runs).then_some(Yielded::Confirmed(streak.runs));
         if yielded.is_some() {
             return Verdict { approved: Approved(plan), refusal: None, yielded };
         }
@@ -221,17 +191,12 @@ impl Refusal {
     pub fn rule(&self) -> Rule {
         self.objection.rule
     }
-
-    /// What approves exactly these removals.
-    pub fn digest(&self) -> Digest {
-        self.objection.digest
-    }
 }
 
 /// Rule, numbers, and the way out.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Objection { rule, place, removals, of, digest } = &self.objection;
+        let Objection { rule, place, removals, of } = &self.objection;
         let [removals, of, count] = [*removals, *of, self.count].map(thousands);
         match rule {
             Rule::Empty => write!(
@@ -246,7 +211,7 @@ impl fmt::Display for Refusal {
         }
         write!(
             f,
-            "; held back, while additions go. They go by themselves when {} runs in a row find the same (this is run {}), or at once with removal_approved_plan={digest}",
+            "; held back, while additions go. They go by themselves when {} runs in a row find the same (this is run {})",
             self.runs, self.run
         )
     }
@@ -264,48 +229,9 @@ impl fmt::Display for Yielded {
             Self::Confirmed(runs) => {
                 write!(f, "many removals, and they go: the same was found in {runs} runs in a row")
             }
-            Self::ByDigest(digest) => {
-                write!(f, "many removals, and they go: removal_approved_plan names {digest}")
-            }
         }
     }
 }
-
-impl Digest {
-    /// FNV-1a, 64 bits: to tell plans apart that a person looks at, not to withstand an attacker,
-    /// who would have to be able to set a variable.
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn with(self, text: &str) -> Self {
-        let bytes = text.bytes().chain([b'\n']);
-        Self(bytes.fold(self.0, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        }))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = NotADigest;
-
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let is_hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let number = is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten();
-        number.map(Self).ok_or(NotADigest)
-    }
-}
-
-/// The text is not 16 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 16 hexadecimal digits")]
-pub struct NotADigest;
 
 #[cfg(test)]
 mod tests {
@@ -313,8 +239,8 @@ mod tests {
     use crate::observed::lists::ObservedList;
     use std::time::SystemTime;
 
-    fn guard() -> Guard {
-        Guard { percent: 50, count: 3, runs: 5, approved: Vec::new() }
+    fn guard() -> GuardLimits {
+        GuardLimits { percent: 50, count: 3, runs: 5, seconds: 0, approved_until: None }
     }
 
     fn many(n: u8) -> Vec<String> {
@@ -322,7 +248,7 @@ mod tests {
     }
 
     /// The verdict where `desired` of `observed` bans are still wanted, and one more comes.
-    fn verdict(guard: &Guard, observed: u8, desired: u8, runs: u64) -> Verdict<Plan> {
+    fn verdict(guard: &GuardLimits, observed: u8, desired: u8, runs: u64) -> Verdict<Plan> {
         let (observed, mut desired) = (many(observed), many(desired));
         if !desired.is_empty() {
             desired.push("198.51.100.1".to_owned());
@@ -371,7 +297,7 @@ mod tests {
     #[test]
     fn refusal_says_rule_numbers_and_the_way_out() {
         let refusal = verdict(&guard(), 9, 2, 2).refusal.unwrap();
-        insta::assert_snapshot!(refusal, @"ban: 7 of 9 would be removed, more than 50 % and more than 3; held back, while additions go. They go by themselves when 5 runs in a row find the same (this is run 2), or at once with removal_approved_plan=3c70e8b2df197e1d");
+        insta::assert_snapshot!(refusal, @"ban: 7 of 9 would be removed, more than 50 % and more than 3; held back, while additions go. They go by themselves when 5 runs in a row find the same (this is run 2)");
     }
 
     #[test]
@@ -384,31 +310,19 @@ mod tests {
 
     #[test]
     fn one_run_to_confirm_switches_the_guard_off() {
-        let off = Guard { runs: 1, ..guard() };
+        let off = GuardLimits { runs: 1, ..guard() };
         assert_eq!(removals(&verdict(&off, 9, 0, 1)), 9);
-    }
-
-    #[test]
-    fn digest_of_what_was_printed_approves_it_and_nothing_else() {
-        let seen = verdict(&guard(), 9, 2, 1).refusal.unwrap().digest();
-        let approved = Guard { approved: vec![seen], ..guard() };
-        assert_eq!(removals(&verdict(&approved, 9, 2, 1)), 7);
-        assert_eq!(removals(&verdict(&approved, 9, 1, 1)), 0, "one more would go");
-        assert_eq!(seen.to_string().parse(), Ok(seen));
-        for text in ["", "12", "+123456789abcdef", "0x3456789abcdefff"] {
-            assert_eq!(text.parse::<Digest>(), Err(NotADigest), "{text}");
-        }
     }
 
     #[test]
     fn moved_and_protected_addresses_are_not_held_back() {
         let observed = Observed::of(ObservedList::of(&["1.0.0.1"]), ObservedList::of(&["1.0.0.2"]));
         let desired = Desired::of(&["1.0.0.2"], &[]);
-        let mut protected = crate::protected::Protected::default();
+        let mut protected = crate::settings::protected::Protected::default();
         protected.add("1.0.0.1".parse().unwrap());
         let rules = Rules { protected: &protected, ..Rules::at(SystemTime::UNIX_EPOCH) };
         let plan = crate::plan::lists::diff(&desired, &observed, rules);
-        let strict = Guard { percent: 0, count: 0, ..guard() };
+        let strict = GuardLimits { percent: 0, count: 0, ..guard() };
         assert_eq!(strict.objection_to_lists(&desired, &plan), None);
         assert_eq!(plan.drift(), 3);
     }

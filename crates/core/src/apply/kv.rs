@@ -7,19 +7,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::api::cloudflare::kv::{self, Pair, RANGES_KEY, Value};
+use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
-use crate::failure::{Failure, Place};
+use crate::failure::Failure;
 use crate::guard::Approved;
 use crate::log::{Level, Line, plural, seconds};
 use crate::plan::Batch;
 use crate::plan::kv::{KvPlan, RangesWrite, Why};
-use crate::ports::Host;
-use crate::quota::Quota;
+use crate::ports::{Host, Request};
 use crate::session::{Api, Session};
-use crate::settings::{Kv, Settings};
-use crate::wire::Request;
-use crate::wire::cloudflare::kv::{self, Pair, RANGES_KEY, Value};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
+use crate::settings::Kv;
+use crate::state::{Quota, Remembered};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,14 +94,19 @@ impl Bulk {
         }
     }
 
-    fn request(&self, settings: &Settings, target: &Kv, now: u64) -> Request {
+    fn request(&self, account: &Account, target: &Kv, now: u64) -> Request {
         match self {
-            Self::Put(pairs) => {
-                kv::put(settings, target, pairs.as_slice().iter().map(|(_, pair)| pair), now)
-            }
-            Self::Delete(keys) => {
-                kv::delete(settings, target, keys.as_slice().iter().map(|(_, key)| key.as_str()))
-            }
+            Self::Put(pairs) => kv::put(
+                account,
+                &target.namespace,
+                pairs.as_slice().iter().map(|(_, pair)| pair),
+                now,
+            ),
+            Self::Delete(keys) => kv::delete(
+                account,
+                &target.namespace,
+                keys.as_slice().iter().map(|(_, key)| key.as_str()),
+            ),
         }
     }
 
@@ -135,10 +139,10 @@ impl Bulk {
 /// Applies the plan; nothing is begun that could not be answered when the run is `until` old.
 pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
     target: &Kv,
     plan: &Approved<KvPlan>,
-    quota: &mut Quota,
+    quota: &mut Remembered<Quota>,
     until: Duration,
 ) -> AppliedKeys {
     let nothing = Effect::default();
@@ -165,7 +169,7 @@ pub(crate) async fn apply<H: Host>(
 
     let mut applied = AppliedKeys::default();
     let mut run =
-        Applying { session, settings, target, quota, until, applied: &mut applied, refused: None };
+        Applying { session, account, target, quota, until, applied: &mut applied, refused: None };
     let mut stopped = None;
     for bulk in bulks {
         if let Err(why) = run.carry_out(bulk).await {
@@ -179,9 +183,9 @@ pub(crate) async fn apply<H: Host>(
 
 struct Applying<'a, 'h, H> {
     session: &'a Session<'h, H>,
-    settings: &'a Settings,
+    account: &'a Account,
     target: &'a Kv,
-    quota: &'a mut Quota,
+    quota: &'a mut Remembered<Quota>,
     until: Duration,
     applied: &'a mut AppliedKeys,
     /// What Cloudflare did not take of the first bulk that it did not take whole.
@@ -233,10 +237,9 @@ impl<H: Host> Applying<'_, '_, H> {
             ));
         }
         let now = self.session.unix_now();
-        let request = bulk.request(self.settings, self.target, now);
+        let request = bulk.request(self.account, self.target, now);
         self.applied.writes += 1;
-        self.quota.spend(bulk.len());
-        self.remember();
+        self.remember(|quota| quota.spend(bulk.len()));
         let answer = self
             .session
             .fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX)
@@ -248,21 +251,28 @@ impl<H: Host> Applying<'_, '_, H> {
             Err(error) => error,
         };
         if !error.is_definite() {
-            let (place, operation) = (Place::Namespace, bulk.describe());
-            return Err(Stopped::Failed(Failure::Unconfirmed { place, operation, source: error }));
+            let (resource, operation) = (Resource::Namespace, bulk.describe());
+            return Err(Stopped::Failed(Failure::Unconfirmed {
+                resource,
+                operation,
+                source: error,
+            }));
         }
-        self.quota.refund(bulk.len());
-        if error.is_day_used_up() {
-            self.quota.exhaust();
-            self.remember();
+        let day_is_used_up = error.is_day_used_up();
+        self.remember(|quota| {
+            quota.refund(bulk.len());
+            if day_is_used_up {
+                quota.exhaust();
+            }
+        });
+        if day_is_used_up {
             let hours = Quota::next_day_in(now) as f64 / 3_600.0;
             return Err(Stopped::Waiting(format!(
                 "Cloudflare's daily KV quota is used up; nothing more is written until 00:00 UTC, in {hours:.1} h ({error})"
             )));
         }
-        self.remember();
-        let (place, operation) = (Place::Namespace, bulk.describe());
-        Err(Stopped::Failed(Failure::Refused { place, operation, source: error }))
+        let (resource, operation) = (Resource::Namespace, bulk.describe());
+        Err(Stopped::Failed(Failure::Refused { resource, operation, source: error }))
     }
 
     /// Counts what was taken of a bulk: all but `left`.
@@ -273,8 +283,9 @@ impl<H: Host> Applying<'_, '_, H> {
         self.applied.deleted += u64::from(all.deleted - left.deleted);
     }
 
-    /// Stores the quota's use. Without a store it is forgotten with the run; that was said already.
-    fn remember(&self) {
-        let _ = self.quota.save(self.session.host());
+    /// Changes the quota's use and stores it. Without a store it is forgotten with the run; that was said
+    /// already.
+    fn remember(&mut self, change: impl FnOnce(&mut Quota)) {
+        let _ = self.quota.change(self.session.host(), change);
     }
 }

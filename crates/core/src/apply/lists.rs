@@ -6,19 +6,17 @@
 
 use std::time::Duration;
 
+use crate::api::cloudflare::lists::{self, OperationId, OperationState};
+use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
-use crate::failure::{Failure, Place};
+use crate::failure::Failure;
 use crate::guard::Approved;
 use crate::log::{Level, Line, seconds};
-use crate::memory::Memory;
 use crate::plan::lists::{Effect, Operation, Plan};
-use crate::ports::Host;
-use crate::read::call;
-use crate::session::{Api, Session};
-use crate::settings::{Lists, Settings};
-use crate::wire::Request;
-use crate::wire::cloudflare::lists::{self, OperationId, OperationState};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError};
+use crate::ports::{Host, Request};
+use crate::session::{Api, Session, call};
+use crate::settings::{Lists, Pace};
+use crate::state::{Remembered, WriteHistory};
 
 /// How long the answer to a write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -47,10 +45,11 @@ pub struct Applied {
 /// Applies the plan; nothing is begun that could not be seen to its end when the run is `until` old.
 pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
+    pace: &Pace,
     targets: &Lists,
     plan: &Approved<Plan>,
-    memory: &mut Memory,
+    history: &mut Remembered<WriteHistory>,
     until: Duration,
 ) -> Applied {
     let mut applied = Applied::default();
@@ -64,8 +63,8 @@ pub(crate) async fn apply<H: Host>(
             break;
         }
         applied.writes += 1;
-        if let Err(stopped) = carry_out(session, settings, targets, operation, memory, until).await
-        {
+        let done = carry_out(session, account, pace, targets, operation, history, until).await;
+        if let Err(stopped) = done {
             applied.stopped = Some(stopped);
             break;
         }
@@ -76,37 +75,39 @@ pub(crate) async fn apply<H: Host>(
 
 async fn carry_out<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
+    pace: &Pace,
     targets: &Lists,
     operation: &Operation,
-    memory: &mut Memory,
+    history: &mut Remembered<WriteHistory>,
     until: Duration,
 ) -> Result<(), Stopped> {
     let list = operation.effect().list;
     let began = session.elapsed();
-    let id = match accept(session, settings, targets, operation).await {
+    let id = match accept(session, account, targets, operation).await {
         Ok(id) => {
             // Before we wait: if this run is killed, the next one must not write beside the operation.
-            memory.write_accepted(&id.to_string(), &settings.pace, session.unix_now());
-            memory.save(session.host());
+            let now = session.unix_now();
+            remember(history, session, |history| {
+                history.write_accepted(&id.to_string(), pace, now)
+            });
             id
         }
         Err(source) => {
             if source.is_definite() && source.is_throttled() {
-                memory.write_refused(session.unix_now());
-                memory.save(session.host());
+                let now = session.unix_now();
+                remember(history, session, |history| history.write_refused(now));
             }
-            let (place, operation) = (Place::List(list), operation.to_string());
+            let (resource, operation) = (Resource::List(list), operation.to_string());
             return Err(Stopped::Failed(if source.is_definite() {
-                Failure::Refused { place, operation, source }
+                Failure::Refused { resource, operation, source }
             } else {
-                Failure::Unconfirmed { place, operation, source }
+                Failure::Unconfirmed { resource, operation, source }
             }));
         }
     };
-    let watched = watch(session, settings, operation, &id, until).await?;
-    memory.operation_ended();
-    memory.save(session.host());
+    let watched = watch(session, account, operation, &id, until).await?;
+    remember(history, session, WriteHistory::operation_ended);
     watched?;
     let took = session.elapsed() - began;
     let line = format!("{operation}: completed in {}", seconds(took));
@@ -121,25 +122,35 @@ async fn carry_out<H: Host>(
     Ok(())
 }
 
+/// Changes what is remembered, at once. Without a store it is forgotten with the run; that is said where
+/// it matters.
+fn remember<H: Host>(
+    history: &mut Remembered<WriteHistory>,
+    session: &Session<'_, H>,
+    change: impl FnOnce(&mut WriteHistory),
+) {
+    let _ = history.change(session.host(), change);
+}
+
 /// Sends the write, once. A lost answer is not tried again: the first may have had its effect.
 async fn accept<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
     targets: &Lists,
     operation: &Operation,
 ) -> Result<OperationId, CallError> {
-    let request = request(settings, targets, operation);
+    let request = request(account, targets, operation);
     let answer = session.fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX).await?;
     lists::decode_accepted(&answer)
 }
 
-fn request(settings: &Settings, targets: &Lists, operation: &Operation) -> Request {
+fn request(account: &Account, targets: &Lists, operation: &Operation) -> Request {
     let list = operation.effect().list;
     let id = targets.get(list).expect("a plan is made from the lists of the same settings");
     match operation {
-        Operation::Append { items, .. } => lists::append(settings, id, items.as_slice()),
-        Operation::Replace { items, .. } => lists::replace(settings, id, items.as_slice()),
-        Operation::Delete { ids, .. } => lists::delete(settings, id, ids.as_slice()),
+        Operation::Append { items, .. } => lists::append(account, id, items.as_slice()),
+        Operation::Replace { items, .. } => lists::replace(account, id, items.as_slice()),
+        Operation::Delete { ids, .. } => lists::delete(account, id, ids.as_slice()),
     }
 }
 
@@ -147,7 +158,7 @@ fn request(settings: &Settings, targets: &Lists, operation: &Operation) -> Reque
 /// inner one if it did not end well.
 async fn watch<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
     operation: &Operation,
     id: &OperationId,
     until: Duration,
@@ -158,7 +169,7 @@ async fn watch<H: Host>(
     let mut second = 0;
     while look < end {
         session.wait_until(look).await;
-        match look_at(session, settings, id, end).await {
+        match look_at(session, account, id, end).await {
             Ok(Looked::Completed) => return Ok(Ok(())),
             Ok(Looked::Failed(said)) => {
                 let operation = operation.to_string();
@@ -173,9 +184,9 @@ async fn watch<H: Host>(
             // Not an answer that says no, but none in the time that we have.
             Err(_) if session.elapsed() >= end => break,
             Err(source) => {
-                let place = Place::List(operation.effect().list);
+                let resource = Resource::List(operation.effect().list);
                 let operation = operation.to_string();
-                return Err(Stopped::Failed(Failure::Unconfirmed { place, operation, source }));
+                return Err(Stopped::Failed(Failure::Unconfirmed { resource, operation, source }));
             }
         }
         while look <= session.elapsed() {
@@ -201,11 +212,11 @@ enum Looked {
 
 async fn look_at<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    account: &Account,
     id: &OperationId,
     until: Duration,
 ) -> Result<Looked, CallError> {
-    let request = lists::operation(settings, id);
+    let request = lists::operation(account, id);
     match call(session, request, lists::decode_operation, POLL_TIMEOUT, until).await {
         Ok(OperationState::Unfinished) => Ok(Looked::Unfinished),
         Ok(OperationState::Completed) => Ok(Looked::Completed),
@@ -221,16 +232,15 @@ async fn look_at<H: Host>(
 /// One that cannot be asked for counts as unfinished: two in flight is what must never be.
 pub(crate) async fn earlier_has_ended<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
-    memory: &mut Memory,
+    account: &Account,
+    history: &mut Remembered<WriteHistory>,
     until: Duration,
 ) -> bool {
-    let Some(id) = memory.operation().map(OperationId::stored) else { return true };
-    match look_at(session, settings, &id, until).await {
+    let Some(id) = history.operation().map(OperationId::stored) else { return true };
+    match look_at(session, account, &id, until).await {
         Ok(Looked::Unfinished) | Err(_) => false,
         Ok(Looked::Completed | Looked::Failed(_) | Looked::Unknown) => {
-            memory.operation_ended();
-            memory.save(session.host());
+            remember(history, session, WriteHistory::operation_ended);
             true
         }
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::apply::lists::Applied;
 use crate::decision::Remediation;
+use crate::desired::OriginCounts;
 use crate::log::{Line, plural, thousands};
-use crate::plan::lists::{Effect, OriginCounts, Plan};
+use crate::plan::lists::{Effect, Plan};
 
 use super::{Outcome, RunCounts};
 

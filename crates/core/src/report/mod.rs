@@ -5,15 +5,16 @@
 
 pub mod kv;
 pub mod lists;
+pub mod metrics;
 
 use std::time::Duration;
 
 use crate::apply::Stopped;
+use crate::desired::OriginCounts;
 use crate::desired::Skipped;
 use crate::failure::Failure;
 use crate::guard::{Refusal, Rule};
 use crate::log::{Level, Line, plural, seconds, thousands};
-use crate::plan::lists::OriginCounts;
 use crate::session::RequestCounts;
 
 pub use kv::KvReport;

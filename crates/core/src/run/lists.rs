@@ -3,27 +3,28 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::api::cloudflare::Account;
 use crate::apply;
 use crate::confirm::{Confirmations, Target};
 use crate::desired::Desired;
 use crate::failure::Failure;
-use crate::guard::Verdict;
+use crate::guard::{Objection, Verdict};
 use crate::log::{Level, Line};
-use crate::memory::Memory;
 use crate::observed::lists::Observed;
 use crate::plan;
 use crate::plan::lists::{Change, Plan, Rules};
-use crate::ports::{Host, StoreError};
+use crate::ports::Host;
 use crate::report::lists::PlanCounts;
 use crate::report::{ListsReport, Outcome};
 use crate::session::Session;
 use crate::settings::{Lists, Settings};
+use crate::state::{Remembered, WriteHistory};
 
 use super::{ANOTHER_RUN, CHANGES_LOGGED_MAX, announce_verdict};
 
 /// What decides whether the lists may be written now.
 pub(super) struct Writes {
-    pub(super) memory: (Memory, Result<(), StoreError>),
+    pub(super) history: Remembered<WriteHistory>,
     pub(super) earlier_has_ended: bool,
 }
 
@@ -39,17 +40,17 @@ pub(super) enum Hold {
 
 impl Writes {
     pub(super) fn hold(&self, plan: &Plan, settings: &Settings, now: u64) -> Option<Hold> {
-        let (memory, pace) = (&self.memory.0, &settings.pace);
-        if let Some(left) = memory.backoff_left(pace, now) {
+        let (history, pace) = (&self.history, &settings.pace);
+        if let Some(left) = history.backoff_left(pace, now) {
             return Some(Hold::Backoff(left));
         }
-        if let (false, Some(id)) = (self.earlier_has_ended, memory.operation()) {
+        if let (false, Some(id)) = (self.earlier_has_ended, history.operation()) {
             return Some(Hold::Operation(id.to_owned()));
         }
         if plan.is_urgent() {
             return None;
         }
-        memory.interval_left(pace, now).map(Hold::Interval)
+        history.interval_left(pace, now).map(Hold::Interval)
     }
 }
 
@@ -72,7 +73,8 @@ pub(super) fn judge<H: Host>(
     let plan = plan::lists::diff(desired, observed, rules);
     announce(&plan, observed, host);
     let objection = guard.objection_to_lists(desired, &plan);
-    let streak = Confirmations::count(host, Target::Lists, objection.as_ref(), counted);
+    let removals = objection.as_ref().map(Objection::removals);
+    let streak = Confirmations::count(host, Target::Lists, removals, counted);
     let counts = PlanCounts::from(&plan);
     let verdict = guard.judge_lists(plan, objection, streak, (desired, observed, rules));
     announce_verdict(&verdict, "lists", host);
@@ -81,10 +83,10 @@ pub(super) fn judge<H: Host>(
 
 pub(super) async fn sync<H: Host>(
     session: &Session<'_, H>,
+    account: &Account,
     settings: &Settings,
     lists: &Lists,
-    desired: Result<Rc<Desired>, String>,
-    observed: Result<Observed, Failure>,
+    (desired, observed): (Result<Rc<Desired>, String>, Result<Observed, Failure>),
     writes: Option<Writes>,
     until: Duration,
 ) -> ListsReport {
@@ -115,11 +117,12 @@ pub(super) async fn sync<H: Host>(
                 "bulk operation {id} of an earlier run is not finished; no other is begun beside it"
             )),
             None => {
-                let (mut memory, stored) = writes.memory;
+                let (mut history, pace) = (writes.history, &settings.pace);
                 applied =
-                    apply::lists::apply(session, settings, lists, &plan, &mut memory, until).await;
-                backoff = memory.backoff_left(&settings.pace, session.unix_now());
-                if let (Some(_), Err(error)) = (backoff, stored) {
+                    apply::lists::apply(session, account, pace, lists, &plan, &mut history, until)
+                        .await;
+                backoff = history.backoff_left(pace, session.unix_now());
+                if let (Some(_), Some(error)) = (backoff, history.store_error()) {
                     let text = format!("the wait after a refused write cannot be kept: {error}");
                     host.log(&Line::new(Level::Warn, "store", text));
                 }

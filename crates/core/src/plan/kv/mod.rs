@@ -17,7 +17,7 @@ use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::log::thousands;
 use crate::observed::kv::{Entry, ObservedKeys};
-use crate::protected::Protected;
+use crate::settings::protected::Protected;
 
 use ranges::RangesPlan;
 pub use ranges::{RangeRemoval, RangesWrite};

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::address::Address;
+use crate::api::cloudflare::kv::{Metadata, RangeEntry, Ranges};
 use crate::desired::Desired;
 use crate::observed::kv::Entry;
 use crate::skipped::Left;
-use crate::wire::cloudflare::kv::{Metadata, RangeEntry, Ranges};
 
 use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, Why, ttl_secs, why_put};
 
@@ -177,10 +177,10 @@ impl KvPlan {
 mod tests {
     use super::super::diff;
     use super::*;
+    use crate::api::cloudflare::kv::Key;
     use crate::decision::Remediation::{self, Ban, Captcha};
     use crate::observed::kv::ObservedKeys;
-    use crate::protected::Protected;
-    use crate::wire::cloudflare::kv::Key;
+    use crate::settings::protected::Protected;
 
     use std::sync::LazyLock;
     use std::time::Duration;

@@ -5,10 +5,11 @@
 use std::time::SystemTime;
 
 use crate::address::Address;
+use crate::api::cloudflare::lists::ItemId;
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::observed::lists::{ItemId, Observed, ObservedList};
-use crate::protected::Protected;
+use crate::observed::lists::{Observed, ObservedList};
+use crate::settings::protected::Protected;
 
 use super::operations::{self, ListDrift};
 use super::places::Places;

@@ -8,10 +8,10 @@ mod render;
 use serde::Serialize;
 
 use crate::address::Address;
+use crate::api::cloudflare::lists::{ItemId, NewItem};
 use crate::decision::Remediation;
-use crate::observed::lists::ItemId;
+use crate::desired::OriginCounts;
 use crate::plan::Batch;
-use crate::wire::cloudflare::lists::NewItem;
 
 pub(crate) use diff::{Lifted, diff_with};
 pub use diff::{Rules, diff};
@@ -23,26 +23,6 @@ pub struct Plan {
     lists: Vec<ListPlan>,
     operations: Vec<Operation>,
     origins: Vec<OriginCounts>,
-}
-
-/// The desired addresses of one origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OriginCounts {
-    /// The origin, as CrowdSec's metrics name it.
-    pub origin: String,
-    /// IPv4 addresses and prefixes that have a place.
-    pub ipv4: u64,
-    /// IPv6 addresses and prefixes that have a place.
-    pub ipv6: u64,
-    /// Addresses that go without, because there are not enough places.
-    pub dropped: u64,
-}
-
-impl OriginCounts {
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.ipv4 + self.ipv6 + self.dropped
-    }
 }
 
 /// What changes on one list.

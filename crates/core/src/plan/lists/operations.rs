@@ -8,9 +8,9 @@
 use std::time::{Duration, SystemTime};
 
 use crate::address::Address;
+use crate::api::cloudflare::lists::{ItemId, NewItem};
 use crate::decision::Remediation;
-use crate::observed::lists::{ItemId, ObservedList};
-use crate::wire::cloudflare::lists::NewItem;
+use crate::observed::lists::ObservedList;
 
 use super::places::Places;
 use super::{Items, Operation, Rules, Why};

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::decision::{Remediation, Source};
-use crate::desired::{Candidate, Desired};
+use crate::desired::{Candidate, Desired, OriginCounts};
 use crate::observed::lists::Observed;
-
-use super::OriginCounts;
 
 /// The desired addresses that have a place, and only those.
 pub(super) struct Places<'a> {

@@ -6,17 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::{Host, StoreError};
 use crate::settings::Kv;
 
-const KEY: &str = "kv-quota";
-const VERSION: u32 = 1;
+use super::Record;
+
 const DAY_SECS: u64 = 24 * 3_600;
 
 /// What was spent on one day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    v: u32,
     /// Days since the epoch.
     day: u64,
     /// Keys written and deleted.
@@ -25,29 +23,20 @@ pub struct Quota {
     exhausted: bool,
 }
 
-impl Quota {
-    fn fresh(now: u64) -> Self {
-        Self { v: VERSION, day: now / DAY_SECS, used: 0, exhausted: false }
-    }
+impl Record for Quota {
+    const KEY: &'static str = "kv-quota";
+    const VERSION: u32 = 1;
 
-    /// The quota of the day that `now` (Unix seconds) is in, as it was stored. What cannot be read,
-    /// or is of another version or day, counts as nothing spent.
-    pub(crate) fn load(host: &impl Host, now: u64) -> (Self, Result<(), StoreError>) {
-        let fresh = Self::fresh(now);
-        match host.get(KEY) {
-            Err(error) => (fresh, Err(error)),
-            Ok(stored) => {
-                let stored = stored.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
-                let today = stored.filter(|q| q.v == VERSION && q.day == fresh.day);
-                (today.unwrap_or(fresh), Ok(()))
-            }
+    /// What was spent on another day, also on one that is yet to come, counts as nothing.
+    fn settle(&mut self, now: u64) {
+        let day = now / DAY_SECS;
+        if self.day != day {
+            *self = Self { day, ..Self::default() };
         }
     }
+}
 
-    pub(crate) fn save(&self, host: &impl Host) -> Result<(), StoreError> {
-        host.set(KEY, &serde_json::to_vec(self).expect("numbers always serialise"))
-    }
-
+impl Quota {
     /// How many keys may still be written or deleted today; `None` = as many as needed.
     pub fn left(&self, kv: &Kv) -> Option<u64> {
         match (self.exhausted, kv.daily_writes_max) {
@@ -69,7 +58,7 @@ impl Quota {
 
     /// Counts `keys`, before they are sent: if the answer is lost, they may have been billed.
     pub(crate) fn spend(&mut self, keys: u64) {
-        self.used += keys;
+        self.used = self.used.saturating_add(keys);
     }
 
     /// Takes back what was refused.
@@ -93,21 +82,24 @@ mod tests {
 
     fn kv(daily: u64) -> Kv {
         let id = "33333333333333333333333333333333";
-        let settings = crate::settings::Settings::parse(|name| {
-            Some(match name {
-                "lapi_url" | "cf_api_url" => "http://x".to_owned(),
-                "lapi_key" | "cf_api_token" => "k".to_owned(),
-                "cf_account_id" | "cf_kv_namespace_id" => id.to_owned(),
-                "kv_daily_writes_max" => daily.to_string(),
-                _ => return None,
-            })
-        });
+        let settings = crate::settings::Settings::parse(
+            |name| {
+                Some(match name {
+                    "lapi_url" | "cf_api_url" => "http://x".to_owned(),
+                    "lapi_key" | "cf_api_token" => "k".to_owned(),
+                    "cf_account_id" | "cf_kv_namespace_id" => id.to_owned(),
+                    "kv_daily_writes_max" => daily.to_string(),
+                    _ => return None,
+                })
+            },
+            std::time::UNIX_EPOCH,
+        );
         settings.unwrap().targets.kv.unwrap()
     }
 
     #[test]
     fn quota_spent_leaves_the_rest_and_never_less_than_nothing() {
-        let mut quota = Quota::fresh(0);
+        let mut quota = Quota::default();
         assert_eq!((quota.left(&kv(0)), quota.left(&kv(10))), (None, Some(10)));
         quota.spend(7);
         assert_eq!(quota.left(&kv(10)), Some(3));
@@ -123,6 +115,11 @@ mod tests {
     fn day_ends_at_midnight_utc() {
         assert_eq!(Quota::next_day_in(0), 86_400);
         assert_eq!(Quota::next_day_in(86_399), 1);
-        assert_ne!(Quota::fresh(86_399), Quota::fresh(86_400));
+        let mut quota = Quota::default();
+        quota.spend(7);
+        quota.settle(86_399);
+        assert_eq!(quota.used(), 7);
+        quota.settle(86_400);
+        assert_eq!(quota, Quota { day: 1, used: 0, exhausted: false });
     }
 }

@@ -1,38 +1,39 @@
 //! One run, from settings to metrics: the order in which the phases call each other.
 
+mod clients;
 mod inspect;
 mod lists;
+mod read;
+mod usage;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join, join_all};
 
+use crate::api::cloudflare::Account;
+use crate::api::cloudflare::kv::{RANGES_KEY, Ranges};
+use crate::api::pushgateway::Pushgateway;
 use crate::apply::{self, lists::WRITE_ROOM};
 use crate::confirm::{Confirmations, Target};
 use crate::desired::Desired;
 use crate::failure::Failure;
-use crate::guard::Verdict;
-use crate::lease::{Held, Lease};
+use crate::guard::{Objection, Verdict};
 use crate::log::{Level, Line, clip, plural};
-use crate::memory::Memory;
-use crate::metrics::Metrics;
 use crate::observed::kv::ObservedKeys;
 use crate::plan;
 use crate::plan::kv::KvPlan;
 use crate::ports::Host;
-use crate::quota::Quota;
-use crate::read::{self, Readings};
 use crate::report::kv::KeyCounts;
+use crate::report::metrics::Metrics;
 use crate::report::{KvReport, Outcome, Report};
-use crate::session::{Session, collect, within};
-use crate::settings::{Kv, Origin, Settings, Targets};
-use crate::usage;
-use crate::wire::cloudflare::kv::{RANGES_KEY, Ranges};
-use crate::wire::pushgateway;
+use crate::session::{PUSH_TIMEOUT, Session, collect, within};
+use crate::settings::{Kv, Settings, Targets};
+use crate::state::{Held, Lease, Quota, Remembered};
 
-/// What pushing the metrics, to the Pushgateway and to LAPI, may take; kept back from the run's budget.
-pub(crate) const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
+use clients::Clients;
+use read::Readings;
+
 /// Changes that are logged one by one; more would drown the rest.
 const CHANGES_LOGGED_MAX: usize = 20;
 
@@ -49,7 +50,7 @@ pub async fn run<H: Host>(
     variable: impl Fn(&str) -> Option<String>,
     host: &H,
 ) -> Result<(), Failure> {
-    let settings = match Settings::parse(variable) {
+    let settings = match Settings::parse(variable, host.wall()) {
         Ok(settings) => settings,
         Err(error) => {
             for problem in &error.0 {
@@ -65,7 +66,8 @@ pub async fn run<H: Host>(
             return Err(failure);
         }
     };
-    let report = match sync(&settings, host).await {
+    let clients = Clients::new(&settings);
+    let report = match sync(&settings, &clients, host).await {
         Ok(report) => report,
         Err(Held(left)) => {
             let seconds = left.as_secs();
@@ -81,12 +83,17 @@ pub async fn run<H: Host>(
     }
     report.summaries().iter().for_each(|line| host.log(line));
     let pushes = async {
-        if let Some(pushgateway) = &settings.pushgateway {
+        if let Some(pushgateway) = &clients.pushgateway {
             let metrics = Metrics::of(&report, host.wall());
             join_all(metrics.iter().map(|metrics| push(pushgateway, metrics, host))).await;
         }
     };
-    join(pushes, usage::send(&settings, &report, host)).await;
+    let usage = async {
+        if !settings.dry_run {
+            usage::send(&clients.lapi, &report, host).await;
+        }
+    };
+    join(pushes, usage).await;
     match report.into_failure() {
         Some(failure) => Err(failure),
         None => Ok(()),
@@ -96,17 +103,18 @@ pub async fn run<H: Host>(
 pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
 
 /// Reads all sides, plans, applies; everything but settings, summary and metrics.
-async fn sync<H: Host>(settings: &Settings, host: &H) -> Result<Report, Held> {
+async fn sync<H: Host>(settings: &Settings, clients: &Clients, host: &H) -> Result<Report, Held> {
     let session = Session::start(host);
     let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
-    let report = sync_leased(&session, settings, &lease).await;
-    lease.release(host);
+    let report = sync_leased(&session, settings, clients, &lease).await;
+    lease.release(host, session.unix_now());
     Ok(report)
 }
 
 async fn sync_leased<H: Host>(
     session: &Session<'_, H>,
     settings: &Settings,
+    clients: &Clients,
     lease: &Lease,
 ) -> Report {
     let host = session.host();
@@ -114,15 +122,18 @@ async fn sync_leased<H: Host>(
     // What is read later than that could not be acted on.
     let read_until = until.saturating_sub(WRITE_ROOM);
 
-    let mut writes = lists::Writes { memory: Memory::load(host), earlier_has_ended: true };
+    let history = Remembered::load(host, session.unix_now());
+    let mut writes = lists::Writes { history, earlier_has_ended: true };
     if settings.targets.lists.is_some() {
-        let memory = &mut writes.memory.0;
+        let history = &mut writes.history;
+        // So that a time that was brought back to now stays there. That this fails is said where it matters.
+        let _ = history.save(host);
         writes.earlier_has_ended =
-            apply::lists::earlier_has_ended(session, settings, memory, read_until).await;
+            apply::lists::earlier_has_ended(session, &clients.account, history, read_until).await;
     }
     let Readings { desired, lists: observed_lists, keys, watch: () } =
-        read::all(session, settings, (), read_until).await;
-    let writes = lease.is_mine(host).then_some(writes);
+        read::all(session, clients, settings, (), read_until).await;
+    let writes = lease.is_mine(host, session.unix_now()).then_some(writes);
     let may_write = writes.is_some();
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
     if desired.is_err() && !settings.dry_run {
@@ -132,12 +143,12 @@ async fn sync_leased<H: Host>(
     let Targets { lists, kv } = &settings.targets;
     // At the same time, so that neither target waits for the other: an operation on a list may be
     // watched for half a minute. Each lets go of the desired state when it has its plan.
-    let kv = kv
-        .as_ref()
-        .zip(keys)
-        .map(|(kv, keys)| sync_kv(session, settings, kv, desired.clone(), keys, may_write, until));
+    let kv = kv.as_ref().zip(keys).map(|(kv, keys)| {
+        let both = (desired.clone(), keys);
+        sync_kv(session, &clients.account, settings, kv, both, may_write, until)
+    });
     let lists = lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
-        lists::sync(session, settings, lists, desired, observed, writes, until)
+        lists::sync(session, &clients.account, settings, lists, (desired, observed), writes, until)
     });
     let (kv, lists) = join(OptionFuture::from(kv), OptionFuture::from(lists)).await;
     Report { skipped, lists, kv, requests: session.requests(), duration: session.elapsed() }
@@ -148,16 +159,16 @@ const ANOTHER_RUN: &str = "another run has started meanwhile and does the writin
 
 async fn sync_kv<H: Host>(
     session: &Session<'_, H>,
+    account: &Account,
     settings: &Settings,
     target: &Kv,
-    desired: Result<Rc<Desired>, String>,
-    observed: Result<ObservedKeys, Failure>,
+    (desired, observed): (Result<Rc<Desired>, String>, Result<ObservedKeys, Failure>),
     may_write: bool,
     until: Duration,
 ) -> KvReport {
     let host = session.host();
     let now = session.unix_now();
-    let (mut quota, stored) = Quota::load(host, now);
+    let mut quota = Remembered::<Quota>::load(host, now);
     let mut report = KvReport {
         outcome: Outcome::InSync,
         desired: desired.as_deref().ok().map(KeyCounts::from),
@@ -173,7 +184,7 @@ async fn sync_kv<H: Host>(
         (_, Err(failure)) => return KvReport { outcome: Outcome::Failed(failure), ..report },
         (Err(why), Ok(_)) => return KvReport { outcome: Outcome::Skipped(why), ..report },
     };
-    if let (Err(error), Some(_)) = (stored, target.daily_writes_max) {
+    if let (Some(error), Some(_)) = (quota.store_error(), target.daily_writes_max) {
         let text = format!("kv_daily_writes_max cannot be kept from one run to the next: {error}");
         host.log(&Line::new(Level::Warn, "store", text));
     }
@@ -182,12 +193,13 @@ async fn sync_kv<H: Host>(
     let guard = &settings.guard;
     let plan = plan::kv::diff(&desired, &observed, rules);
     let objection = guard.objection_to_keys(&desired, &plan);
+    let removals = objection.as_ref().map(Objection::removals);
     let plan = plan.within(quota.left(target));
     drop(desired);
     announce_kv(&plan, &observed, host);
     drop(observed);
     let counted = may_write && !settings.dry_run;
-    let streak = Confirmations::count(host, Target::Kv, objection.as_ref(), counted);
+    let streak = Confirmations::count(host, Target::Kv, removals, counted);
     let lifted = plan.lifted().count() as u64;
     let verdict = guard.judge_keys(plan, objection, streak);
     announce_verdict(&verdict, "kv", host);
@@ -203,8 +215,7 @@ async fn sync_kv<H: Host>(
         return KvReport { outcome: Outcome::Partial(ANOTHER_RUN.to_owned()), ..report };
     }
     if !plan.is_empty() {
-        report.applied =
-            apply::kv::apply(session, settings, target, &plan, &mut quota, until).await;
+        report.applied = apply::kv::apply(session, account, target, &plan, &mut quota, until).await;
         report.outcome = Outcome::Applied;
     }
     report.quota_used = quota.used();
@@ -233,7 +244,7 @@ async fn sync_kv<H: Host>(
 fn announce_verdict<P>(verdict: &Verdict<P>, target: &'static str, host: &impl Host) {
     if let Some(refusal) = &verdict.refusal {
         let line = Line::new(Level::Warn, "guard", format!("guard: {refusal}"));
-        host.log(&line.with("target", target).with("plan", refusal.digest()));
+        host.log(&line.with("target", target));
     }
     if let Some(yielded) = &verdict.yielded {
         let line = Line::new(Level::Warn, "guard", format!("guard: {yielded}"));
@@ -306,8 +317,8 @@ fn announce_kv(plan: &KvPlan, observed: &ObservedKeys, host: &impl Host) {
 }
 
 /// Pushes the metrics of one target; that this fails is a warning and nothing more.
-async fn push<H: Host>(pushgateway: &Origin, metrics: &Metrics, host: &H) {
-    let request = pushgateway::push(pushgateway, metrics.job(), metrics.push(), metrics);
+async fn push<H: Host>(pushgateway: &Pushgateway, metrics: &Metrics, host: &H) {
+    let request = pushgateway.push(metrics.job(), metrics.push(), metrics.to_string());
     let answer = within(host, PUSH_TIMEOUT, async {
         let (head, body) = host.send(request).await?;
         Ok((head.status, collect(body, 64 << 10).await.unwrap_or_default()))
