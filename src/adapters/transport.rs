@@ -3,8 +3,7 @@
 //! Not by the client of the Spin SDK: it converts requests and answers to types of its own and of
 //! two more libraries, and the component carries all of them.
 
-use edge_sync_core::ports::{Body, Transport, TransportError};
-use edge_sync_core::wire::{self, Request, ResponseHead};
+use edge_sync_core::ports::{self, Body, Request, ResponseHead, Transport, TransportError};
 use futures_util::future::join;
 use wasi::http::outgoing_handler::handle;
 use wasi::http::types::{
@@ -50,10 +49,11 @@ fn outgoing(request: &Request) -> Option<(OutgoingRequest, OutgoingBody)> {
         .collect();
     let outgoing = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
     let method = match request.method {
-        wire::Method::Get => Method::Get,
-        wire::Method::Post => Method::Post,
-        wire::Method::Put => Method::Put,
-        wire::Method::Delete => Method::Delete,
+        ports::Method::Get => Method::Get,
+        ports::Method::Post => Method::Post,
+        ports::Method::Put => Method::Put,
+        ports::Method::Patch => Method::Patch,
+        ports::Method::Delete => Method::Delete,
     };
     let (scheme, rest) = match request.url.split_once("://")? {
         ("https", rest) => (Scheme::Https, rest),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use edge_sync_core::metrics::FAMILIES;
+use edge_sync_core::report::metrics::FAMILIES;
 use end_to_end::prometheus::{Promtool, metrics};
 use end_to_end::{skip, workspace};
 use serde_json::{Value, json};

@@ -41,11 +41,11 @@ fn metrics_that_may_be_pushed_are_those_of_the_readme() {
                 .filter_map(|name| name.strip_prefix('…'))
                 .any(|end| metric.ends_with(end))
     };
-    for (metric, _) in edge_sync_core::metrics::FAMILIES {
+    for (metric, _) in edge_sync_core::report::metrics::FAMILIES {
         assert!(is_named(metric), "{metric} is not in the README");
     }
     let known = |name: &String| {
-        let families = edge_sync_core::metrics::FAMILIES;
+        let families = edge_sync_core::report::metrics::FAMILIES;
         !name.contains("_sync_") && !name.starts_with("crowdsec_")
             || families.iter().any(|(metric, _)| metric == name)
     };

@@ -73,6 +73,12 @@ impl Address {
         self.0
     }
 
+    /// This network, if it is in canonical form.
+    pub(crate) fn from_canonical(net: IpNet) -> Option<Self> {
+        let address = Self::canonical(net);
+        (address.0 == net).then_some(address)
+    }
+
     fn canonical(net: IpNet) -> Self {
         if let IpNet::V6(v6) = net
             && v6.prefix_len() >= MAPPED_PREFIX_LEN

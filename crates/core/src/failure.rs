@@ -6,37 +6,8 @@
 
 use std::fmt;
 
-use crate::decision::Remediation;
-use crate::settings::{Lists, SettingsError};
-use crate::wire::cloudflare::CallError;
-
-/// A part of a target: what is read and written as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// One of the lists.
-    List(Remediation),
-    /// The KV namespace.
-    Namespace,
-}
-
-impl Place {
-    /// The variable that names it.
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::List(list) => Lists::variable(list),
-            Self::Namespace => "cf_kv_namespace_id",
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
-            Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
-        }
-    }
-}
+use crate::api::cloudflare::{CallError, Resource};
+use crate::settings::SettingsError;
 
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,24 +16,24 @@ pub enum Failure {
     #[error("the settings cannot be used; nothing was requested")]
     Settings(#[from] SettingsError),
     /// A target could not be read; nothing was written to it.
-    #[error("failed to read {place}")]
+    #[error("failed to read {resource}")]
     Read {
         /// What.
-        place: Place,
+        resource: Resource,
         /// Why.
         source: CallError,
     },
     /// A target's pages do not end; nothing was written to it.
-    #[error("failed to read {place}: Cloudflare's pages repeat and do not end")]
+    #[error("failed to read {resource}: Cloudflare's pages repeat and do not end")]
     EndlessPages {
         /// What.
-        place: Place,
+        resource: Resource,
     },
     /// A write was refused: it changed nothing, and no other was tried.
     #[error("Cloudflare refused {operation}; it changed nothing, and no other write was tried")]
     Refused {
         /// Where.
-        place: Place,
+        resource: Resource,
         /// The write.
         operation: String,
         /// Cloudflare's answer.
@@ -72,7 +43,7 @@ pub enum Failure {
     #[error("could not confirm {operation}; it may have happened, the next run reads again")]
     Unconfirmed {
         /// Where.
-        place: Place,
+        resource: Resource,
         /// The write.
         operation: String,
         /// What came instead.
@@ -116,16 +87,16 @@ impl Failure {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Refused { place: Place::List(_), source, .. } if source.is_throttled() => Some(
+            Self::Refused { resource: Resource::List(_), source, .. } if source.is_throttled() => Some(
                 "Cloudflare limits writes to lists; the next is tried after a wait (write_backoff_seconds)"
                     .to_owned(),
             ),
             Self::Refused { source, .. } if source.is_throttled() => {
                 Some("Cloudflare limits writes; the next run tries again".to_owned())
             }
-            Self::Read { place, source }
-            | Self::Unconfirmed { place, source, .. }
-            | Self::Refused { place, source, .. } => source.remedy(*place),
+            Self::Read { resource, source }
+            | Self::Unconfirmed { resource, source, .. }
+            | Self::Refused { resource, source, .. } => source.remedy(*resource),
             Self::Settings(_) | Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
         }
     }

@@ -1,48 +1,53 @@
 //! Keeps the Cloudflare edge in step with CrowdSec's decisions: everything that decides, and nothing
 //! that touches the outside.
 //!
-//! The modules in the order in which data flows through them, one way:
+//! The house, from the ground up. A room uses the rooms below it and those beside it, never one above
+//! and never in a circle; `tests/layers.rs` reads this table and holds the imports against it.
 //!
-//! | module | turns | into |
-//! |---|---|---|
-//! | [`settings`] | texts | checked settings |
-//! | [`decision`] | LAPI's body, as it arrives | decisions |
-//! | [`desired`] | decisions | what should be at the edge |
-//! | [`observed`] | Cloudflare's items | what is there |
-//! | [`plan`] | both | what changes, by which bulk operations |
-//! | [`guard`] | the plan | what of it may be applied |
-//! | [`apply`] | what may be applied | requests, one operation at a time |
-//! | [`report`], [`metrics`] | what happened | a line, and numbers |
+//! | floor | room | owns | not |
+//! |---|---|---|---|
+//! | 1 | `address` | the one form of an address or prefix | where it goes |
+//! | 1 | `decision` | a decision as LAPI sends it, and the reader of many | which of them matter |
+//! | 1 | `log` | log lines, and text from outside made fit for them | writing them |
+//! | 1 | `secret` | a key that cannot be printed by accident | where it is sent |
+//! | 1 | `skipped` | what was left out: counted whole, named in part | why |
+//! | 2 | `settings` | text -> checked values; all the small types that settings become | reading the environment |
+//! | 3 | `ports` | what a host gives: transport, clock, store, log; requests and answers | what is in them |
+//! | 3 | `api` | one client value for each API: value <-> request, answer, error; ids, items, envelopes | the settings as a whole; policy |
+//! | 3 | `session` | one run's requests: deadlines, retries of reads, counts | what is read |
+//! | 4 | `state` | everything that outlasts a run, kept in one way | decisions about it |
+//! | 5 | `desired` | decisions + settings -> what should be there | what is there |
+//! | 6 | `observed` | what could be read | writes |
+//! | 7 | `plan` | what differs, why, and by which writes | requests |
+//! | 8 | `confirm` | for how many runs in a row the guard has found the same | what follows |
+//! | 8 | `guard` | what of a plan may be applied; the only maker of `Approved` | re-planning |
+//! | 11 | `failure` | what makes a run fail, in words that tell what to do | logging |
+//! | 11 | `apply` | carries an approved plan out, learns from the answers | choices |
+//! | 12 | `report` | summary lines and metrics | logging in other rooms |
+//! | 13 | `run` | read -> decide -> apply -> report | anything else |
 //!
-//! [`run`](run::run) calls them in this order. [`wire`] knows URLs, JSON and status codes; [`ports`]
-//! is what a host must give: a transport, a clock, a log.
+//! Data flows one way: settings and decisions become what is desired, together with what is observed a
+//! plan, what is approved of it requests, and what happened a line and numbers.
+//! [`run`](run::run) calls them in this order.
 
 pub mod address;
+pub mod api;
 pub mod apply;
 pub mod confirm;
 pub mod decision;
 pub mod desired;
 pub mod failure;
-pub mod filter;
 pub mod guard;
-mod lease;
 pub mod log;
-pub mod memory;
-pub mod metrics;
 pub mod observed;
 pub mod plan;
 pub mod ports;
-
-pub mod protected;
-pub mod quota;
-mod read;
 pub mod report;
 pub mod run;
 mod secret;
 pub mod session;
 pub mod settings;
 pub mod skipped;
-mod usage;
-pub mod wire;
+pub mod state;
 
 pub use run::run;

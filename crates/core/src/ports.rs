@@ -3,11 +3,11 @@
 //! An adapter moves bytes, tells the time and writes lines; it knows nothing of CrowdSec or
 //! Cloudflare. In the component they are Spin's; in tests, the simulator and a simulated clock.
 
+use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use crate::log::Line;
-use crate::wire::{Request, ResponseHead};
 
 /// Sends requests.
 pub trait Transport {
@@ -90,4 +90,144 @@ pub enum TransportError {
     /// Anything else, in the runtime's words.
     #[error("{0}")]
     Other(String),
+}
+
+/// The HTTP methods that we use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Adds.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes a part.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+impl Method {
+    /// The method's name in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A request, complete. `Debug` shows method and URL only: headers carry secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The whole URL.
+    pub url: String,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, if there is one.
+    pub body: Option<Vec<u8>>,
+    /// What is asked for need not exist: a 404 is an answer, not an error.
+    pub may_be_absent: bool,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        let (headers, body) = (Vec::new(), None);
+        Self { method, url: url.into(), headers, body, may_be_absent: false }
+    }
+
+    /// The same with one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same with a body.
+    pub fn body(self, content_type: &str, body: Vec<u8>) -> Self {
+        // Told beforehand, so that no server has to take a chunked request.
+        let length = body.len().to_string();
+        let mut request =
+            self.header("content-type", content_type).header("content-length", length);
+        request.body = Some(body);
+        request
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_str(), self.url)
+    }
+}
+
+/// The head of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status code.
+    pub status: u16,
+    /// `retry-after` in seconds, if it is there and a number (the form that Cloudflare sends), of any
+    /// size: whoever waits has to bound it.
+    pub retry_after: Option<Duration>,
+}
+
+impl ResponseHead {
+    /// Takes what we use of a status and headers (names in any casing).
+    pub fn new<'a>(status: u16, headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let retry_after = headers
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
+            .and_then(|(_, value)| seconds(std::str::from_utf8(value).ok()?.trim()));
+        Self { status, retry_after }
+    }
+}
+
+/// A number of seconds; more than a `u64` holds are as many as it holds.
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its head.
+    pub head: ResponseHead,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_shown_for_debugging_hides_its_headers() {
+        let request = Request::new(Method::Get, "http://x/").header("x-api-key", "secret");
+        assert_eq!(format!("{request:?}"), "GET http://x/");
+    }
+
+    #[test]
+    fn retry_after_read_takes_seconds_of_any_size_and_nothing_else() {
+        let head = |value: &'static str| {
+            ResponseHead::new(429, [("x", &b"1"[..]), ("Retry-After", value.as_bytes())])
+        };
+        let seconds = |n| Some(Duration::from_secs(n));
+        for (value, read) in [
+            (" 60", seconds(60)),
+            ("18446744073709551615", seconds(u64::MAX)),
+            ("99999999999999999999999", seconds(u64::MAX)),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("+60", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(head(value).retry_after, read, "{value:?}");
+        }
+        assert_eq!(ResponseHead::new(429, []).retry_after, None);
+    }
 }

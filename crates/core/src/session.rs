@@ -1,7 +1,8 @@
 //! One run's conversation with the outside: time limits, retries of reads, and the count of requests.
 //!
 //! Reads are repeated a few times when the failure may pass; writes never are (their effect would be
-//! unknown twice). Nothing here outlasts the run's budget. What an answer means is not known here.
+//! unknown twice). Nothing here outlasts the run's budget, however long an API says to wait. What is read
+//! is not known here, only whether an error may pass.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,14 +12,17 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::ports::{Body, Clock, Host, TransportError};
-use crate::wire::{Answer, Request, ResponseHead};
+use crate::api::cloudflare::{ANSWER_BYTES_MAX, CallError};
+use crate::ports::{Answer, Body, Clock, Host, Request, ResponseHead, TransportError};
 
 /// Attempts at one read, the first included.
 const ATTEMPTS_MAX: u32 = 4;
 /// The wait before the second attempt; it doubles from there, and up to half of it comes on top by
 /// chance, so that many bouncers do not come back together.
 const BACKOFF: Duration = Duration::from_millis(500);
+
+/// What pushing the metrics, to the Pushgateway and to LAPI, may take; kept back from the run's budget.
+pub(crate) const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which API a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,7 +184,7 @@ impl<'h, H: Host> Session<'h, H> {
                 Again::After(told) => told.max(backoff),
             };
             let jitter = backoff.mul_f64(self.rng.borrow_mut().f64() / 2.0);
-            let at = self.elapsed() + wait + jitter;
+            let at = self.elapsed().saturating_add(wait).saturating_add(jitter);
             if at >= until {
                 return Err(error);
             }
@@ -203,6 +207,45 @@ impl<H> Drop for Counted<'_, '_, H> {
     }
 }
 
+/// A read of Cloudflare's: repeated while the failure may pass, each attempt within `limit`, none
+/// begun after `until`.
+pub(crate) async fn call<H: Host, T>(
+    session: &Session<'_, H>,
+    request: Request,
+    decode: impl Fn(&Answer) -> Result<T, CallError>,
+    limit: Duration,
+    until: Duration,
+) -> Result<T, CallError> {
+    let mut decoded = None;
+    let mut take = |answer: &Answer| decode(answer).map(|value| decoded = Some(value));
+    attempts(session, request, &mut take, (limit, ANSWER_BYTES_MAX), until).await?;
+    Ok(decoded.expect("an attempt has succeeded"))
+}
+
+/// The same of an answer of up to `bytes_max`, which `take` keeps.
+///
+/// Apart from [`call`], of which the component has a copy for each type of result.
+pub(crate) async fn attempts<H: Host>(
+    session: &Session<'_, H>,
+    request: Request,
+    take: &mut dyn FnMut(&Answer) -> Result<(), CallError>,
+    (limit, bytes_max): (Duration, usize),
+    until: Duration,
+) -> Result<(), CallError> {
+    let again = |error: &CallError| match error.head().and_then(|head| head.retry_after) {
+        _ if !error.is_passing() => Again::Never,
+        Some(told) => Again::After(told),
+        None => Again::AfterBackoff,
+    };
+    session
+        .retry(until, again, async || {
+            let limit = limit.min(until.saturating_sub(session.elapsed()));
+            let request = request.clone();
+            take(&session.fetch(Api::Cloudflare, request, limit, bytes_max).await?)
+        })
+        .await
+}
+
 /// Gives up on `future` after `limit`.
 pub(crate) async fn within<T>(
     clock: &impl Clock,
@@ -222,7 +265,7 @@ pub(crate) async fn collect(
 ) -> Result<Vec<u8>, TransportError> {
     let mut whole = Vec::new();
     while let Some(chunk) = body.chunk().await? {
-        if whole.len() + chunk.len() > bytes_max {
+        if chunk.len() > bytes_max - whole.len() {
             return Err(TransportError::TooLarge(bytes_max));
         }
         whole.extend_from_slice(&chunk);

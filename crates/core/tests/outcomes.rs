@@ -53,6 +53,8 @@ async fn lapi_unreadable_in_any_way_leaves_the_edge_and_ends_well_with_one_warni
         ("lapi: answer 500 {\"message\":\"query decision failed\"}", "query decision failed"),
         ("lapi: answer 503 <html>no</html>", "HTTP 503"),
         ("lapi: answer 429 [retry-after: 1] slow", "HTTP 429"),
+        ("lapi: answer 429 [retry-after: 18446744073709551615] slow", "HTTP 429"),
+        ("lapi: answer 429 [retry-after: 99999999999999999999999] slow", "HTTP 429"),
         ("lapi: answer 204 ", "HTTP 204"),
         ("lapi: cut-body 40", "broke off"),
         ("lapi: answer 200 ", "ends in the middle"),
@@ -108,6 +110,19 @@ async fn cloudflare_that_cannot_be_read_fails_the_run_before_any_write() {
         (refused(400, 9106, "Authentication failed"), "cf_api_token is not in the form"),
         (refused(404, 10001, "list not found"), "check cf_ban_list_id"),
         (refused(400, 10027, "invalid or expired cursor"), "10027 invalid or expired cursor"),
+        (
+            "cloudflare GET: answer 429 [retry-after: 18446744073709551615] slow".to_owned(),
+            "not the API's JSON: slow",
+        ),
+        (
+            r#"cloudflare GET /items: answer 200 {"success":true,"errors":[],"result":null}"#
+                .to_owned(),
+            "failed to read the ban list",
+        ),
+        (
+            r#"cloudflare GET /items: answer 200 {"success":true,"errors":[]}"#.to_owned(),
+            "failed to read the ban list",
+        ),
         ("cloudflare GET /items: repeat-cursor".to_owned(), "pages repeat and do not end"),
     ] {
         let texts = run_with(&[&fault], false, Edge::Untouched, 0.0).await;

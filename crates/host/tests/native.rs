@@ -4,15 +4,21 @@
 mod common;
 
 use common::World;
+use edge_sync_core::api::lapi::Lapi;
 use edge_sync_core::decision::Remediation;
-use edge_sync_core::ports::{Body, Store, Transport, TransportError};
+use edge_sync_core::ports::{Body, Clock, Request, Store, Transport, TransportError};
 use edge_sync_core::settings::Settings;
-use edge_sync_core::wire::lapi;
 use host::native::Native;
 use simulator::{Decision, Service};
 
 fn settings(native: &Native) -> Settings {
-    Settings::parse(|name| native.variable(name)).unwrap()
+    Settings::parse(|name| native.variable(name), native.wall()).unwrap()
+}
+
+/// The question for all decisions.
+fn decisions(native: &Native) -> Request {
+    let settings = settings(native);
+    Lapi::new(settings.lapi, settings.lapi_key).decisions()
 }
 
 #[tokio::test]
@@ -52,7 +58,7 @@ async fn large_answer_arrives_in_pieces_and_whole() {
     let addresses = (0..20_000).map(|n| format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255));
     world.simulator().lapi().add_all(addresses.map(Decision::ban));
     let native = Native::load(&world.options()).unwrap();
-    let request = lapi::decisions(&settings(&native));
+    let request = decisions(&native);
     let (head, mut body) = native.send(request).await.unwrap();
     assert_eq!(head.status, 200);
     let (mut pieces, mut whole) = (0, Vec::new());
@@ -69,7 +75,7 @@ async fn large_answer_arrives_in_pieces_and_whole() {
 async fn redirect_is_not_followed() {
     let world = World::new().await;
     let native = Native::load(&world.options()).unwrap();
-    let mut request = lapi::decisions(&settings(&native));
+    let mut request = decisions(&native);
     request.url.push('/');
     assert_eq!(native.send(request).await.unwrap().0.status, 301);
     assert_eq!(world.simulator().journal().len(), 1);
@@ -79,7 +85,7 @@ async fn redirect_is_not_followed() {
 async fn destination_outside_the_manifest_is_denied_unasked() {
     let mut world = World::new().await;
     let native = Native::load(&world.options()).unwrap();
-    let mut request = lapi::decisions(&settings(&native));
+    let mut request = decisions(&native);
     request.url = "http://127.0.0.1:1/".to_owned();
     assert_eq!(native.send(request).await.err(), Some(TransportError::Denied));
 
@@ -87,7 +93,7 @@ async fn destination_outside_the_manifest_is_denied_unasked() {
     let lapi_url = format!("{}/lapi", world.url(Service::Lapi));
     world.set("lapi_url", lapi_url);
     let native = Native::load(&world.options()).unwrap();
-    assert!(Settings::parse(|name| native.variable(name)).is_err());
+    assert!(Settings::parse(|name| native.variable(name), native.wall()).is_err());
 }
 
 #[tokio::test]
@@ -96,7 +102,7 @@ async fn connection_broken_off_in_the_body_is_an_error() {
     world.simulator().lapi().add(Decision::ban("203.0.113.7"));
     world.simulator().inject("lapi: cut-body 10".parse().unwrap());
     let native = Native::load(&world.options()).unwrap();
-    let (_, mut body) = native.send(lapi::decisions(&settings(&native))).await.unwrap();
+    let (_, mut body) = native.send(decisions(&native)).await.unwrap();
     let ended = loop {
         match body.chunk().await {
             Ok(Some(_)) => {}

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::decision::{Decision, Remediation, Source};
-use crate::filter::Unwanted;
 use crate::log::clip;
-use crate::plan::lists::OriginCounts;
+use crate::settings::filter::Unwanted;
 use crate::settings::{Lists, Ranges, Settings};
 
+pub use origins::OriginCounts;
 pub(crate) use origins::OriginId;
 use origins::Origins;
 pub use skipped::Skipped;

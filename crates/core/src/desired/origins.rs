@@ -1,11 +1,33 @@
 //! The origins that a run met, each by a small number, so that 150,000 addresses can know theirs.
 
+use serde::Serialize;
+
 use crate::decision::{Origin, Source};
 use crate::log::clip;
 
 /// How many are told apart. A watcher may post any text as its origin; what comes after so many
 /// counts as `other`, so that neither memory nor metrics grow with it.
 const ORIGINS_MAX: usize = 32;
+
+/// The desired addresses of one origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OriginCounts {
+    /// The origin, as CrowdSec's metrics name it.
+    pub origin: String,
+    /// IPv4 addresses and prefixes that have a place.
+    pub ipv4: u64,
+    /// IPv6 addresses and prefixes that have a place.
+    pub ipv6: u64,
+    /// Addresses that go without, because there are not enough places.
+    pub dropped: u64,
+}
+
+impl OriginCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.ipv4 + self.ipv6 + self.dropped
+    }
+}
 
 /// The number of an origin in [`Origins`].
 pub(crate) type OriginId = u8;

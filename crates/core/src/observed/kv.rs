@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
+use crate::api::cloudflare::kv::{Key, Metadata, RANGES_KEY, Ranges};
 use crate::skipped::Left;
-use crate::wire::cloudflare::kv::{Key, Metadata, RANGES_KEY, Ranges};
 
 /// Our keys.
 #[derive(Debug, Clone, Default, PartialEq)]

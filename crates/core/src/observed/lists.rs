@@ -9,27 +9,9 @@ use std::collections::btree_map::Entry;
 use std::time::SystemTime;
 
 use crate::address::Address;
+use crate::api::cloudflare::lists::{ItemId, RawItem};
 use crate::decision::Remediation;
 use crate::skipped::Left;
-use crate::wire::cloudflare::lists::RawItem;
-
-/// Names an item in a DELETE. Never kept from one run to the next: whether ids survive a PUT is not
-/// known (facts cloudflare 1.5).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ItemId(Box<str>);
-
-impl ItemId {
-    /// As it stands in a request.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for ItemId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
 
 /// An item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +37,10 @@ impl ObservedList {
         self.newest = self.newest.max(raw.created());
         let address = raw.ip.as_deref().and_then(|ip| ip.parse::<Address>().ok());
         let (Some(address), Some(id)) = (address, &raw.id) else {
-            let shown = raw.ip.as_deref().or(raw.id.as_deref());
+            let shown = raw.ip.as_deref().or(raw.id.as_ref().map(ItemId::as_str));
             return self.foreign.add(shown.unwrap_or("item without id and address"));
         };
-        let item = Item { id: ItemId(id.clone()), comment: raw.comment.filter(|c| !c.is_empty()) };
+        let item = Item { id: id.clone(), comment: raw.comment.filter(|c| !c.is_empty()) };
         match self.items.entry(address) {
             Entry::Vacant(place) => drop(place.insert(item)),
             Entry::Occupied(_) => self.surplus.push((address, item.id)),

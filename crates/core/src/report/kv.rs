@@ -3,8 +3,8 @@
 use crate::apply::kv::AppliedKeys;
 use crate::decision::Remediation;
 use crate::desired::Desired;
+use crate::desired::OriginCounts;
 use crate::log::{Line, plural, thousands};
-use crate::plan::lists::OriginCounts;
 
 use super::{Outcome, RunCounts};
 

@@ -10,19 +10,20 @@ use crate::confirm::{Confirmations, Target};
 use crate::decision::{Decision, Remediation};
 use crate::desired::{Desired, Skipped};
 use crate::failure::Failure;
-use crate::guard::Refusal;
+use crate::guard::{Objection, Refusal};
 use crate::log::clip;
-use crate::memory::Memory;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::Observed;
 use crate::plan::kv::KvPlan;
 use crate::plan::lists::{Change, Lifted, Plan, Rules, diff, diff_with};
 use crate::ports::Host;
-use crate::protected::Rule;
-use crate::quota::Quota;
-use crate::read::{self, Readings, Watch};
 use crate::session::Session;
+use crate::settings::protected::Rule;
 use crate::settings::{Kv, Lists, Settings};
+use crate::state::{Quota, Remembered, WriteHistory};
+
+use super::clients::Clients;
+use super::read::{self, Readings, Watch};
 
 /// What a look at everything shows.
 #[derive(Debug, Serialize)]
@@ -161,7 +162,7 @@ pub async fn inspect<H: Host>(
     let session = Session::start(host);
     let watch = Watched { address, settings, seen: Vec::new() };
     let Readings { desired, lists, keys, watch } =
-        read::all(&session, settings, watch, settings.run_budget).await;
+        read::all(&session, &Clients::new(settings), settings, watch, settings.run_budget).await;
     let desired = desired.map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let mut about = address.map(|address| About {
         address,
@@ -211,17 +212,18 @@ fn view_lists<H: Host>(
     let rules = Rules { now: host.wall(), items_max: lists.items_max, protected };
     let plan = diff(desired, observed, rules);
     let objection = guard.objection_to_lists(desired, &plan);
-    let streak = Confirmations::count(host, Target::Lists, objection.as_ref(), false);
+    let removals = objection.as_ref().map(Objection::removals);
+    let streak = Confirmations::count(host, Target::Lists, removals, false);
     let refusal =
         guard.judge_lists(plan.clone(), objection, streak, (desired, observed, rules)).refusal;
     let held = || diff_with(desired, observed, rules, Lifted::Held);
-    let (memory, _) = Memory::load(host);
+    let history = Remembered::<WriteHistory>::load(host, now);
     ListsView {
         plan,
         approved: refusal.is_some().then(held),
         refusal,
-        rate_limited: memory.backoff_left(&settings.pace, now),
-        unfinished: memory.operation().map(str::to_owned),
+        rate_limited: history.backoff_left(&settings.pace, now),
+        unfinished: history.operation().map(str::to_owned),
     }
 }
 
@@ -237,8 +239,9 @@ fn view_keys<H: Host>(
     let plan =
         crate::plan::kv::diff(desired, observed, super::kv_rules(settings, target, now, now));
     let objection = guard.objection_to_keys(desired, &plan);
-    let (quota, _) = Quota::load(host, now);
-    let streak = Confirmations::count(host, Target::Kv, objection.as_ref(), false);
+    let quota = Remembered::<Quota>::load(host, now);
+    let removals = objection.as_ref().map(Objection::removals);
+    let streak = Confirmations::count(host, Target::Kv, removals, false);
     let verdict = guard.judge_keys(plan.within(quota.left(target)), objection, streak);
     KvView { plan: KvPlan::clone(&verdict.approved), refusal: verdict.refusal }
 }

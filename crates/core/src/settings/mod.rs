@@ -4,18 +4,20 @@
 //! Where the texts come from (Spin variables) is the shell's business. Names and defaults are an
 //! interface: `spin.toml` declares them, the README's table explains them.
 
+pub mod filter;
 mod origin;
+pub mod protected;
 mod reader;
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::decision::Remediation;
-use crate::filter::Filter;
-use crate::guard::Guard;
-use crate::protected::Protected;
 use crate::secret::Secret;
+
+use filter::Filter;
+use protected::Protected;
 
 pub use origin::{Origin, PUSHGATEWAY_OFF};
 
@@ -40,8 +42,8 @@ pub struct Settings {
     pub ranges: Ranges,
     /// `never_block` and `never_block_builtin`.
     pub protected: Protected,
-    /// `removal_guard_percent` and the other settings of the guard.
-    pub guard: Guard,
+    /// `removal_guard_percent` and what else limits removals.
+    pub guard: GuardLimits,
     /// `write_backoff_seconds` and `write_interval_seconds`.
     pub pace: Pace,
     /// `pushgateway_url`; `None` = no metrics.
@@ -72,6 +74,22 @@ pub enum Ranges {
         /// takes no place of its own on a list.
         skip_covered: bool,
     },
+}
+
+/// How many removals at once are believed, and what lets more go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardLimits {
+    /// `removal_guard_percent`: more than this part of what is at the edge …
+    pub percent: u64,
+    /// … and more than `removal_guard_count` removals are too many at once.
+    pub count: u64,
+    /// `removal_confirm_runs`: they go when this many runs in a row want the same; 1 = no guard.
+    pub runs: u64,
+    /// `removal_confirm_seconds`: and when the first of those runs is this many seconds ago.
+    pub seconds: u64,
+    /// `removals_approved_until`, Unix seconds: until then a person wants removals to go. `None` if that
+    /// is over, or nobody does.
+    pub approved_until: Option<u64>,
 }
 
 /// How often the lists may be written.
@@ -174,9 +192,13 @@ pub struct Problem {
 }
 
 impl Settings {
-    /// Reads every setting through `get`; a variable that is not set is the same as an empty one.
-    pub fn parse(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let mut reader = reader::Reader { get, problems: Vec::new() };
+    /// Reads every setting through `get`; a variable that is not set is the same as an empty one. `now`
+    /// says which approvals (`removals_approved_until`) are over, and which are too far ahead.
+    pub fn parse(
+        get: impl Fn(&str) -> Option<String>,
+        now: SystemTime,
+    ) -> Result<Self, SettingsError> {
+        let mut reader = reader::Reader { get, now, problems: Vec::new() };
         let settings = reader.settings();
         match settings {
             Some(settings) if reader.problems.is_empty() => Ok(settings),

@@ -2,18 +2,17 @@
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::address::Address;
 use crate::decision::Remediation;
-use crate::filter::Filter;
-use crate::guard::{Digest, Guard};
 use crate::log::clip;
-use crate::protected::{GROUPS, Protected};
 use crate::secret::Secret;
 
+use super::filter::Filter;
 use super::origin::{self, Origin, PUSHGATEWAY_OFF};
-use super::{Id, Kv, Lists, Pace, Problem, Ranges, Settings, Targets};
+use super::protected::{self, GROUPS, Protected};
+use super::{GuardLimits, Id, Kv, Lists, Pace, Problem, Ranges, Settings, Targets};
 
 /// Half an hour, an hour, two, four, six. Every retry of the program before this one made a
 /// throttled account worse; six hours lose little, since the limiter that was seen opens once in 72
@@ -29,9 +28,13 @@ const ITEMS_MAX_ENTERPRISE: u64 = 500_000;
 /// Shorter budgets leave no room for one write: 10 s to send it, 25 s to see it completed.
 const RUN_BUDGET_SECONDS: RangeInclusive<u64> = 60..=3600;
 
+/// How far ahead removals may be approved, so that nobody leaves the guard off and forgets it.
+const APPROVAL_SECS_MAX: u64 = 24 * 3_600;
+
 /// Collects problems instead of stopping at the first.
 pub(super) struct Reader<G> {
     pub(super) get: G,
+    pub(super) now: SystemTime,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -235,23 +238,53 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         }
     }
 
-    fn guard(&mut self) -> Option<Guard> {
+    fn guard(&mut self) -> Option<GuardLimits> {
         let percent = self.number("removal_guard_percent", 50, 0..=100);
-        let count = self.number("removal_guard_count", 50, 0..=u64::MAX);
+        let count = self.number("removal_guard_count", 10, 0..=u64::MAX);
         let runs = self.number("removal_confirm_runs", 5, 1..=1_000);
-        let text = self.text("removal_approved_plan");
-        let digests = text.split(',').map(str::trim).filter(|digest| !digest.is_empty());
-        let approved: Option<Vec<Digest>> = digests.map(|digest| digest.parse().ok()).collect();
-        if approved.is_none() {
+        let seconds = self.number("removal_confirm_seconds", 1_800, 0..=86_400);
+        let approved_until = self.approved_until();
+        Some(GuardLimits {
+            percent: percent?,
+            count: count?,
+            runs: runs?,
+            seconds: seconds?,
+            approved_until: approved_until?,
+        })
+    }
+
+    fn approved_until(&mut self) -> Option<Option<u64>> {
+        const VARIABLE: &str = "removals_approved_until";
+        let text = self.text(VARIABLE);
+        if text.is_empty() {
+            return Some(None);
+        }
+        let Some(until) = rfc3339(&text) else {
             let shown = clip(&text, 40);
             self.problem(
-                "removal_approved_plan",
+                VARIABLE,
                 format!(
-                    "{shown:?} is no digest; copy the 16 digits that a run printed with its refusal"
+                    "{shown:?} is no time; write it like 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00"
                 ),
             );
+            return None;
+        };
+        match until.duration_since(self.now) {
+            Err(_) => Some(None),
+            Ok(ahead) if ahead <= Duration::from_secs(APPROVAL_SECS_MAX) => {
+                Some(until.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs()))
+            }
+            Ok(_) => {
+                let shown = clip(&text, 40);
+                self.problem(
+                    VARIABLE,
+                    format!(
+                        "{shown:?} is more than a day ahead, and an approval that is forgotten switches the guard off; set a time within 24 hours from now"
+                    ),
+                );
+                None
+            }
         }
-        Some(Guard { percent: percent?, count: count?, runs: runs?, approved: approved? })
     }
 
     fn protected(&mut self) -> Option<Protected> {
@@ -260,6 +293,12 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let own = self.text("never_block");
         for text in own.split(|c: char| c == ',' || c.is_whitespace()).filter(|t| !t.is_empty()) {
             match text.parse::<Address>() {
+                Ok(address) if protected::is_too_wide(&address) => {
+                    self.problem("never_block", format!(
+                        "{address} is wider than /{} and would keep so many off the edge that no ban is left; write the addresses or smaller prefixes that are yours",
+                        protected::widest(&address),
+                    ));
+                }
                 Ok(address) => protected.add(address),
                 Err(error) => {
                     let shown = clip(text, 43);
@@ -370,5 +409,27 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
                 None
             }
         }
+    }
+}
+
+/// Reads a time as RFC 3339 has it, with `Z` or an offset from UTC.
+fn rfc3339(text: &str) -> Option<SystemTime> {
+    let text = text.to_ascii_uppercase();
+    let (local, offset) = match text.len().checked_sub("+01:00".len()) {
+        Some(at) if !text.ends_with('Z') => text.split_at_checked(at)?,
+        _ => return humantime::parse_rfc3339(&text).ok(),
+    };
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let (hours, minutes) = offset[1..].split_once(':')?;
+    if !is_number(hours) || !is_number(minutes) {
+        return None;
+    }
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let offset_secs = (hours < 24 && minutes < 60).then_some(hours * 3_600 + minutes * 60)?;
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    match offset.as_bytes()[0] {
+        b'+' => local.checked_sub(Duration::from_secs(offset_secs)),
+        b'-' => local.checked_add(Duration::from_secs(offset_secs)),
+        _ => None,
     }
 }

@@ -18,10 +18,14 @@ fn good() -> BTreeMap<&'static str, &'static str> {
     ])
 }
 
+fn now() -> SystemTime {
+    humantime::parse_rfc3339("2026-10-18T12:00:00Z").unwrap()
+}
+
 fn parse(changes: &[(&'static str, &'static str)]) -> Result<Settings, SettingsError> {
     let mut variables = good();
     variables.extend(changes.iter().copied());
-    Settings::parse(|name| variables.get(name).map(|v| v.to_string()))
+    Settings::parse(|name| variables.get(name).map(|v| v.to_string()), now())
 }
 
 fn problems(changes: &[(&'static str, &'static str)]) -> Vec<String> {
@@ -53,7 +57,7 @@ fn pushgateway_left_out_parsed_is_off() {
 
 #[test]
 fn nothing_set_parsed_names_every_required_variable() {
-    let SettingsError(problems) = Settings::parse(|_| None).unwrap_err();
+    let SettingsError(problems) = Settings::parse(|_| None, now()).unwrap_err();
     let names: Vec<_> = problems.iter().map(|p| p.variable).collect();
     assert_eq!(
         names,
@@ -105,7 +109,24 @@ fn each_bad_value_parsed_gives_one_problem_that_says_what_to_do() {
         ("removal_guard_percent", "101", "from 0 to 100"),
         ("removal_guard_count", "some", "not a whole number"),
         ("removal_confirm_runs", "0", "from 1 to 1000"),
-        ("removal_approved_plan", "yes", "is no digest; copy the 16 digits"),
+        ("removal_confirm_seconds", "86401", "from 0 to 86400"),
+        ("removal_confirm_seconds", "-1", "from 0 to 86400"),
+        ("removals_approved_until", "yes", "\"yes\" is no time; write it like 2026-"),
+        ("removals_approved_until", "2026-10-18", "is no time"),
+        ("removals_approved_until", "2026-10-18T15:30:00", "is no time"),
+        ("removals_approved_until", "2026-10-18T15:30:00+0200", "is no time"),
+        ("removals_approved_until", "2026-10-18T15:30:00+24:00", "is no time"),
+        ("removals_approved_until", "2026-10-18T15:30:00+-1:00", "is no time"),
+        ("removals_approved_until", "é+02:00", "is no time"),
+        ("removals_approved_until", "1960-01-01T00:00:00Z", "is no time"),
+        ("removals_approved_until", "2026-10-19T14:00:01+02:00", "more than a day ahead"),
+        ("removals_approved_until", "2026-10-19T12:00:01Z", "more than a day ahead"),
+        ("removals_approved_until", "9999-12-31T23:59:59Z", "set a time within 24 hours"),
+        ("never_block", "203.0.113.7/0", "0.0.0.0/0 is wider than /8"),
+        ("never_block", "198.51.100.1, 202.0.0.0/7", "write the addresses or smaller prefixes"),
+        ("never_block", "2000::/3", "2000::/3 is wider than /16"),
+        ("never_block", "::/0", "::/0 is wider than /16"),
+        ("never_block", "fc00::/6", "fc00::/6 is wider than /16"),
     ] {
         let problems = problems(&[(variable, value)]);
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -175,11 +196,30 @@ fn one_list_for_both_is_chosen_only_by_its_setting() {
 #[test]
 fn guard_and_ranges_left_out_have_their_defaults() {
     let settings = parse(&[]).unwrap();
-    let Guard { percent, count, runs, approved } = settings.guard;
-    assert_eq!((percent, count, runs, approved.len()), (50, 50, 5, 0));
+    let GuardLimits { percent, count, runs, seconds, approved_until } = settings.guard;
+    assert_eq!((percent, count, runs, seconds, approved_until), (50, 10, 5, 1_800, None));
     assert_eq!(settings.ranges, Ranges::Ignored);
     let with_ranges = parse(&[("scopes", " Range, ip")]).unwrap().ranges;
     assert_eq!(with_ranges, Ranges::Sent { skip_covered: true });
-    let both = parse(&[("removal_approved_plan", "0123456789abcdef, fedcba9876543210")]).unwrap();
-    assert_eq!(both.guard.approved.len(), 2);
+}
+
+#[test]
+fn approval_of_removals_counts_until_its_time_and_not_after() {
+    let until = |text| parse(&[("removals_approved_until", text)]).unwrap().guard.approved_until;
+    assert_eq!(until("2026-10-18T12:00:01Z"), Some(1_792_324_801));
+    assert_eq!(until("2026-10-19T12:00:00Z"), Some(1_792_411_200), "a day ahead");
+    assert_eq!(until("2026-10-18T11:59:59Z"), None, "it is over");
+    assert_eq!(until("1970-01-01T00:00:00Z"), None);
+    for same in ["2026-10-18T15:30:00+02:00", "2026-10-18t06:30:00-07:00", "2026-10-18T13:30:00.5z"]
+    {
+        assert_eq!(until(same), Some(1_792_330_200), "{same}");
+    }
+}
+
+#[test]
+fn prefix_as_wide_as_may_be_is_protected() {
+    for wide in ["11.0.0.0/8", "2001::/16", "fc00::/7", "fd00::/8", "fe80::/10", "224.0.0.0/4"] {
+        let settings = parse(&[("never_block", wide), ("never_block_builtin", "none")]).unwrap();
+        assert!(settings.protected.rule(&wide.parse().unwrap()).is_some(), "{wide}");
+    }
 }

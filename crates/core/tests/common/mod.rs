@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use edge_sync_core::failure::Failure;
 use edge_sync_core::log::{Level, Line};
-use edge_sync_core::ports::{Body, Clock, Log, Store, StoreError, Transport, TransportError};
-use edge_sync_core::wire::{Request, ResponseHead};
+use edge_sync_core::ports::{
+    Body, Clock, Log, Request, ResponseHead, Store, StoreError, Transport, TransportError,
+};
 use simulator::front::in_process::ChunkedBody;
 use simulator::{Decision, Entry, InProcess, KvCounters, KvEntryView, Options, Service, Simulator};
 

@@ -2,12 +2,13 @@
 
 use crate::common::World;
 use edge_sync_core::decision::Remediation;
+use edge_sync_core::ports::Clock;
 use edge_sync_core::run::{Inspection, Looked, inspect};
 use edge_sync_core::settings::Settings;
 use simulator::Decision;
 
 async fn look(world: &World, address: &str) -> Inspection {
-    let settings = Settings::parse(|name| world.settings.get(name).cloned()).unwrap();
+    let settings = Settings::parse(|name| world.settings.get(name).cloned(), world.wall()).unwrap();
     inspect(&settings, world, Some(address.parse().unwrap())).await
 }
 

@@ -81,6 +81,39 @@ async fn stored_values_that_cannot_be_read_count_as_nothing_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wait_stored_by_a_clock_that_was_put_back_is_never_longer_than_counted_from_the_first_run()
+{
+    let world = World::new();
+    world.ban("203.0.113.7");
+    let refused =
+        r#"{"v":1,"refused":1,"refused_at":18446744073709551615,"accepted_at":99999999999}"#;
+    let stored = [("lists".to_owned(), refused.as_bytes().to_vec())].into();
+    *world.store.borrow_mut() = Some(stored);
+    for _ in 0..15 {
+        run_after(&world, INTERVAL).await;
+        assert_eq!(world.writes(), 0);
+    }
+    run_after(&world, INTERVAL).await;
+    assert_eq!(world.edge().0, ["203.0.113.7"], "half an hour after the first run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_that_an_api_asks_for_beyond_the_run_ends_the_run_and_gives_the_lease_back() {
+    for fault in [
+        "lapi: answer 429 [retry-after: 18446744073709551615] slow",
+        "cloudflare GET: answer 429 [retry-after: 18446744073709551615] slow",
+    ] {
+        let world = World::new();
+        world.fault(fault);
+        let _ = world.run().await;
+        let summaries = world.texts(Level::Warn);
+        assert!(summaries.iter().any(|text| text.starts_with("lists ")), "{fault}: {summaries:?}");
+        let lease = world.store.borrow().as_ref().unwrap()["lease"].clone();
+        assert!(String::from_utf8(lease).unwrap().contains("\"until\":0"), "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn second_run_during_the_first_ends_at_once_and_well() {
     let world = World::new();
     world.ban("203.0.113.7");

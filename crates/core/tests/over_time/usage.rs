@@ -106,3 +106,16 @@ async fn without_a_store_in_a_dry_run_or_without_lapi_nothing_is_told() {
     world.run().await.unwrap();
     assert_eq!(told(&world), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn time_told_by_a_clock_that_was_put_back_holds_it_up_for_one_interval_at_most() {
+    let world = world(LAPI_WITH_METRICS);
+    let sent = br#"{"v":1,"at":99999999999}"#.to_vec();
+    *world.store.borrow_mut() = Some([("usage".to_owned(), sent)].into());
+    for _ in 0..8 {
+        run_after(&world, 2 * MINUTE).await;
+        assert_eq!(told(&world), 0);
+    }
+    run_after(&world, 2 * MINUTE).await;
+    assert_eq!(told(&world), 1);
+}

@@ -5,6 +5,7 @@ use crate::native::Native;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Result, bail};
 use edge_sync_core::address::Address;
+use edge_sync_core::ports::Clock;
 use edge_sync_core::run::{Inspection, Looked, inspect};
 use edge_sync_core::settings::Settings;
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 /// Looks as a run of the application would, at `address` in particular, and changes nothing.
 pub async fn look(options: &Options, address: Option<Address>) -> Result<Inspection> {
     let native = Native::load(options)?;
-    let settings = match Settings::parse(|name| native.variable(name)) {
+    let settings = match Settings::parse(|name| native.variable(name), native.wall()) {
         Ok(settings) => settings,
         Err(error) => {
             let problems: Vec<_> = error.0.iter().map(|problem| format!("\n  {problem}")).collect();

@@ -2,8 +2,7 @@
 
 use crate::native::Native;
 use edge_sync_core::log::clip;
-use edge_sync_core::ports::{Body, Transport, TransportError};
-use edge_sync_core::wire::{Method, Request};
+use edge_sync_core::ports::{Body, Method, Request, Transport, TransportError};
 use std::time::Duration;
 
 /// A person is waiting. LAPI was seen to take 25 s, but for everything that it has, and we ask for

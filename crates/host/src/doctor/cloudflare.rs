@@ -8,12 +8,11 @@
 use super::Finding;
 use super::ask::{ask, get, remedy};
 use crate::native::Native;
+use edge_sync_core::api::cloudflare::{CallError, Message, Resource};
 use edge_sync_core::decision::Remediation;
-use edge_sync_core::failure::Place;
 use edge_sync_core::log::clip;
+use edge_sync_core::ports::ResponseHead;
 use edge_sync_core::settings::{Id, Lists, Settings};
-use edge_sync_core::wire::ResponseHead;
-use edge_sync_core::wire::cloudflare::{CallError, Message};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -137,7 +136,7 @@ impl Account<'_> {
         let path = format!("/accounts/{}/rules/lists/{id}", self.settings.account);
         let list: List = match self.get(&path).await {
             Ok(list) => list,
-            Err(error) => return refused(check, &error, Place::List(remediation)),
+            Err(error) => return refused(check, &error, Resource::List(remediation)),
         };
         let List { name, kind, num_items, num_referencing_filters, .. } = list;
         if kind != "ip" {
@@ -172,8 +171,9 @@ impl Account<'_> {
         let all: Vec<List> = match self.get(&path).await {
             Ok(all) => all,
             Err(error) => {
-                let place = lists.iter().next().map_or(Place::Namespace, |(r, _)| Place::List(r));
-                return refused(CAPACITY_CHECK, &error, place);
+                let first = lists.iter().next();
+                let resource = first.map_or(Resource::Namespace, |(r, _)| Resource::List(r));
+                return refused(CAPACITY_CHECK, &error, resource);
             }
         };
         let is_ours = |list: &&List| lists.iter().any(|(_, id)| id.as_str() == list.id);
@@ -212,7 +212,7 @@ impl Account<'_> {
             Ok(namespace) => {
                 Finding::ok(NAMESPACE_CHECK, format!("{} exists", clip(&namespace.title, 80)))
             }
-            Err(error) => refused(NAMESPACE_CHECK, &error, Place::Namespace),
+            Err(error) => refused(NAMESPACE_CHECK, &error, Resource::Namespace),
         }
     }
 
@@ -265,10 +265,10 @@ fn describe_token(class: &str, token: &Token) -> Finding {
 }
 
 /// A list or namespace that could not be asked for, with the core's own advice.
-fn refused(check: impl Into<String>, error: &CallError, place: Place) -> Finding {
+fn refused(check: impl Into<String>, error: &CallError, resource: Resource) -> Finding {
     let remedy = match error {
         CallError::Transport(error) => remedy(error, "cf_api_url"),
-        error => error.remedy(place).unwrap_or_else(|| {
+        error => error.remedy(resource).unwrap_or_else(|| {
             "try again in a few minutes; if it stays, see www.cloudflarestatus.com".to_owned()
         }),
     };

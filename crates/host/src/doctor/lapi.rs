@@ -4,8 +4,9 @@
 use super::Finding;
 use super::ask::{Answer, ask, get, remedy};
 use crate::native::Native;
+use edge_sync_core::api::lapi::Lapi;
+use edge_sync_core::ports::Request;
 use edge_sync_core::settings::Settings;
-use edge_sync_core::wire::{Request, lapi};
 
 const CHECK: &str = "LAPI";
 const KEY_CHECK: &str = "LAPI key";
@@ -48,7 +49,7 @@ async fn reachable(native: &Native, settings: &Settings, health: &Answer) -> Fin
 }
 
 async fn key(native: &Native, settings: &Settings) -> Finding {
-    let decisions = lapi::decisions(settings);
+    let decisions = Lapi::new(settings.lapi.clone(), settings.lapi_key.clone()).decisions();
     let url = format!("{}?{ONE_ADDRESS}", decisions.url);
     let answer = match ask(native, Request { url, ..decisions }).await {
         Ok(answer) => answer,

@@ -6,13 +6,14 @@ use crate::variables::env_name;
 use crate::{Options, resolved};
 use anyhow::Result;
 use edge_sync_core::settings::{Problem, Settings};
+use std::time::SystemTime;
 
 const CHECK: &str = "settings";
 
 /// The findings, and the settings if they can be used.
 pub(super) fn examine(options: &Options) -> Result<(Vec<Finding>, Option<Settings>)> {
     let variables = resolved::variables_with_values(options)?;
-    let settings = match Settings::parse(|name| variables.get(name).cloned()) {
+    let settings = match Settings::parse(|name| variables.get(name).cloned(), SystemTime::now()) {
         Ok(settings) => settings,
         Err(error) => return Ok((error.0.iter().map(describe).collect(), None)),
     };

@@ -2,8 +2,7 @@
 
 use super::Native;
 use crate::allowed_hosts::Origin;
-use edge_sync_core::ports::{Body, Transport, TransportError};
-use edge_sync_core::wire::{Request, ResponseHead};
+use edge_sync_core::ports::{Body, Request, ResponseHead, Transport, TransportError};
 use http::header::HOST;
 use http_body_util::{BodyExt, Full};
 use std::io::ErrorKind;
@@ -104,7 +103,7 @@ fn transport_error(error: Error) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edge_sync_core::wire::Method;
+    use edge_sync_core::ports::Method;
     use std::io;
 
     fn request(url: &str, body: Option<&[u8]>) -> Request {

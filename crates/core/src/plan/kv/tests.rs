@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::cloudflare::kv::{Key, Metadata};
+use crate::api::cloudflare::kv::{Key, Metadata};
 use Remediation::{Ban, Captcha};
 
 use std::sync::LazyLock;

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::failure::Place;
+use crate::decision::Remediation;
 use crate::log::clip;
-use crate::ports::TransportError;
-use crate::settings::Settings;
+use crate::ports::{Answer, Method, Request, ResponseHead, TransportError};
+use crate::secret::Secret;
+use crate::settings::{Id, Lists, Origin};
 
-use super::{Answer, Method, Request, ResponseHead, excerpt};
+use super::{excerpt, request};
 
 /// The largest answer that we read: a page of 500 items with comments of 500 characters is 0.5 MB.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
@@ -31,10 +32,53 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// A request to the account's part of the API; `path` starts with a slash.
-fn account_request(settings: &Settings, method: Method, path: &str) -> Request {
-    let url = format!("{}/client/v4/accounts/{}{path}", settings.cloudflare, settings.account);
-    Request::new(method, url).header("authorization", format!("Bearer {}", settings.token.expose()))
+/// An account, and a token that it knows.
+#[derive(Debug, Clone)]
+pub struct Account {
+    origin: Origin,
+    id: Id,
+    token: Secret,
+}
+
+impl Account {
+    /// The account `id` behind the API at `origin`, asked with `token`.
+    pub fn new(origin: Origin, id: Id, token: Secret) -> Self {
+        Self { origin, id, token }
+    }
+
+    /// A request to the account's part of the API; `path` starts with a slash.
+    fn request(&self, method: Method, path: &str) -> Request {
+        let url = format!("{}/client/v4/accounts/{}{path}", self.origin, self.id);
+        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+    }
+}
+
+/// A part of the account that we use: what is read and written as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// One of the lists.
+    List(Remediation),
+    /// The KV namespace.
+    Namespace,
+}
+
+impl Resource {
+    /// The variable that names it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::List(list) => Lists::variable(list),
+            Self::Namespace => "cf_kv_namespace_id",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
+            Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
+        }
+    }
 }
 
 /// What stands around every result.
@@ -175,8 +219,8 @@ impl CallError {
         self.status() == Some(429) && self.has_code(kv::DAY_IS_USED_UP)
     }
 
-    /// What the operator can do about it, where the answer tells. `place` is what was asked for.
-    pub fn remedy(&self, place: Place) -> Option<String> {
+    /// What the operator can do about it, where the answer tells. `resource` is what was asked for.
+    pub fn remedy(&self, resource: Resource) -> Option<String> {
         let status = self.status()?;
         if self.is_day_used_up() {
             return Some("the free plan has a quota a day, which begins anew at 00:00 UTC".into());
@@ -188,35 +232,35 @@ impl CallError {
         if status == 401 || status == 403 {
             return Some(format!(
                 "cf_api_token needs the permission {}; cf_account_id must be the account that the token is for",
-                permission(place)
+                permission(resource)
             ));
         }
         if self.has_code(7003) || self.has_code(7000) {
             return Some(format!(
                 "cf_account_id or {} is not an id of Cloudflare's",
-                place.variable()
+                resource.variable()
             ));
         }
-        let (what, not_found) = match place {
-            Place::List(_) => ("list", lists::LIST_NOT_FOUND),
-            Place::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
+        let (what, not_found) = match resource {
+            Resource::List(_) => ("list", lists::LIST_NOT_FOUND),
+            Resource::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
         };
         (status == 404 || self.has_code(not_found)).then(|| {
             format!(
                 "there is no {what} with this id in the account; check {} and cf_account_id",
-                place.variable()
+                resource.variable()
             )
         })
     }
 }
 
 /// The permission as the dashboard and as the API call it (facts cloudflare 3).
-fn permission(place: Place) -> &'static str {
-    match place {
-        Place::List(_) => {
+fn permission(resource: Resource) -> &'static str {
+    match resource {
+        Resource::List(_) => {
             "Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)"
         }
-        Place::Namespace => {
+        Resource::Namespace => {
             "Account > Workers KV Storage > Edit (in the API: Workers KV Storage Write)"
         }
     }
@@ -234,14 +278,15 @@ fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<Option<T>, CallError> 
     result.map_err(|_| not_the_api(answer))
 }
 
-/// Unwraps a page of a listing, in one pass: there may be hundreds of them.
+/// Unwraps a page of a listing, in one pass: there may be hundreds of them. A success without a result
+/// is no empty page: what is at the edge would not be seen, and what is desired be written again.
 fn decode_page<T: DeserializeOwned>(
     answer: &Answer,
 ) -> Result<(Vec<T>, Option<ResultInfo>), CallError> {
     match serde_json::from_slice::<Envelope<Vec<T>>>(&answer.body) {
         Ok(envelope) => {
             let (items, info) = envelope.success(answer)?;
-            Ok((items.unwrap_or_default(), info))
+            Ok((items.ok_or_else(|| not_the_api(answer))?, info))
         }
         // An error's envelope may hold a result that is no page.
         Err(_) => Err(decode::<IgnoredAny>(answer).err().unwrap_or_else(|| not_the_api(answer))),
@@ -265,7 +310,6 @@ fn not_the_api(answer: &Answer) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Remediation;
 
     fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
         let head = ResponseHead { status, retry_after: None };
@@ -321,10 +365,10 @@ mod tests {
         ] {
             let body = format!(r#"{{"success":false,"errors":[{{"code":{code},"message":"m"}}]}}"#);
             let remedy =
-                decode_text(status, &body).unwrap_err().remedy(Place::List(Remediation::Ban));
+                decode_text(status, &body).unwrap_err().remedy(Resource::List(Remediation::Ban));
             assert!(remedy.as_deref().unwrap_or_default().contains(says), "{code}: {remedy:?}");
         }
-        assert_eq!(decode_text(500, "x").unwrap_err().remedy(Place::Namespace), None);
+        assert_eq!(decode_text(500, "x").unwrap_err().remedy(Resource::Namespace), None);
     }
 
     #[test]

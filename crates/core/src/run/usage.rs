@@ -3,31 +3,19 @@
 //! Every fifteen minutes at most, as CrowdSec recommends; the store remembers when. Without one it is
 //! not sent at all. A LAPI before 1.6.3 answers 404, which is no news to anybody.
 
-use serde::{Deserialize, Serialize};
-
+use crate::api::lapi::{Lapi, Usage};
 use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::Report;
-use crate::run::PUSH_TIMEOUT;
-use crate::session::{collect, within};
-use crate::settings::Settings;
-use crate::wire::lapi::{Usage, usage_metrics};
+use crate::session::{PUSH_TIMEOUT, collect, within};
+use crate::state::{Remembered, UsageSent};
 
-const KEY: &str = "usage";
-const VERSION: u32 = 1;
-/// Facts crowdsec 1.7.
+/// How often it is sent (facts crowdsec 1.7).
 const INTERVAL_SECS: u64 = 900;
 
-#[derive(Serialize, Deserialize)]
-struct Sent {
-    v: u32,
-    /// When it was last tried, Unix seconds.
-    at: u64,
-}
-
 /// Sends what `report` says is enforced, if it is time. That this fails is a warning and nothing more.
-pub(crate) async fn send<H: Host>(settings: &Settings, report: &Report, host: &H) {
-    let Some(origins) = report.enforced().filter(|_| !settings.dry_run) else { return };
+pub(crate) async fn send<H: Host>(lapi: &Lapi, report: &Report, host: &H) {
+    let Some(origins) = report.enforced() else { return };
     let since_epoch = host.wall().duration_since(std::time::UNIX_EPOCH);
     let now = since_epoch.unwrap_or_default().as_secs();
     if !is_time(host, now) {
@@ -44,7 +32,7 @@ pub(crate) async fn send<H: Host>(settings: &Settings, report: &Report, host: &H
         active: active.collect(),
     };
     let answer = within(host, PUSH_TIMEOUT, async {
-        let (head, body) = host.send(usage_metrics(settings, &usage)).await?;
+        let (head, body) = host.send(lapi.usage_metrics(&usage)).await?;
         Ok((head.status, collect(body, 64 << 10).await.unwrap_or_default()))
     });
     let why = match answer.await.and_then(|answer| answer) {
@@ -58,15 +46,17 @@ pub(crate) async fn send<H: Host>(settings: &Settings, report: &Report, host: &H
     host.log(&Line::new(Level::Warn, "usage_metrics", text));
 }
 
-/// Whether the last time is long enough ago; remembers this one. A time in the future is a clock that
-/// was put back.
+/// Whether the last time is long enough ago; remembers this one.
 fn is_time(host: &impl Host, now: u64) -> bool {
-    let Ok(stored) = host.get(KEY) else { return false };
-    let sent = stored.and_then(|bytes| serde_json::from_slice::<Sent>(&bytes).ok());
-    let last = sent.filter(|sent| sent.v == VERSION && sent.at <= now).map(|sent| sent.at);
-    if last.is_some_and(|at| now < at + INTERVAL_SECS) {
+    let mut sent = Remembered::<UsageSent>::load(host, now);
+    if sent.store_error().is_some() {
         return false;
     }
-    let bytes = serde_json::to_vec(&Sent { v: VERSION, at: now });
-    host.set(KEY, &bytes.expect("numbers always serialise")).is_ok()
+    let is_time = now.saturating_sub(sent.at) >= INTERVAL_SECS;
+    let stored = match is_time {
+        true => sent.change(host, |sent| sent.at = now),
+        // A time that was brought back to now is kept so, or the wait would begin anew at every run.
+        false => sent.save(host),
+    };
+    is_time && stored.is_ok()
 }

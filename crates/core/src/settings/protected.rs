@@ -53,6 +53,23 @@ pub type Rule = &'static str;
 /// The rule of the operator's own list.
 pub const NEVER_BLOCK: Rule = "never_block";
 
+/// The widest prefixes that an operator may protect. A wider one is a slip (`203.0.113.7/0`), and would
+/// take every ban off the edge with the urgency of a ban.
+const WIDEST_V4: u8 = 8;
+const WIDEST_V6: u8 = 16;
+
+/// How wide a prefix of this kind of address an operator may protect.
+pub(super) fn widest(address: &Address) -> u8 {
+    if address.is_ipv4() { WIDEST_V4 } else { WIDEST_V6 }
+}
+
+/// Whether an operator may not protect this prefix. What a built-in group has may be written out.
+pub(super) fn is_too_wide(address: &Address) -> bool {
+    let nets = GROUPS.iter().flat_map(|(_, nets)| *nets);
+    let mut builtin = nets.filter_map(|net| net.parse::<Address>().ok());
+    address.prefix_len() < widest(address) && !builtin.any(|net| net.contains(address))
+}
+
 /// What is protected: the first and the last address of each prefix, as numbers, because every
 /// decision is compared with every one of them.
 #[derive(Debug, Clone, Default)]

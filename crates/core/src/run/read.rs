@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all, join3, try_join};
 
+use crate::api::cloudflare::{CallError, Page, Resource, kv, lists};
+use crate::api::lapi;
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::Desired;
-use crate::failure::{Failure, Place};
+use crate::failure::Failure;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::{Observed, ObservedList};
-use crate::ports::{Body, Host, TransportError};
-use crate::session::{Again, Api, Session, collect, within};
+use crate::ports::{Answer, Body, Host, Request, TransportError};
+use crate::session::{Again, Api, Session, attempts, call, collect, within};
 use crate::settings::{Id, Kv, Lists, Settings};
-use crate::wire::cloudflare::{ANSWER_BYTES_MAX, CallError, Page, kv, lists};
-use crate::wire::{Answer, Request, lapi};
+
+use super::clients::Clients;
 
 /// One attempt at LAPI's answer. A LAPI on half a core takes 12-25 s to its first byte, and 60 s is
 /// what its users end up with (facts crowdsec part 3).
@@ -84,15 +86,16 @@ pub(crate) struct Readings<W> {
 /// Reads all sides at the same time, nothing begun after `until`.
 pub(crate) async fn all<H: Host, W: Watch>(
     session: &Session<'_, H>,
+    clients: &Clients,
     settings: &Settings,
     watch: W,
     until: Duration,
 ) -> Readings<W> {
     let targets = &settings.targets;
-    let lists = targets.lists.as_ref().map(|lists| observed(session, settings, lists, until));
-    let keys = targets.kv.as_ref().map(|kv| keys(session, settings, kv, until));
+    let lists = targets.lists.as_ref().map(|lists| observed(session, clients, lists, until));
+    let keys = targets.kv.as_ref().map(|kv| keys(session, clients, kv, until));
     let (desired, lists, keys) = join3(
-        desired(session, settings, &watch, until),
+        desired(session, clients, settings, &watch, until),
         OptionFuture::from(lists),
         OptionFuture::from(keys),
     )
@@ -106,6 +109,7 @@ pub(crate) async fn all<H: Host, W: Watch>(
 
 async fn desired<H: Host, W: Watch>(
     session: &Session<'_, H>,
+    clients: &Clients,
     settings: &Settings,
     watch: &W,
     until: Duration,
@@ -113,17 +117,19 @@ async fn desired<H: Host, W: Watch>(
     session
         .retry(until, Unavailable::again, async || {
             let limit = LAPI_TIMEOUT.min(until.saturating_sub(session.elapsed()));
-            within(session.host(), limit, decisions(session, settings, watch.clone())).await?
+            within(session.host(), limit, decisions(session, clients, settings, watch.clone()))
+                .await?
         })
         .await
 }
 
 async fn decisions<H: Host, W: Watch>(
     session: &Session<'_, H>,
+    clients: &Clients,
     settings: &Settings,
     mut watch: W,
 ) -> Result<(Desired, W), Unavailable> {
-    let (head, mut body) = session.send(Api::Lapi, lapi::decisions(settings)).await?;
+    let (head, mut body) = session.send(Api::Lapi, clients.lapi.decisions()).await?;
     if head.status != 200 {
         // Only its beginning is looked at; that it is long or breaks off says nothing more.
         let body = collect(body, 64 << 10).await.unwrap_or_default();
@@ -148,12 +154,12 @@ async fn decisions<H: Host, W: Watch>(
 
 async fn observed<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    clients: &Clients,
     targets: &Lists,
     until: Duration,
 ) -> Result<Observed, Failure> {
     let reads = targets.iter().map(async |(remediation, id)| {
-        let content = list(session, settings, remediation, id, until).await;
+        let content = list(session, clients, remediation, id, until).await;
         content.map(|content| (remediation, content))
     });
     let mut observed = Observed::default();
@@ -166,29 +172,31 @@ async fn observed<H: Host>(
 
 async fn list<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    clients: &Clients,
     remediation: Remediation,
     id: &Id,
     until: Duration,
 ) -> Result<ObservedList, Failure> {
     let mut content = ObservedList::default();
-    let request = |cursor: Option<&str>| lists::items(settings, id, cursor);
-    let place = Place::List(remediation);
-    pages(session, place, until, request, lists::decode_items, |item| content.add(item)).await?;
+    let request = |cursor: Option<&str>| lists::items(&clients.account, id, cursor);
+    let resource = Resource::List(remediation);
+    pages(session, resource, until, request, lists::decode_items, |item| content.add(item)).await?;
     Ok(content)
 }
 
 async fn keys<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    clients: &Clients,
     target: &Kv,
     until: Duration,
 ) -> Result<ObservedKeys, Failure> {
     let mut observed = ObservedKeys::default();
-    let request = |cursor: Option<&str>| kv::keys(settings, target, cursor);
+    let request = |cursor: Option<&str>| {
+        kv::keys(&clients.account, &target.namespace, &target.prefix, cursor)
+    };
     let each = |key| observed.add(key, &target.prefix);
-    let keys = pages(session, Place::Namespace, until, request, kv::decode_keys, each);
-    let ((), ranges) = try_join(keys, ranges(session, settings, target, until)).await?;
+    let keys = pages(session, Resource::Namespace, until, request, kv::decode_keys, each);
+    let ((), ranges) = try_join(keys, ranges(session, clients, target, until)).await?;
     observed.set_ranges(ranges);
     Ok(observed)
 }
@@ -196,23 +204,23 @@ async fn keys<H: Host>(
 /// Read also when no range is wanted: that is how the last ones go.
 async fn ranges<H: Host>(
     session: &Session<'_, H>,
-    settings: &Settings,
+    clients: &Clients,
     target: &Kv,
     until: Duration,
 ) -> Result<kv::Ranges, Failure> {
     let mut ranges = kv::Ranges::Absent;
     let mut take = |answer: &Answer| kv::decode_ranges(answer).map(|read| ranges = read);
-    let request = kv::ranges(settings, target);
+    let request = kv::ranges(&clients.account, &target.namespace);
     attempts(session, request, &mut take, (PAGE_TIMEOUT, kv::VALUE_BYTES_MAX), until)
         .await
-        .map_err(|source| Failure::Read { place: Place::Namespace, source })?;
+        .map_err(|source| Failure::Read { resource: Resource::Namespace, source })?;
     Ok(ranges)
 }
 
 /// Reads a listing page by page until there is no cursor: a page may be empty and have one.
 async fn pages<H: Host, T>(
     session: &Session<'_, H>,
-    place: Place,
+    resource: Resource,
     until: Duration,
     request: impl Fn(Option<&str>) -> Request,
     decode: impl Fn(&Answer) -> Result<Page<T>, CallError>,
@@ -222,7 +230,7 @@ async fn pages<H: Host, T>(
     for _ in 0..PAGES_MAX {
         let page = call(session, request(cursor.as_deref()), &decode, PAGE_TIMEOUT, until)
             .await
-            .map_err(|source| Failure::Read { place, source })?;
+            .map_err(|source| Failure::Read { resource, source })?;
         page.items.into_iter().for_each(&mut each);
         match page.next {
             None => return Ok(()),
@@ -230,42 +238,5 @@ async fn pages<H: Host, T>(
             next => cursor = next,
         }
     }
-    Err(Failure::EndlessPages { place })
-}
-
-/// A read of Cloudflare's: repeated while the failure may pass, each attempt within `limit`, none
-/// begun after `until`.
-pub(crate) async fn call<H: Host, T>(
-    session: &Session<'_, H>,
-    request: Request,
-    decode: impl Fn(&Answer) -> Result<T, CallError>,
-    limit: Duration,
-    until: Duration,
-) -> Result<T, CallError> {
-    let mut decoded = None;
-    let mut take = |answer: &Answer| decode(answer).map(|value| decoded = Some(value));
-    attempts(session, request, &mut take, (limit, ANSWER_BYTES_MAX), until).await?;
-    Ok(decoded.expect("an attempt has succeeded"))
-}
-
-/// Apart from [`call`], of which the component has a copy for each type of result.
-async fn attempts<H: Host>(
-    session: &Session<'_, H>,
-    request: Request,
-    take: &mut dyn FnMut(&Answer) -> Result<(), CallError>,
-    (limit, bytes_max): (Duration, usize),
-    until: Duration,
-) -> Result<(), CallError> {
-    let again = |error: &CallError| match error.head().and_then(|head| head.retry_after) {
-        _ if !error.is_passing() => Again::Never,
-        Some(told) => Again::After(told),
-        None => Again::AfterBackoff,
-    };
-    session
-        .retry(until, again, async || {
-            let limit = limit.min(until.saturating_sub(session.elapsed()));
-            let request = request.clone();
-            take(&session.fetch(Api::Cloudflare, request, limit, bytes_max).await?)
-        })
-        .await
+    Err(Failure::EndlessPages { resource })
 }

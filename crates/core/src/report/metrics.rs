@@ -7,11 +7,11 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
+use crate::api::pushgateway::Push;
 use crate::decision::Remediation;
-use crate::desired::Skipped;
-use crate::plan::lists::OriginCounts;
-use crate::report::{KvReport, ListsReport, Outcome, Report};
-use crate::wire::pushgateway::Push;
+use crate::desired::{OriginCounts, Skipped};
+
+use super::{KvReport, ListsReport, Outcome, Report};
 
 /// Every metric that a run may push: name and help.
 pub const FAMILIES: [(&str, &str); 33] = [

@@ -13,11 +13,10 @@ use serde_json::value::RawValue;
 
 use crate::address::Address;
 use crate::decision::Remediation;
-use crate::settings::{Kv, Settings};
+use crate::ports::{Answer, Method, Request};
+use crate::settings::Id;
 
-use super::{
-    Answer, CallError, Method, Page, Request, account_request, decode, decode_page, not_the_api,
-};
+use super::{Account, CallError, Page, decode, decode_page, not_the_api};
 
 /// Keys on one page: the most that the API gives, and the default.
 const PAGE_KEYS_MAX: usize = 1_000;
@@ -38,19 +37,19 @@ const RANGES_VERSION: u32 = 1;
 /// The largest value that KV stores (facts 2.5): some 350,000 ranges.
 pub const VALUE_BYTES_MAX: usize = 25 << 20;
 
-/// One page of the keys that begin with our prefix. The prefix goes with every page (facts 2.2).
-pub fn keys(settings: &Settings, kv: &Kv, cursor: Option<&str>) -> Request {
+/// One page of the keys that begin with `prefix`, ours. The prefix goes with every page (facts 2.2).
+pub fn keys(account: &Account, namespace: &Id, prefix: &str, cursor: Option<&str>) -> Request {
     let mut query = format!("limit={PAGE_KEYS_MAX}&prefix=");
-    query.extend(utf8_percent_encode(&kv.prefix, NON_ALPHANUMERIC));
+    query.extend(utf8_percent_encode(prefix, NON_ALPHANUMERIC));
     if let Some(cursor) = cursor {
         query.push_str("&cursor=");
         query.extend(utf8_percent_encode(cursor, NON_ALPHANUMERIC));
     }
-    account_request(settings, Method::Get, &format!("{}/keys?{query}", path(kv)))
+    account.request(Method::Get, &format!("{}/keys?{query}", path(namespace)))
 }
 
-fn path(kv: &Kv) -> String {
-    format!("/storage/kv/namespaces/{}", kv.namespace)
+fn path(namespace: &Id) -> String {
+    format!("/storage/kv/namespaces/{namespace}")
 }
 
 /// A key as it came. The listing has no values (facts 2.2), which is why ours stand in the metadata.
@@ -161,9 +160,9 @@ struct WireRange<'a> {
 }
 
 /// GET: the value of the key of all ranges, at most [`VALUE_BYTES_MAX`] long.
-pub fn ranges(settings: &Settings, kv: &Kv) -> Request {
-    let path = format!("{}/values/{RANGES_KEY}", path(kv));
-    Request { may_be_absent: true, ..account_request(settings, Method::Get, &path) }
+pub fn ranges(account: &Account, namespace: &Id) -> Request {
+    let path = format!("{}/values/{RANGES_KEY}", path(namespace));
+    Request { may_be_absent: true, ..account.request(Method::Get, &path) }
 }
 
 /// Reads the answer to [`ranges`]: the value as it is, without an envelope, or an error's envelope
@@ -228,8 +227,8 @@ pub enum Value {
 
 /// PUT: writes pairs, at most 10,000.
 pub fn put<'a>(
-    settings: &Settings,
-    kv: &Kv,
+    account: &Account,
+    namespace: &Id,
     pairs: impl Iterator<Item = &'a Pair>,
     now: u64,
 ) -> Request {
@@ -251,19 +250,23 @@ pub fn put<'a>(
             Body { key: &pair.key, value, expiration_ttl: pair.ttl_secs, metadata }
         })
         .collect();
-    write(settings, Method::Put, format!("{}/bulk", path(kv)), &body)
+    write(account, Method::Put, format!("{}/bulk", path(namespace)), &body)
 }
 
 /// POST: deletes keys, at most 10,000. Deleting one that is absent is a success (facts 2.3). The
 /// DELETE of the same body is deprecated.
-pub fn delete<'a>(settings: &Settings, kv: &Kv, keys: impl Iterator<Item = &'a str>) -> Request {
+pub fn delete<'a>(
+    account: &Account,
+    namespace: &Id,
+    keys: impl Iterator<Item = &'a str>,
+) -> Request {
     let keys: Vec<_> = keys.collect();
-    write(settings, Method::Post, format!("{}/bulk/delete", path(kv)), &keys)
+    write(account, Method::Post, format!("{}/bulk/delete", path(namespace)), &keys)
 }
 
-fn write(settings: &Settings, method: Method, path: String, body: &impl Serialize) -> Request {
+fn write(account: &Account, method: Method, path: String, body: &impl Serialize) -> Request {
     let body = serde_json::to_vec(body).expect("strings and numbers always serialise");
-    account_request(settings, method, &path).body("application/json", body)
+    account.request(method, &path).body("application/json", body)
 }
 
 /// Reads the answer to a bulk write: the keys that were not taken. A 200 with `success: true` can
@@ -280,7 +283,7 @@ pub fn decode_bulk(answer: &Answer) -> Result<Vec<String>, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ResponseHead;
+    use crate::ports::ResponseHead;
 
     fn answer(body: &str) -> Answer {
         let head = ResponseHead { status: 200, retry_after: None };
@@ -377,6 +380,14 @@ mod tests {
         ] {
             let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
             assert_eq!(decode_keys(&answer(&body)).unwrap().next, None, "{info}");
+        }
+    }
+
+    #[test]
+    fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
+        for result in ["", r#","result":null"#] {
+            let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
+            assert!(decode_keys(&answer(&body)).is_err(), "{result}");
         }
     }
 

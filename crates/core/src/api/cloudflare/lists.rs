@@ -5,15 +5,13 @@
 use std::time::SystemTime;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::address::Address;
-use crate::observed::lists::ItemId;
-use crate::settings::{Id, Settings};
+use crate::ports::{Answer, Method, Request};
+use crate::settings::Id;
 
-use super::{
-    Answer, CallError, Method, Page, Request, account_request, decode, decode_page, not_the_api,
-};
+use super::{Account, CallError, Page, decode, decode_page, not_the_api};
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).
@@ -24,14 +22,66 @@ pub(super) const LIST_NOT_FOUND: i64 = 10001;
 /// "You have been ratelimited", with status 429 (facts 1.8). Not 10035, which is a bad value.
 pub(super) const RATE_LIMITED: i64 = 10040;
 
+impl Account {
+    /// All lists of the account, whoever made them; in one answer (facts 1.1).
+    pub fn lists(&self) -> Request {
+        self.request(Method::Get, "/rules/lists")
+    }
+}
+
+/// A list of the account. More than we use is told of it, and ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AccountList {
+    /// Its id.
+    pub id: String,
+    /// Its name, as rules write it after a `$`.
+    pub name: String,
+    /// How many items it has.
+    #[serde(deserialize_with = "count")]
+    pub num_items: u64,
+    /// How many rules use it.
+    #[serde(deserialize_with = "count")]
+    pub num_referencing_filters: u64,
+    /// When it last changed, RFC 3339.
+    pub modified_on: String,
+}
+
+/// A count, which the specification calls a number: `3` and `3.0` are the same.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    f64::deserialize(deserializer).map(|count| count as u64)
+}
+
+/// Reads the answer to [`Account::lists`].
+pub fn decode_lists(answer: &Answer) -> Result<Vec<AccountList>, CallError> {
+    decode_page(answer).map(|(lists, _)| lists)
+}
+
+/// Names an item in a DELETE. Never kept from one run to the next: whether ids survive a PUT is not
+/// known (facts 1.5).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct ItemId(Box<str>);
+
+impl ItemId {
+    /// As it stands in a request.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ItemId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
 /// One page of a list's items.
-pub fn items(settings: &Settings, list: &Id, cursor: Option<&str>) -> Request {
+pub fn items(account: &Account, list: &Id, cursor: Option<&str>) -> Request {
     let mut path = format!("/rules/lists/{list}/items?per_page={PAGE_ITEMS_MAX}");
     if let Some(cursor) = cursor {
         path.push_str("&cursor=");
         path.extend(utf8_percent_encode(cursor, NON_ALPHANUMERIC));
     }
-    account_request(settings, Method::Get, &path)
+    account.request(Method::Get, &path)
 }
 
 /// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
@@ -39,7 +89,7 @@ pub fn items(settings: &Settings, list: &Id, cursor: Option<&str>) -> Request {
 #[derive(Debug, PartialEq, Deserialize)]
 pub struct RawItem {
     /// Names the item in a DELETE.
-    pub id: Option<Box<str>>,
+    pub id: Option<ItemId>,
     /// The address, as Cloudflare normalised it.
     pub ip: Option<String>,
     /// A person's remark.
@@ -72,18 +122,18 @@ pub struct NewItem {
 }
 
 /// POST: adds items, or overwrites those that are there (facts 1.5).
-pub fn append(settings: &Settings, list: &Id, items: &[NewItem]) -> Request {
-    write(settings, Method::Post, list, &items)
+pub fn append(account: &Account, list: &Id, items: &[NewItem]) -> Request {
+    write(account, Method::Post, list, &items)
 }
 
 /// PUT: the list then holds these items and no others. `[]` would empty it without a question
 /// (facts 1.5), which is why a plan cannot express that.
-pub fn replace(settings: &Settings, list: &Id, items: &[NewItem]) -> Request {
-    write(settings, Method::Put, list, &items)
+pub fn replace(account: &Account, list: &Id, items: &[NewItem]) -> Request {
+    write(account, Method::Put, list, &items)
 }
 
 /// DELETE: removes items by id. The body is an object here, and a bare array above (facts 1.2).
-pub fn delete(settings: &Settings, list: &Id, items: &[ItemId]) -> Request {
+pub fn delete(account: &Account, list: &Id, items: &[ItemId]) -> Request {
     #[derive(Serialize)]
     struct Body<'a> {
         items: Vec<Item<'a>>,
@@ -93,13 +143,12 @@ pub fn delete(settings: &Settings, list: &Id, items: &[ItemId]) -> Request {
         id: &'a str,
     }
     let items = items.iter().map(|id| Item { id: id.as_str() }).collect();
-    write(settings, Method::Delete, list, &Body { items })
+    write(account, Method::Delete, list, &Body { items })
 }
 
-fn write(settings: &Settings, method: Method, list: &Id, body: &impl Serialize) -> Request {
+fn write(account: &Account, method: Method, list: &Id, body: &impl Serialize) -> Request {
     let body = serde_json::to_vec(body).expect("strings and arrays of them always serialise");
-    account_request(settings, method, &format!("/rules/lists/{list}/items"))
-        .body("application/json", body)
+    account.request(method, &format!("/rules/lists/{list}/items")).body("application/json", body)
 }
 
 /// Names a bulk operation.
@@ -140,8 +189,8 @@ fn is_plain(id: &str) -> bool {
 }
 
 /// The state of a bulk operation. The path has no list in it: operations belong to the account.
-pub fn operation(settings: &Settings, id: &OperationId) -> Request {
-    account_request(settings, Method::Get, &format!("/rules/lists/bulk_operations/{id}"))
+pub fn operation(account: &Account, id: &OperationId) -> Request {
+    account.request(Method::Get, &format!("/rules/lists/bulk_operations/{id}"))
 }
 
 /// How far a bulk operation is.
@@ -177,7 +226,7 @@ pub fn decode_operation(answer: &Answer) -> Result<OperationState, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ResponseHead;
+    use crate::ports::ResponseHead;
 
     fn answer(body: &str) -> Answer {
         Answer {
@@ -213,6 +262,35 @@ mod tests {
         ] {
             let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
             assert_eq!(decode_items(&answer(&body)).unwrap().next, None, "{info}");
+        }
+    }
+
+    #[test]
+    fn lists_of_the_account_decoded_have_whole_counts_and_none_is_no_list() {
+        let lists = decode_lists(&answer(
+            r#"{"success":true,"errors":[],"messages":[],"result":[
+                {"id":"a","name":"crowdsec_ban","kind":"ip","num_items":12.0,"num_referencing_filters":1,"created_on":"x","modified_on":"2026-01-02T03:04:05Z"}]}"#,
+        ))
+        .unwrap();
+        assert_eq!(
+            lists,
+            [AccountList {
+                id: "a".to_owned(),
+                name: "crowdsec_ban".to_owned(),
+                num_items: 12,
+                num_referencing_filters: 1,
+                modified_on: "2026-01-02T03:04:05Z".to_owned(),
+            }]
+        );
+        assert_eq!(decode_lists(&answer(r#"{"success":true,"result":[]}"#)), Ok(vec![]));
+        assert!(decode_lists(&answer(r#"{"success":true,"result":null}"#)).is_err());
+    }
+
+    #[test]
+    fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
+        for result in ["", r#","result":null"#] {
+            let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
+            assert!(decode_items(&answer(&body)).is_err(), "{result}");
         }
     }
 

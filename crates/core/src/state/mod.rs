@@ -1,0 +1,148 @@
+//! Everything that outlasts a run, and the one way in which it is kept: small JSON values with a
+//! version, times in them as whole Unix seconds, because other tools read them.
+//!
+//! None of it is ever needed: what cannot be read counts as nothing remembered, and without a store
+//! every run stands alone. What follows from what is remembered is decided elsewhere.
+
+mod lease;
+mod parts;
+mod quota;
+mod table;
+mod usage;
+mod writes;
+
+use std::ops::Deref;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::ports::{Store, StoreError};
+
+pub use lease::{Held, Lease, LeaseRecord};
+pub use parts::{PART_BYTES_MAX, load as load_parts, save as save_parts};
+pub use quota::Quota;
+pub use table::{Cell, Table};
+pub use usage::UsageSent;
+pub use writes::WriteHistory;
+
+/// What is kept under one key of the store.
+pub trait Record: Default + Clone + PartialEq + Serialize + DeserializeOwned {
+    /// The key. Other tools know it.
+    const KEY: &'static str;
+    /// The version of the fields. A value of another one is not understood.
+    const VERSION: u32;
+
+    /// Brings times in the future (a clock that was put back) back to `now`, Unix seconds, so that no
+    /// wait is longer than its length counted from now.
+    fn settle(&mut self, now: u64) {
+        let _ = now;
+    }
+}
+
+/// What was under the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A value of this version.
+    Stored,
+    /// None.
+    Nothing,
+    /// Something that is not understood: garbage, or another version.
+    Unreadable,
+    /// The store could not be asked.
+    NoStore(StoreError),
+}
+
+/// A record as it was loaded, or its default, and what has changed in it since.
+#[derive(Debug, Clone)]
+pub struct Remembered<T> {
+    value: T,
+    /// What the store has, as far as we know; `None` = no value that is understood.
+    stored: Option<T>,
+    found: Found,
+}
+
+impl<T: Record> Remembered<T> {
+    /// Loads the record. What [`Record::settle`] changes is written by the next save.
+    pub fn load(store: &impl Store, now: u64) -> Self {
+        let (stored, found) = match store.get(T::KEY) {
+            Err(error) => (None, Found::NoStore(error)),
+            Ok(None) => (None, Found::Nothing),
+            Ok(Some(bytes)) => match decode::<T>(T::VERSION, &bytes) {
+                Some(stored) => (Some(stored), Found::Stored),
+                None => (None, Found::Unreadable),
+            },
+        };
+        let mut value = stored.clone().unwrap_or_default();
+        value.settle(now);
+        Self { value, stored, found }
+    }
+
+    /// What was there when it was loaded.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// Why the store could not be asked, if it could not.
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match &self.found {
+            Found::NoStore(error) => Some(error),
+            Found::Stored | Found::Nothing | Found::Unreadable => None,
+        }
+    }
+
+    /// Whether a store answered and had nothing: the first run, or a store that forgets.
+    pub fn is_new(&self) -> bool {
+        self.found == Found::Nothing
+    }
+
+    /// Changes the record and saves it at once.
+    pub fn change(
+        &mut self,
+        store: &impl Store,
+        change: impl FnOnce(&mut T),
+    ) -> Result<(), StoreError> {
+        change(&mut self.value);
+        self.save(store)
+    }
+
+    /// Saves the record if it differs from what the store has. No value, or one that is not understood,
+    /// differs from the default too: it is written, so that the next run finds one.
+    pub fn save(&mut self, store: &impl Store) -> Result<(), StoreError> {
+        if self.stored.as_ref() == Some(&self.value) {
+            return Ok(());
+        }
+        store.set(T::KEY, &encode(T::VERSION, &self.value))?;
+        self.stored = Some(self.value.clone());
+        Ok(())
+    }
+}
+
+impl<T> Deref for Remembered<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// How a value stands in the store: its version among its fields.
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    v: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// The value in `bytes`, if it is of this version and whole.
+fn decode<T: DeserializeOwned>(version: u32, bytes: &[u8]) -> Option<T> {
+    let read: Versioned<T> = serde_json::from_slice(bytes).ok()?;
+    (read.v == version).then_some(read.value)
+}
+
+fn encode<T: Serialize>(version: u32, value: &T) -> Vec<u8> {
+    let value = Versioned { v: version, value };
+    serde_json::to_vec(&value).expect("numbers and texts always serialise")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A store in memory, which counts writes and may be broken.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) values: RefCell<BTreeMap<String, Vec<u8>>>,
+    pub(super) writes: Cell<usize>,
+    pub(super) is_broken: Cell<bool>,
+    /// Writes after so many are lost, without a word: the run was killed.
+    pub(super) writes_max: Cell<Option<usize>>,
+}
+
+impl Memory {
+    pub(super) fn with(key: &str, value: &str) -> Self {
+        let memory = Self::default();
+        memory.values.borrow_mut().insert(key.to_owned(), value.as_bytes().to_vec());
+        memory
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        let values = self.values.borrow();
+        values.get(key).map(|bytes| String::from_utf8(bytes.clone()).unwrap()).unwrap_or_default()
+    }
+}
+
+impl Store for Memory {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.is_broken.get() {
+            true => Err(StoreError("broken".to_owned())),
+            false => Ok(self.values.borrow().get(key).cloned()),
+        }
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        if self.is_broken.get() {
+            return Err(StoreError("broken".to_owned()));
+        }
+        self.writes.set(self.writes.get() + 1);
+        if self.writes_max.get().is_none_or(|max| self.writes.get() <= max) {
+            self.values.borrow_mut().insert(key.to_owned(), value.to_vec());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Visit {
+    at: u64,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+impl Record for Visit {
+    const KEY: &'static str = "visit";
+    const VERSION: u32 = 2;
+
+    fn settle(&mut self, now: u64) {
+        self.at = self.at.min(now);
+    }
+}
+
+fn load(store: &Memory) -> Remembered<Visit> {
+    Remembered::load(store, 1_000)
+}
+
+#[test]
+fn record_stored_is_loaded_and_written_again_only_if_it_differs() {
+    let store = Memory::with("visit", r#"{"v":2,"at":7,"later":[1]}"#);
+    let mut visit = load(&store);
+    assert_eq!((visit.found(), visit.is_new(), visit.at), (&Found::Stored, false, 7));
+    visit.save(&store).unwrap();
+    visit.change(&store, |visit| visit.at = 7).unwrap();
+    assert_eq!(store.writes.get(), 0);
+    visit.change(&store, |visit| visit.name = Some("a".to_owned())).unwrap();
+    assert_eq!(
+        (store.writes.get(), store.text("visit").as_str()),
+        (1, r#"{"v":2,"at":7,"name":"a"}"#)
+    );
+    visit.save(&store).unwrap();
+    assert_eq!(store.writes.get(), 1);
+}
+
+#[test]
+fn anything_that_is_not_understood_is_the_default_and_is_replaced() {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        r#"{"at":7}"#,
+        r#"{"v":1,"at":7}"#,
+        r#"{"v":3,"at":7}"#,
+        r#"{"v":2,"at":-7}"#,
+        r#"{"v":2,"at":7"#,
+        r#"{"v":2}"#,
+    ] {
+        let store = Memory::with("visit", text);
+        let mut visit = load(&store);
+        assert_eq!((visit.found(), visit.at), (&Found::Unreadable, 0), "{text}");
+        assert!(!visit.is_new(), "{text}");
+        visit.save(&store).unwrap();
+        assert_eq!(load(&store).found(), &Found::Stored, "{text}");
+    }
+}
+
+#[test]
+fn empty_store_is_new_until_the_first_save() {
+    let store = Memory::default();
+    assert!(load(&store).is_new());
+    load(&store).save(&store).unwrap();
+    assert!(!load(&store).is_new());
+}
+
+#[test]
+fn time_in_the_future_is_brought_back_once_and_kept_so() {
+    let store = Memory::with("visit", r#"{"v":2,"at":18446744073709551615}"#);
+    let mut visit = load(&store);
+    assert_eq!(visit.at, 1_000);
+    visit.save(&store).unwrap();
+    assert_eq!(Remembered::<Visit>::load(&store, 5_000).at, 1_000, "not 5,000");
+}
+
+#[test]
+fn broken_store_is_an_error_and_no_new_one_and_what_it_did_not_take_is_tried_again() {
+    let store = Memory::default();
+    store.is_broken.set(true);
+    let mut visit = load(&store);
+    assert!(!visit.is_new());
+    assert_eq!(visit.store_error(), Some(&StoreError("broken".to_owned())));
+    assert!(visit.change(&store, |visit| visit.at = 7).is_err());
+    assert_eq!(visit.at, 7, "the run itself remembers");
+    store.is_broken.set(false);
+    visit.save(&store).unwrap();
+    assert_eq!(load(&store).at, 7);
+}
