@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::api::cloudflare::{CallError, Resource};
+use crate::desired::TooMany;
 use crate::settings::SettingsError;
 
 /// Why a run failed.
@@ -29,6 +30,9 @@ pub enum Failure {
         /// What.
         resource: Resource,
     },
+    /// LAPI has more decisions than are taken; nothing was touched.
+    #[error(transparent)]
+    TooMany(TooMany),
     /// A write was refused: it changed nothing, and no other was tried.
     #[error("Cloudflare refused {operation}; it changed nothing, and no other write was tried")]
     Refused {
@@ -81,7 +85,7 @@ impl Failure {
             Self::Read { source, .. }
             | Self::Refused { source, .. }
             | Self::Unconfirmed { source, .. } => Some(source),
-            Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
+            Self::EndlessPages { .. } | Self::TooMany(_) | Self::OperationFailed { .. } => None,
         }
     }
 
@@ -97,7 +101,10 @@ impl Failure {
             Self::Read { resource, source }
             | Self::Unconfirmed { resource, source, .. }
             | Self::Refused { resource, source, .. } => source.remedy(*resource),
-            Self::Settings(_) | Self::EndlessPages { .. } | Self::OperationFailed { .. } => None,
+            Self::Settings(_)
+            | Self::EndlessPages { .. }
+            | Self::TooMany(_)
+            | Self::OperationFailed { .. } => None,
         }
     }
 }

@@ -18,11 +18,12 @@
 //! | 4 | `state` | everything that outlasts a run, kept in one way | decisions about it |
 //! | 5 | `desired` | decisions + settings -> what should be there | what is there |
 //! | 6 | `observed` | what could be read | writes |
-//! | 7 | `plan` | what differs, why, and by which writes | requests |
-//! | 8 | `confirm` | for how many runs in a row the guard has found the same | what follows |
-//! | 8 | `guard` | what of a plan may be applied; the only maker of `Approved` | re-planning |
+//! | 7 | `plan` | what differs, why, and how urgent it is | requests; scarcity |
+//! | 8 | `review` | the guard: what of a plan may be applied; the only maker of `Approved` | re-planning |
+//! | 9 | `schedule` | which approved changes go now, in which order, what waits and until when | talking to anyone |
+//! | 10 | `decide` | desired, observed and remembered -> plan, review, schedule: one pure function for all who ask | requests |
 //! | 11 | `failure` | what makes a run fail, in words that tell what to do | logging |
-//! | 11 | `apply` | carries an approved plan out, learns from the answers | choices |
+//! | 11 | `apply` | carries a schedule out, learns from the answers | choices |
 //! | 12 | `report` | summary lines and metrics | logging in other rooms |
 //! | 13 | `run` | read -> decide -> apply -> report | anything else |
 //!
@@ -33,17 +34,18 @@
 pub mod address;
 pub mod api;
 pub mod apply;
-pub mod confirm;
+pub mod decide;
 pub mod decision;
 pub mod desired;
 pub mod failure;
-pub mod guard;
 pub mod log;
 pub mod observed;
 pub mod plan;
 pub mod ports;
 pub mod report;
+pub mod review;
 pub mod run;
+pub mod schedule;
 mod secret;
 pub mod session;
 pub mod settings;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::api::cloudflare::kv::{self, Namespace, Pair};
+use crate::api::cloudflare::kv::{self, Pair};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ use crate::plan::Batch;
 use crate::ports::{Host, Request};
 use crate::schedule::kv::{Bulk, Effect, Schedule};
 use crate::session::{Api, Session};
+use crate::settings::Id;
 use crate::state::Remembered;
 use crate::state::quota::{Quota, Spending};
 
@@ -42,7 +43,7 @@ pub struct AppliedKeys {
 /// What the requests to the namespace are made from.
 pub(crate) struct Target<'a> {
     pub(crate) account: &'a Account,
-    pub(crate) namespace: &'a Namespace,
+    pub(crate) namespace: &'a Id,
     pub(crate) daily_max: Option<NonZeroU64>,
 }
 
@@ -194,11 +195,11 @@ impl<H: Host> Sending<'_, '_, H> {
         match bulk {
             Bulk::Put(pairs) => {
                 let pairs = pairs.as_slice().iter().map(|(_, pair)| pair);
-                account.put_keys(namespace, pairs, now)
+                kv::put(account, namespace, pairs, now)
             }
             Bulk::Delete(keys) => {
                 let keys = keys.as_slice().iter().map(|(_, key)| key.as_str());
-                account.delete_keys(namespace, keys)
+                kv::delete(account, namespace, keys)
             }
         }
     }

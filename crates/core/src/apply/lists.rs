@@ -14,7 +14,7 @@ use crate::log::{Level, Line, clip, plural, seconds, thousands};
 use crate::plan::lists::Room;
 use crate::ports::{Host, Request};
 use crate::schedule::lists::{Effect, Operation, Schedule};
-use crate::session::{Api, Session};
+use crate::session::{Api, Session, call};
 use crate::settings::{Lists, Pace};
 use crate::state::Remembered;
 use crate::state::writes::{Sight, WriteHistory};
@@ -156,9 +156,9 @@ impl<H: Host> Sending<'_, '_, H> {
         let list = operation.effect().list;
         let id = self.target.lists.get(list).expect("a plan is made from the lists of the settings");
         match operation {
-            Operation::Append { items, .. } => account.append(id, items.as_slice()),
-            Operation::Replace { items, .. } => account.replace(id, items.as_slice()),
-            Operation::Delete { ids, .. } => account.delete(id, ids.as_slice()),
+            Operation::Append { items, .. } => lists::append(account, id, items.as_slice()),
+            Operation::Replace { items, .. } => lists::replace(account, id, items.as_slice()),
+            Operation::Delete { ids, .. } => lists::delete(account, id, ids.as_slice()),
         }
     }
 
@@ -198,7 +198,7 @@ impl<H: Host> Sending<'_, '_, H> {
         let Room { items, items_max } = self.target.room;
         let until = self.until;
         let request = self.target.account.lists();
-        let all = self.session.call(request, lists::decode_lists, POLL_TIMEOUT, until).await;
+        let all = call(self.session, request, lists::decode_lists, POLL_TIMEOUT, until).await;
         let fits = all.ok().map(|all| {
             let ours = |id: &str| self.target.lists.iter().any(|(_, ours)| ours.as_str() == id);
             let others: u64 = all.iter().filter(|l| !ours(&l.id)).map(|l| l.num_items).sum();
@@ -278,7 +278,8 @@ async fn look_at<H: Host>(
     id: &OperationId,
     until: Duration,
 ) -> Result<OperationState, CallError> {
-    session.call(account.operation(id), lists::decode_operation, POLL_TIMEOUT, until).await
+    let request = lists::operation(account, id);
+    call(session, request, lists::decode_operation, POLL_TIMEOUT, until).await
 }
 
 /// Asks for the operation that an earlier run left, and learns from the answer. Before the lists are read,

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Source {
     /// Made here: by a scenario, by hand, by a tool of the operator's. Also everything unknown.
     Own,
+    /// From a file that somebody imported (`cscli-import`): a list that others made.
+    Imported,
     /// From a list that the operator chose to subscribe to.
     Subscribed,
     /// From CrowdSec's community list (`CAPI`).
@@ -39,6 +41,8 @@ impl<'a> Origin<'a> {
             Source::Subscribed
         } else if kind.eq_ignore_ascii_case("CAPI") {
             Source::Community
+        } else if kind.eq_ignore_ascii_case("cscli-import") {
+            Source::Imported
         } else {
             Source::Own
         };
@@ -94,7 +98,7 @@ mod tests {
         for (name, scenario, source, shown) in [
             ("crowdsec", "crowdsecurity/ssh-bf", Source::Own, "crowdsec"),
             ("cscli", "manual 'ban'", Source::Own, "cscli"),
-            ("cscli-import", "", Source::Own, "cscli-import"),
+            ("cscli-import", "", Source::Imported, "cscli-import"),
             ("appsec", "", Source::Own, "appsec"),
             ("console", "", Source::Own, "console"),
             ("", "", Source::Own, "unknown"),

@@ -7,8 +7,9 @@
 
 use super::Decision;
 
-/// The most bytes one decision may take. A real one takes about 160; a scenario is free text, so
-/// there is room, but not for a body that never closes a brace.
+/// The most bytes one decision may take. A real one takes about 160; a scenario is free text, so there is
+/// room. A larger one is skipped without being held, and harms no other; a body that never closes a brace
+/// ends with itself.
 const ELEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// A push parser: feed the body with [`push`](Self::push), close it with [`finish`](Self::finish).
@@ -33,6 +34,9 @@ pub struct DecisionReader {
     malformed: u64,
 }
 
+/// What is kept of a decision that is too large, to name it by.
+const NAMED_BYTES: usize = 64;
+
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum State {
     #[default]
@@ -48,6 +52,8 @@ enum State {
         depth: u32,
         string: bool,
         escaped: bool,
+        /// It is larger than any decision: its end is looked for, and nothing of it is kept.
+        too_large: bool,
     },
     /// After an element: `,` or `]`.
     After,
@@ -84,12 +90,6 @@ pub enum BodyError {
         /// Decisions that were complete.
         read: u64,
     },
-    /// One element is larger than any decision.
-    #[error("decision {index} is larger than {ELEMENT_BYTES_MAX} bytes")]
-    TooLarge {
-        /// Position in the array, from 0.
-        index: u64,
-    },
     /// Every element is an object, and not one has a scope, a type and a value. To take that for
     /// "no decisions" would empty the edge.
     #[error("none of the {0} objects in the body has the scope, type and value of a decision")]
@@ -122,7 +122,12 @@ impl DecisionReader {
                     return Err(BodyError::NotAnArray(format!("n{}", start_of(rest))));
                 }
                 State::First | State::Next if byte == b'{' => {
-                    self.state = State::Element { depth: 0, string: false, escaped: false };
+                    self.state = State::Element {
+                        depth: 0,
+                        string: false,
+                        escaped: false,
+                        too_large: false,
+                    };
                     continue;
                 }
                 State::First if byte == b']' => self.state = State::End,
@@ -163,7 +168,7 @@ impl DecisionReader {
         chunk: &'c [u8],
         each: &mut impl FnMut(Result<Decision<'_>, serde_json::Error>),
     ) -> Result<&'c [u8], BodyError> {
-        let State::Element { mut depth, mut string, mut escaped } = self.state else {
+        let State::Element { mut depth, mut string, mut escaped, mut too_large } = self.state else {
             unreachable!("only called inside an element")
         };
         let end = chunk.iter().position(|&byte| {
@@ -185,13 +190,31 @@ impl DecisionReader {
             depth == 0
         });
         let part = &chunk[..end.map_or(chunk.len(), |last| last + 1)];
-        if self.partial.len() + part.len() > ELEMENT_BYTES_MAX {
-            return Err(BodyError::TooLarge { index: self.read });
+        if !too_large && self.partial.len() + part.len() > ELEMENT_BYTES_MAX {
+            too_large = true;
+            // Its beginning, to name it by.
+            let missing = NAMED_BYTES.saturating_sub(self.partial.len()).min(part.len());
+            self.partial.extend_from_slice(&part[..missing]);
+            self.partial.truncate(NAMED_BYTES);
+            self.partial.shrink_to_fit();
         }
         match end {
+            None if too_large => {
+                self.state = State::Element { depth, string, escaped, too_large };
+            }
             None => {
                 self.partial.extend_from_slice(part);
-                self.state = State::Element { depth, string, escaped };
+                self.state = State::Element { depth, string, escaped, too_large };
+            }
+            Some(_) if too_large => {
+                let start = std::mem::take(&mut self.partial);
+                let start = String::from_utf8_lossy(&start);
+                self.malformed += 1;
+                each(Err(serde::de::Error::custom(format_args!(
+                    "larger than {ELEMENT_BYTES_MAX} bytes: {start}"
+                ))));
+                self.read += 1;
+                self.state = State::After;
             }
             Some(_) if self.partial.is_empty() => self.decode(part, each)?,
             Some(_) => {
@@ -340,12 +363,20 @@ mod tests {
     }
 
     #[test]
-    fn megabyte_string_read_is_fine_and_an_endless_one_is_refused() {
+    fn decision_of_a_megabyte_read_is_fine_and_one_of_five_is_skipped_and_harms_no_other() {
         let body = |n: usize| {
-            format!(r#"[{ONE},{{"scope":"Ip","type":"ban","value":"{}"}}]"#, "x".repeat(n))
+            let value = "x".repeat(n);
+            format!(r#"[{ONE},{{"scope":"Ip","type":"ban","value":"{value}"}},{ONE}]"#)
         };
-        assert_eq!(read(body(1 << 20).as_bytes(), 16 << 10).unwrap().0.len(), 2);
-        assert_eq!(read(body(5 << 20).as_bytes(), 16 << 10), Err(BodyError::TooLarge { index: 1 }));
+        assert_eq!(read(body(1 << 20).as_bytes(), 16 << 10).unwrap().0.len(), 3);
+        for size in [16 << 10, 6 << 20] {
+            let (values, malformed) = read(body(5 << 20).as_bytes(), size).unwrap();
+            assert_eq!(values, ["203.0.113.7"; 2], "in chunks of {size}");
+            assert!(malformed[0].starts_with("larger than 4194304 bytes: {\"scope\":"), "{malformed:?}");
+        }
+        let endless = body(5 << 20);
+        let endless = &endless.as_bytes()[..4 << 20];
+        assert_eq!(read(endless, 16 << 10), Err(BodyError::CutOff { read: 1 }));
     }
 
     proptest! {

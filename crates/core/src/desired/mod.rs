@@ -15,6 +15,7 @@ use crate::decision::{Decision, Remediation, Source};
 use crate::log::clip;
 use crate::settings::filter::Unwanted;
 use crate::settings::{Lists, Ranges, Settings};
+use crate::state::Known;
 
 pub use origins::OriginCounts;
 pub(crate) use origins::OriginId;
@@ -48,6 +49,30 @@ pub(crate) struct Candidate {
     pub(crate) origin: OriginId,
     pub(crate) remaining: Duration,
 }
+
+/// An address or a range that should be in KV.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeyWanted {
+    /// Which.
+    pub address: Address,
+    /// Its value.
+    pub value: Remediation,
+    /// How long it still holds.
+    pub remaining: Duration,
+    /// Whether it was decided here.
+    pub own: bool,
+}
+
+/// How many different addresses are taken: all that the lists of the largest account hold (facts cloudflare
+/// 1.7). So much is some 80 MB of memory; a body with more of them ends the run before it ends the host.
+pub const ADDRESSES_MAX: usize = 500_000;
+
+/// More decisions than are taken: what is desired is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "LAPI has decisions on more than 500,000 different addresses, which is more than any account can have at the edge; nothing was touched. Leave some out with origins_exclude or scenarios_exclude"
+)]
+pub struct TooMany;
 
 /// What a decision is taken to last whose duration cannot be read: long enough that its key outlives
 /// a few runs, each of which reads the decision again.
@@ -171,6 +196,21 @@ impl Desired {
         ranges.find(|range| self.wanted.get(range).is_some_and(|w| w.list >= Some(list)))
     }
 
+    /// The other desired ranges that contain `address`, each with its list, the widest first.
+    pub fn ranges_around(&self, address: &Address) -> impl Iterator<Item = (Address, Remediation)> {
+        let ranges = self.prefixes.containing(address);
+        ranges.filter_map(|range| Some((range, self.wanted.get(&range)?.list?)))
+    }
+
+    /// The other ranges that should be in KV and contain `address`, each with its value.
+    pub fn kv_ranges_around(
+        &self,
+        address: &Address,
+    ) -> impl Iterator<Item = (Address, Remediation)> {
+        let ranges = self.prefixes.containing(address);
+        ranges.filter_map(|range| Some((range, self.wanted.get(&range)?.key?)))
+    }
+
     /// The list that `address` should be on.
     pub fn on_list(&self, address: &Address) -> Option<Remediation> {
         self.wanted.get(address)?.list
@@ -206,25 +246,41 @@ impl Desired {
         self.addresses(list).count() as u64
     }
 
-    /// The addresses that should have a KV key, in order, with value and remaining time.
-    pub fn keys(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
-        self.in_kv().filter(|(address, ..)| address.is_single())
+    /// The addresses that should have a KV key, in order.
+    pub fn keys(&self) -> impl Iterator<Item = KeyWanted> {
+        self.in_kv().filter(|wanted| wanted.address.is_single())
     }
 
-    /// The ranges that should be in KV, in order, with value and remaining time.
-    pub fn ranges(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
-        self.in_kv().filter(|(address, ..)| !address.is_single())
+    /// The ranges that should be in KV, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = KeyWanted> {
+        self.in_kv().filter(|wanted| !wanted.address.is_single())
     }
 
-    fn in_kv(&self) -> impl Iterator<Item = (Address, Remediation, Duration)> {
+    fn in_kv(&self) -> impl Iterator<Item = KeyWanted> {
         self.wanted.iter().filter_map(|(address, wanted)| {
-            Some((*address, wanted.key?, Duration::from_secs(wanted.remaining_secs.into())))
+            let remaining = Duration::from_secs(wanted.remaining_secs.into());
+            let own = self.origins.source(wanted.origin) == Source::Own;
+            Some(KeyWanted { address: *address, value: wanted.key?, remaining, own })
         })
     }
 
     /// How many addresses and ranges should be in KV with this value.
     pub fn count_in_kv(&self, value: Remediation) -> u64 {
-        self.in_kv().filter(|(_, of, _)| *of == value).count() as u64
+        self.in_kv().filter(|wanted| wanted.value == value).count() as u64
+    }
+
+    /// What is to be remembered of all that is desired, by address: whether it was decided here, and when
+    /// it ends. `now` is in Unix seconds.
+    pub fn known(&self, now: u64) -> impl Iterator<Item = (Address, Known)> {
+        self.wanted.iter().map(move |(address, wanted)| {
+            let own = self.origins.source(wanted.origin) == Source::Own;
+            (*address, Known::new(own, now.saturating_add(wanted.remaining_secs.into())))
+        })
+    }
+
+    /// Whether there are more than [`ADDRESSES_MAX`].
+    pub fn is_too_large(&self) -> bool {
+        self.wanted.len() > ADDRESSES_MAX
     }
 
     /// Whether nothing should be in KV.

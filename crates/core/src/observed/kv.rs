@@ -28,23 +28,24 @@ pub struct Entry {
 }
 
 impl ObservedKeys {
-    /// Takes one key. Keys without our prefix do not exist for us, and that of all ranges is read by
-    /// itself, whatever the prefix is.
-    pub fn add(&mut self, key: Key, prefix: &str) {
+    /// Takes one key, and tells whether it is new. Keys without our prefix do not exist for us, and that of
+    /// all ranges is read by itself, whatever the prefix is.
+    pub fn add(&mut self, key: Key, prefix: &str) -> bool {
         if key.name == RANGES_KEY {
-            return;
+            return true;
         }
-        let Some(text) = key.name.strip_prefix(prefix) else { return };
+        let Some(text) = key.name.strip_prefix(prefix) else { return true };
         match text.parse::<Address>() {
             Ok(address) if address.is_single() && address.to_string() == text => {
                 let entry = Entry { expires: key.expires, metadata: key.metadata };
-                self.entries.insert(address, entry);
+                self.entries.insert(address, entry).is_none()
             }
             // A set: a page may come twice, and Cloudflare may refuse a name that is sent twice.
-            Ok(_) => {
-                self.misspelt.insert(key.name);
+            Ok(_) => self.misspelt.insert(key.name),
+            Err(_) => {
+                self.foreign.add(&key.name);
+                true
             }
-            Err(_) => self.foreign.add(&key.name),
         }
     }
 
@@ -62,6 +63,12 @@ impl ObservedKeys {
     /// Keys with our prefix that are named after no address; they are left alone.
     pub fn foreign(&self) -> &Left {
         &self.foreign
+    }
+
+    /// Whether there is a key of `address`, or a range of that name in force `now`, Unix seconds.
+    pub fn has(&self, address: &Address, now: u64) -> bool {
+        self.entries.contains_key(address)
+            || self.ranges.in_force(now).any(|(range, _)| range == *address)
     }
 
     /// Takes what the key of all ranges holds.

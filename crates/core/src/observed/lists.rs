@@ -32,19 +32,24 @@ pub struct ObservedList {
 }
 
 impl ObservedList {
-    /// Takes one item as it came.
-    pub fn add(&mut self, raw: RawItem) {
+    /// Takes one item as it came, and tells whether it is new: a listing that changes while its pages are
+    /// read may show an item twice.
+    pub fn add(&mut self, raw: RawItem) -> bool {
         self.newest = self.newest.max(raw.created());
         let address = raw.ip.as_deref().and_then(|ip| ip.parse::<Address>().ok());
         let (Some(address), Some(id)) = (address, &raw.id) else {
             let shown = raw.ip.as_deref().or(raw.id.as_ref().map(ItemId::as_str));
-            return self.foreign.add(shown.unwrap_or("item without id and address"));
+            self.foreign.add(shown.unwrap_or("item without id and address"));
+            return true;
         };
         let item = Item { id: id.clone(), comment: raw.comment.filter(|c| !c.is_empty()) };
         match self.items.entry(address) {
             Entry::Vacant(place) => drop(place.insert(item)),
+            Entry::Occupied(known) if known.get().id == item.id => return false,
+            Entry::Occupied(_) if self.surplus.iter().any(|(_, id)| *id == item.id) => return false,
             Entry::Occupied(_) => self.surplus.push((address, item.id)),
         }
+        true
     }
 
     /// The items, by address.
@@ -88,6 +93,16 @@ impl Observed {
     /// Takes what was read of one list.
     pub fn insert(&mut self, list: Remediation, content: ObservedList) {
         self.lists.insert(Reverse(list), content);
+    }
+
+    /// Whether a list has `address`.
+    pub fn has(&self, address: &Address) -> bool {
+        self.lists.values().any(|list| list.items.contains_key(address))
+    }
+
+    /// How many items all lists have, understood or not.
+    pub fn count(&self) -> u64 {
+        self.lists.values().map(ObservedList::len).sum()
     }
 
     /// The lists, the ban list first.

@@ -2,11 +2,14 @@
 
 use crate::apply::kv::AppliedKeys;
 use crate::decision::Remediation;
-use crate::desired::Desired;
-use crate::desired::OriginCounts;
-use crate::log::{Line, plural, thousands};
+use crate::desired::{Desired, OriginCounts};
+use crate::api::cloudflare::kv::{RANGES_KEY, Ranges};
+use crate::log::{Level, Line, clip, plural, thousands};
+use crate::observed::kv::ObservedKeys;
+use crate::plan::kv::KvPlan;
+use crate::schedule::kv::Schedule;
 
-use super::{Outcome, RunCounts};
+use super::{CHANGES_LOGGED_MAX, Outcome, RunCounts};
 
 /// KV's part of a run.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct KvReport {
     pub waiting: u64,
     /// Keys and ranges that no decision asks for and that stay, because the guard refused their removal.
     pub held: u64,
+    /// Keys and ranges that were there.
+    pub there: u64,
     /// What was done.
     pub applied: AppliedKeys,
     /// Keys written and deleted today, as far as we count.
@@ -43,6 +48,67 @@ impl From<&Desired> for KeyCounts {
         let count = |value| desired.count_in_kv(value);
         Self { ban: count(Remediation::Ban), captcha: count(Remediation::Captcha) }
     }
+}
+
+/// Says what is going to change in KV, before it is tried.
+pub(crate) fn announce(plan: &KvPlan, schedule: &Schedule, observed: &ObservedKeys) -> Vec<Line> {
+    let mut lines = left_alone(plan, observed);
+    let waiting = schedule.waiting();
+    if plan.is_empty() && waiting == 0 && plan.held() == 0 {
+        return lines;
+    }
+    let mut text = format!("kv plan: {plan}");
+    if waiting > 0 {
+        text.push_str(&format!("; waiting: {}", schedule.describe_waiting()));
+    }
+    let line = Line::new(Level::Info, "plan", text).with("target", "kv");
+    lines.push(line.with("drift", plan.drift()).with("waiting", waiting));
+    let puts = plan.ranges().puts().iter().chain(plan.puts()).map(|put| {
+        let (address, value, ttl, why) = (put.address, put.value, put.ttl_secs, put.why.as_str());
+        (format!("  + {address} {value} for {ttl} s ({why})"), why)
+    });
+    let removals = plan.ranges().removals().iter().map(|removal| {
+        let why = removal.why.as_str();
+        (format!("  - {} ({why})", removal.range), why)
+    });
+    let deletes = plan.deletes().iter().map(|delete| {
+        let why = delete.why.as_str();
+        (format!("  - {} ({why})", clip(&delete.key, 80)), why)
+    });
+    let changes = puts.chain(removals).chain(deletes).take(CHANGES_LOGGED_MAX);
+    lines.extend(changes.map(|(text, why)| {
+        Line::new(Level::Info, "change", text).with("target", "kv").with("why", why)
+    }));
+    lines
+}
+
+fn left_alone(plan: &KvPlan, observed: &ObservedKeys) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let line = |text: String, keys: u64| {
+        Line::new(Level::Warn, "left_alone", text).with("target", "kv").with("keys", keys)
+    };
+    if observed.foreign().count > 0 {
+        let text = format!(
+            "the KV namespace has keys with our prefix that are no addresses; they are left alone: {}",
+            observed.foreign().describe()
+        );
+        lines.push(line(text, observed.foreign().count));
+    }
+    if *observed.ranges() == Ranges::Foreign {
+        let blocked = plan.ranges().blocked();
+        let mut text = format!(
+            "the KV namespace has a key {RANGES_KEY:?} that this program did not write; it is left alone"
+        );
+        if blocked.count > 0 {
+            text.push_str(&format!(
+                ", so that {} cannot be sent: {}; delete that key, or leave ranges out with scopes=ip",
+                plural(blocked.count, "range"),
+                blocked.describe()
+            ));
+        }
+        lines.push(line(text, 1).with("ranges", blocked.count));
+    }
+    lines
 }
 
 impl KvReport {
@@ -76,6 +142,7 @@ impl KvReport {
         }
         line = line.with("quota_used", self.quota_used).with("writes", self.applied.writes);
         text.push_str(&format!(" · {}", plural(self.applied.writes, "bulk write")));
+        line = run.forgot(line, &mut text, self.there);
         run.end(line, text)
     }
 }

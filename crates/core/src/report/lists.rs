@@ -199,9 +199,13 @@ impl ListsReport {
             line = line.with("held", held);
         }
         if let Some(backoff) = self.backoff {
-            line = line.with("rate_limited", 1).with("next_write_seconds", backoff.as_secs());
+            let (left, cause) = backoff;
+            line = line.with("rate_limited", u8::from(cause == Cause::Throttled));
+            line = line.with("next_write_seconds", left.as_secs());
         }
         text.push_str(&format!(" · {}", plural(self.writes, "bulk operation")));
+        let there = self.plan.as_ref().map_or(0, |plan| plan.there);
+        line = run.forgot(line, &mut text, there);
         run.end(line.with("operations", self.writes), text)
     }
 }

@@ -158,8 +158,9 @@ impl Metrics {
         metrics.add("sync_kept_addresses", by_origin(&|origin| origin.ipv4 + origin.ipv6));
         metrics.add("sync_dropped_addresses", by_origin(&|origin| origin.dropped));
         metrics.value("sync_bulk_operations", lists.writes);
-        metrics.value("sync_rate_limited", u64::from(lists.backoff.is_some()));
-        metrics.value("sync_next_write_seconds", lists.backoff.map_or(0, |left| left.as_secs()));
+        let throttled = lists.backoff.is_some_and(|(_, cause)| cause == Cause::Throttled);
+        metrics.value("sync_rate_limited", u64::from(throttled));
+        metrics.value("sync_next_write_seconds", lists.backoff.map_or(0, |(left, _)| left.as_secs()));
         metrics.run(report);
         metrics
     }

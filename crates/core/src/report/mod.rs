@@ -18,6 +18,9 @@ use crate::session::RequestCounts;
 use crate::state::guard::Rule;
 use crate::state::writes::Cause;
 
+/// Changes that are logged one by one; more would drown the rest.
+const CHANGES_LOGGED_MAX: usize = 20;
+
 pub use kv::KvReport;
 pub use lists::ListsReport;
 

@@ -3,24 +3,25 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::address::Address;
-use crate::confirm::{Confirmations, Target};
+use crate::decide;
 use crate::decision::{Decision, Remediation};
 use crate::desired::{Desired, Skipped};
 use crate::failure::Failure;
-use crate::guard::{Objection, Refusal};
 use crate::log::clip;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::Observed;
 use crate::plan::kv::KvPlan;
-use crate::plan::lists::{Change, Lifted, Plan, Rules, diff, diff_with};
+use crate::plan::lists::Plan;
 use crate::ports::Host;
+use crate::review::Refusal;
+use crate::schedule::lists::{Operation, Wait};
 use crate::session::Session;
 use crate::settings::protected::Rule;
 use crate::settings::{Kv, Lists, Settings};
-use crate::state::{Quota, Remembered, WriteHistory};
+use crate::state::{Ends, GuardHistory, Quota, Remembered, WriteHistory};
 
 use super::clients::Clients;
 use super::read::{self, Readings, Watch};
@@ -63,26 +64,25 @@ impl<T> From<Result<T, String>> for Looked<T> {
 /// What a run would do on the lists.
 #[derive(Debug, Serialize)]
 pub struct ListsView {
-    /// Everything that differs.
+    /// Everything that differs, and what of it the guard holds back.
     pub plan: Plan,
-    /// What of it would be done, where the guard holds removals back.
-    pub approved: Option<Plan>,
     /// Why it does.
     pub refusal: Option<Refusal>,
-    /// How long nothing would be written, because Cloudflare refused the last write, in seconds.
-    #[serde(serialize_with = "as_seconds")]
-    pub rate_limited: Option<Duration>,
-    /// The bulk operation of an earlier run that would be waited for.
-    pub unfinished: Option<String>,
+    /// What would be sent, also while it waits.
+    pub operations: Vec<Operation>,
+    /// What it would wait for.
+    pub wait: Option<Wait>,
 }
 
 /// What a run would do in KV.
 #[derive(Debug, Serialize)]
 pub struct KvView {
-    /// What would be done.
+    /// Everything that differs, and what of it the guard holds back.
     pub plan: KvPlan,
-    /// Why some removals would not.
+    /// Why it does.
     pub refusal: Option<Refusal>,
+    /// What would not be sent, for want of budget or because it cannot be written yet, by reason.
+    pub waiting: Vec<(&'static str, u64)>,
 }
 
 /// Everything about one address.
@@ -172,9 +172,11 @@ pub async fn inspect<H: Host>(
         kv: None,
     });
     let targets = &settings.targets;
+    let memory = Memory::load(host, session.unix_now());
     let lists = targets.lists.as_ref().zip(lists).map(|(lists, observed)| {
         let (desired, observed) = both(&desired, observed)?;
-        let view = view_lists(host, settings, lists, desired, &observed, session.unix_now());
+        let now = session.unix_now();
+        let view = view_lists(host, settings, lists, (desired, &observed), &memory, now);
         if let Some(about) = &mut about {
             about.lists = Some(OnLists::of(&about.address, desired, &observed, &view));
         }
@@ -186,7 +188,7 @@ pub async fn inspect<H: Host>(
         if let Some(about) = &mut about {
             about.kv = Some(InKv::of(&about.address, desired, &observed, now));
         }
-        Ok(view_keys(host, settings, kv, desired, &observed, now))
+        Ok(view_keys(host, settings, kv, (desired, &observed), &memory, now))
     });
     let skipped = desired.map(|desired| desired.skipped().clone()).into();
     Inspection { skipped, lists: lists.map(Into::into), kv: kv.map(Into::into), about }
@@ -200,30 +202,45 @@ fn both<O>(
     Ok((desired.as_ref().map_err(Clone::clone)?, observed))
 }
 
+/// What is remembered, looked at.
+struct Memory {
+    history: Remembered<WriteHistory>,
+    guard: Remembered<GuardHistory>,
+    quota: Remembered<Quota>,
+    ends: Ends,
+}
+
+impl Memory {
+    fn load<H: Host>(host: &H, now: u64) -> Self {
+        Self {
+            history: Remembered::load(host, now),
+            guard: Remembered::load(host, now),
+            quota: Remembered::load(host, now),
+            ends: Ends::load(host),
+        }
+    }
+}
+
 fn view_lists<H: Host>(
     host: &H,
     settings: &Settings,
     lists: &Lists,
-    desired: &Desired,
-    observed: &Observed,
+    states: (&Desired, &Observed),
+    memory: &Memory,
     now: u64,
 ) -> ListsView {
-    let (guard, protected) = (&settings.guard, &settings.protected);
-    let rules = Rules { now: host.wall(), items_max: lists.items_max, protected };
-    let plan = diff(desired, observed, rules);
-    let objection = guard.objection_to_lists(desired, &plan);
-    let removals = objection.as_ref().map(Objection::removals);
-    let streak = Confirmations::count(host, Target::Lists, removals, false);
-    let refusal =
-        guard.judge_lists(plan.clone(), objection, streak, (desired, observed, rules)).refusal;
-    let held = || diff_with(desired, observed, rules, Lifted::Held);
-    let history = Remembered::<WriteHistory>::load(host, now);
+    let held = memory.guard.held(host, decide::lists::TARGET);
+    let remembered = decide::lists::Remembered {
+        history: &memory.history,
+        held: held.as_ref(),
+        ends: &memory.ends,
+    };
+    let decision = decide::lists::decide(settings, lists, states, remembered, now);
     ListsView {
-        plan,
-        approved: refusal.is_some().then(held),
-        refusal,
-        rate_limited: history.backoff_left(&settings.pace, now),
-        unfinished: history.operation().map(str::to_owned),
+        operations: decision.schedule.operations().to_vec(),
+        wait: decision.schedule.wait().cloned(),
+        plan: Plan::clone(&decision.review.approved),
+        refusal: decision.review.refusal,
     }
 }
 
@@ -231,19 +248,21 @@ fn view_keys<H: Host>(
     host: &H,
     settings: &Settings,
     target: &Kv,
-    desired: &Desired,
-    observed: &ObservedKeys,
+    states: (&Desired, &ObservedKeys),
+    memory: &Memory,
     now: u64,
 ) -> KvView {
-    let guard = &settings.guard;
-    let plan =
-        crate::plan::kv::diff(desired, observed, super::kv_rules(settings, target, now, now));
-    let objection = guard.objection_to_keys(desired, &plan);
-    let quota = Remembered::<Quota>::load(host, now);
-    let removals = objection.as_ref().map(Objection::removals);
-    let streak = Confirmations::count(host, Target::Kv, removals, false);
-    let verdict = guard.judge_keys(plan.within(quota.left(target)), objection, streak);
-    KvView { plan: KvPlan::clone(&verdict.approved), refusal: verdict.refusal }
+    let held = memory.guard.held(host, decide::kv::TARGET);
+    let remembered =
+        decide::kv::Remembered { quota: &memory.quota, held: held.as_ref(), ends: &memory.ends };
+    let when = decide::kv::When { began: now, now };
+    let decision = decide::kv::decide(settings, target, states, remembered, when);
+    let waiting = decision.schedule.waiting_by_reason();
+    KvView {
+        plan: KvPlan::clone(&decision.review.approved),
+        refusal: decision.review.refusal,
+        waiting: waiting.into_iter().map(|(why, count)| (why.as_str(), count)).collect(),
+    }
 }
 
 impl OnLists {
@@ -266,16 +285,16 @@ impl OnLists {
             here.inside.extend(wider.map(|item| (*item, list)));
         }
         for list in view.plan.lists() {
-            let changes = list.changes.iter().filter(|change| change.address() == *address);
-            here.change.extend(changes.map(|change| match change {
-                Change::Add(_) => (list.list, "add"),
-                Change::Remove(_, why) => (list.list, why.as_str()),
-            }));
+            let additions = list.additions.iter().filter(|addition| addition.address == *address);
+            here.change.extend(additions.map(|_| (list.list, "add")));
+            let removals = list.removals.iter().chain(&list.held);
+            let removals = removals.filter(|removal| removal.address == *address);
+            here.change.extend(removals.map(|removal| (list.list, removal.why.as_str())));
+            here.held |= list.held.iter().any(|removal| removal.address == *address);
         }
         let added = here.change.iter().any(|(_, what)| *what == "add");
         here.without_place = wanted.is_some_and(|list| !here.at_edge.contains(&list)) && !added
             || here.change.iter().any(|(_, what)| *what == "displaced");
-        here.held = view.refusal.is_some() && here.change.iter().any(|(_, what)| *what == "lifted");
         here
     }
 }
@@ -284,7 +303,7 @@ impl InKv {
     fn of(address: &Address, desired: &Desired, observed: &ObservedKeys, now: u64) -> Self {
         let mut desired = desired.keys().chain(desired.ranges());
         let mut here = Self {
-            desired: desired.find(|(key, ..)| key == address).map(|(_, value, _)| value),
+            desired: desired.find(|wanted| wanted.address == *address).map(|wanted| wanted.value),
             ..Self::default()
         };
         if let Some(entry) = observed.entries().get(address) {
@@ -335,11 +354,4 @@ impl Watch for Watched<'_> {
             left_out: counts.iter().find(|(_, count)| *count > 0).map(|(reason, _)| *reason),
         });
     }
-}
-
-fn as_seconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_secs()).serialize(serializer)
 }

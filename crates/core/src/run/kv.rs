@@ -50,6 +50,7 @@ pub(super) fn prepare<'a, H: Host>(
         drift: None,
         waiting: 0,
         held: 0,
+        there: 0,
         applied: AppliedKeys::default(),
         quota_used: quota.used(),
     };
@@ -76,11 +77,12 @@ pub(super) fn prepare<'a, H: Host>(
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     report.drift = Some(review.approved.drift());
     report.held = review.approved.held();
+    report.there = review.approved.observed();
     report.waiting = schedule.waiting();
     let (held, blocked) =
         (review.refusal.as_ref().map(Outcome::held), review.approved.ranges().blocked().count);
     if access.counted {
-        guard.hold(host, TARGET, review.remember, now);
+        guard.hold(host, TARGET, review.remember);
         let sees_ahead = review.approved.sees_ahead();
         let _ = quota.change(host, |quota| quota.ran(sees_ahead, now));
     }

@@ -60,7 +60,7 @@ pub(super) fn prepare<'a, H: Host>(
     let is_full = is_capacity_learned && review.approved.dropped() > 0;
     let (room, held) = (review.approved.room(), review.refusal.as_ref().map(Outcome::held));
     if access.counted {
-        guard.hold(host, TARGET, review.remember, now);
+        guard.hold(host, TARGET, review.remember);
     }
     Prepared::Decided(Box::new(Decided { lists, counts, room, schedule, held, is_full }))
 }

@@ -26,7 +26,7 @@ use crate::state::guard::GuardHistory;
 use crate::state::{Ends, Lease, Leased, Quota, Remembered, WriteHistory};
 
 use clients::Clients;
-use read::Readings;
+use read::{NotDesired, Readings};
 
 pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
 
@@ -154,12 +154,9 @@ async fn sync_leased<H: Host>(
             on_lists || in_kv
         };
         let next = ends.next(desired.known(now), is_at_edge);
-        let _ = next.save(host, &ends, now);
+        let _ = next.save(host, &ends);
     }
-    let desired = desired.map_err(|unavailable| match unavailable {
-        read::Unavailable::TooMany(failure) => read::NotDesired::Failed(failure),
-        other => read::NotDesired::Skipped(clip(&other.to_string(), 400)),
-    });
+    let desired = desired.map_err(NotDesired::from);
     let access = Access { session, settings, clients, may_write, counted, until };
     // Both are decided before either is applied: nothing that is asked for meanwhile changes it.
     let lists = settings.targets.lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
@@ -199,7 +196,7 @@ struct Access<'a, 'h, H> {
 const ANOTHER_RUN: &str = "another run has started meanwhile and does the writing";
 
 /// Desired state, shared by the targets, or why there is none.
-type DesiredOr = Result<Rc<Desired>, read::NotDesired>;
+type DesiredOr = Result<Rc<Desired>, NotDesired>;
 
 /// Pushes the metrics of one target; that this fails is a warning and nothing more.
 async fn push<H: Host>(pushgateway: &Pushgateway, metrics: &Metrics, host: &H) {

@@ -11,10 +11,12 @@ use futures_util::future::{OptionFuture, join_all, join3, try_join};
 use crate::api::cloudflare::{CallError, Page, Resource, kv, lists};
 use crate::api::lapi;
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
-use crate::desired::Desired;
+use crate::desired::{Desired, TooMany};
 use crate::failure::Failure;
+use crate::log::clip;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::{Observed, ObservedList};
+use crate::report::Outcome;
 use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
 use crate::settings::{Id, Kv, Lists, Settings};
@@ -49,6 +51,9 @@ pub(crate) enum Unavailable {
     /// A body that is not a list of decisions to its last byte.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// More decisions than are taken.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
 }
 
 impl Unavailable {
@@ -58,7 +63,33 @@ impl Unavailable {
             Self::Transport(_) | Self::Body(BodyError::CutOff { .. }) => Again::AfterBackoff,
             Self::Status { status: 429, retry_after: Some(told), .. } => Again::After(*told),
             Self::Status { status, .. } if *status == 429 || *status >= 500 => Again::AfterBackoff,
-            Self::Status { .. } | Self::Body(_) => Again::Never,
+            Self::Status { .. } | Self::Body(_) | Self::TooMany(_) => Again::Never,
+        }
+    }
+}
+
+/// Why there is no desired state: LAPI cannot be read, which a run survives, or it has more than is taken,
+/// which somebody must mend.
+#[derive(Debug, Clone)]
+pub(super) enum NotDesired {
+    Unreadable(String),
+    TooMany,
+}
+
+impl From<Unavailable> for NotDesired {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::TooMany(TooMany) => Self::TooMany,
+            other => Self::Unreadable(clip(&other.to_string(), 400)),
+        }
+    }
+}
+
+impl From<NotDesired> for Outcome {
+    fn from(why: NotDesired) -> Self {
+        match why {
+            NotDesired::Unreadable(why) => Self::Skipped(why),
+            NotDesired::TooMany => Self::Failed(Failure::TooMany(TooMany)),
         }
     }
 }
@@ -146,6 +177,9 @@ async fn decisions<H: Host, W: Watch>(
             watch.see(&decision);
             desired.add(decision, settings);
         })?;
+        if desired.is_too_large() {
+            return Err(TooMany.into());
+        }
     }
     reader.finish()?;
     desired.settle(settings);
@@ -217,21 +251,30 @@ async fn ranges<H: Host>(
     Ok(ranges)
 }
 
-/// Reads a listing page by page until there is no cursor: a page may be empty and have one.
+/// Reads a listing page by page until there is no cursor: a page may be empty and have one. `each` takes
+/// an entry and tells whether it is new. A page that is not empty and has nothing new is a page that came
+/// before: the listing is not what it seems, and must not be taken for the whole.
 async fn pages<H: Host, T>(
     session: &Session<'_, H>,
     resource: Resource,
     until: Duration,
     request: impl Fn(Option<&str>) -> Request,
     decode: impl Fn(&Answer) -> Result<Page<T>, CallError>,
-    mut each: impl FnMut(T),
+    mut each: impl FnMut(T) -> bool,
 ) -> Result<(), Failure> {
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let page = call(session, request(cursor.as_deref()), &decode, PAGE_TIMEOUT, until)
             .await
             .map_err(|source| Failure::Read { resource, source })?;
-        page.items.into_iter().for_each(&mut each);
+        let (mut entries, mut new) = (0, 0);
+        for entry in page.items {
+            entries += 1;
+            new += u64::from(each(entry));
+        }
+        if entries > 0 && new == 0 {
+            break;
+        }
         match page.next {
             None => return Ok(()),
             next if next == cursor => break,

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::Store;
 
-use super::parts;
 use super::table::{Cell, Table};
-use super::{Record, Remembered};
+use super::{Record, Remembered, parts};
 
 /// The streaks of all targets, by the target's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,20 +113,21 @@ impl Remembered<GuardHistory> {
     /// What is held of `target`, if anything is.
     pub fn held(&self, store: &impl Store, target: &str) -> Option<Held> {
         let streak = self.targets.get(target)?;
-        let bytes = parts::load(store, &key(target))?;
+        let (_, bytes) = parts::load(store, &key(target))?;
         let groups = Table::from_bytes(&bytes)?;
         (checksum(&bytes) == streak.checksum).then(|| Held { streak: streak.clone(), groups })
     }
 
     /// Remembers what is held of `target` from now on. That it cannot be stored was said when it was
     /// loaded; nothing is confirmed then.
-    pub(crate) fn hold(&mut self, store: &impl Store, target: &str, held: Option<Held>, now: u64) {
+    pub(crate) fn hold(&mut self, store: &impl Store, target: &str, held: Option<Held>) {
         let streak = held.map(|Held { mut streak, groups }| {
             let bytes = groups.to_bytes();
             streak.checksum = checksum(&bytes);
             let is_new = self.targets.get(target).is_none_or(|old| old.checksum != streak.checksum);
             if is_new {
-                let _ = parts::save(store, &key(target), now, &bytes);
+                let before = parts::load(store, &key(target)).map_or(0, |(before, _)| before);
+                let _ = parts::save(store, &key(target), before.wrapping_add(1), &bytes);
             }
             streak
         });
@@ -144,6 +144,10 @@ fn key(target: &str) -> String {
     format!("guard-{target}")
 }
 
+/// 53 bits of FNV-1a: not every tool that reads JSON keeps 64 bits of a number.
 fn checksum(bytes: &[u8]) -> u64 {
-    parts::checksum(bytes)
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash >> 11
 }

@@ -50,11 +50,11 @@ pub struct Lease {
 
 /// Another run holds the lease, for at most this long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held(pub Duration);
+pub struct Leased(pub Duration);
 
 impl Lease {
     /// Takes the lease, unless another run holds it.
-    pub fn take(store: &impl Store, holder: u64, now: u64, budget: Duration) -> Result<Self, Held> {
+    pub fn take(store: &impl Store, holder: u64, now: u64, budget: Duration) -> Result<Self, Leased> {
         let mut remembered = Remembered::<LeaseRecord>::load(store, now);
         if remembered.store_error().is_some() {
             return Ok(Self { mine: None, is_new: false });
@@ -62,7 +62,7 @@ impl Lease {
         let until = now.saturating_add(budget.as_secs()).saturating_add(GRACE_SECS);
         // A lease that ends later than one taken now is from a clock that was put back.
         if let Some(left) = remembered.left(now).filter(|_| remembered.until <= until) {
-            return Err(Held(left));
+            return Err(Leased(left));
         }
         let (mine, is_new) = (LeaseRecord { holder, until }, remembered.is_new());
         match remembered.change(store, |lease| *lease = mine.clone()) {
@@ -109,8 +109,8 @@ mod tests {
         assert!(lease.is_new() && lease.is_mine(&store, 1_000));
         assert_eq!(store.text("lease"), r#"{"v":1,"holder":1,"until":1120}"#);
         let held = |now| Lease::take(&store, 2, now, BUDGET).err();
-        assert_eq!(held(1_000), Some(Held(Duration::from_secs(120))));
-        assert_eq!(held(1_119), Some(Held(Duration::from_secs(1))));
+        assert_eq!(held(1_000), Some(Leased(Duration::from_secs(120))));
+        assert_eq!(held(1_119), Some(Leased(Duration::from_secs(1))));
         lease.release(&store, 1_050);
         assert_eq!(held(1_051), None);
         assert!(!Lease::take(&store, 3, 1_171, BUDGET).unwrap().is_new(), "2's ran out");

@@ -4,12 +4,14 @@
 //! None of it is ever needed: what cannot be read counts as nothing remembered, and without a store
 //! every run stands alone. What follows from what is remembered is decided elsewhere.
 
+mod ends;
+pub mod guard;
 mod lease;
 mod parts;
-mod quota;
+pub mod quota;
 mod table;
 mod usage;
-mod writes;
+pub mod writes;
 
 use std::ops::Deref;
 
@@ -18,7 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::{Store, StoreError};
 
-pub use lease::{Held, Lease, LeaseRecord};
+pub use ends::{Ends, Known};
+pub use guard::GuardHistory;
+pub use lease::{Lease, LeaseRecord, Leased};
 pub use parts::{PART_BYTES_MAX, load as load_parts, save as save_parts};
 pub use quota::Quota;
 pub use table::{Cell, Table};

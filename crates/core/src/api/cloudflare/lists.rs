@@ -74,6 +74,11 @@ impl From<&str> for ItemId {
     }
 }
 
+/// "Invalid value for ip", with status 400: one item refuses the whole request (facts 1.4).
+pub(super) const VALUE_REFUSED: i64 = 10035;
+/// "Duplicate item value", with status 400 (facts 1.4).
+pub(super) const VALUE_REPEATED: i64 = 10028;
+
 /// One page of a list's items.
 pub fn items(account: &Account, list: &Id, cursor: Option<&str>) -> Request {
     let mut path = format!("/rules/lists/{list}/items?per_page={PAGE_ITEMS_MAX}");

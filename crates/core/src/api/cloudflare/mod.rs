@@ -213,6 +213,40 @@ impl CallError {
         }
     }
 
+    /// Whether Cloudflare refuses one of the values that were sent, and with it the whole request: a bad
+    /// one (10035) or one that is there twice (10028; facts 1.4).
+    pub fn is_value_refused(&self) -> bool {
+        self.status() == Some(400)
+            && (self.has_code(lists::VALUE_REFUSED) || self.has_code(lists::VALUE_REPEATED))
+    }
+
+    /// The position of the refused value among those that were sent, if the answer names it:
+    /// `invalid value for ip at position 3: …` (facts 1.4).
+    pub fn value_position(&self) -> Option<usize> {
+        self.texts().find_map(|text| {
+            let (_, after) = text.split_once("position ")?;
+            let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        })
+    }
+
+    /// Whether the answer names `value` as a word of its own.
+    pub fn names_value(&self, value: &str) -> bool {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/');
+        self.texts().any(|text| text.split(|c| !is_part(c)).any(|word| word.trim_end_matches(['.', ':']) == value))
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let messages = match self {
+            Self::Refused { messages, .. } => messages.as_slice(),
+            _ => &[],
+        };
+        messages.iter().flat_map(|message| {
+            let chain = message.error_chain.iter().map(|cause| cause.message.as_str());
+            std::iter::once(message.message.as_str()).chain(chain)
+        })
+    }
+
     /// Whether KV's free quota of the day is used up. The code means something else where the status is
     /// another (facts 0.10).
     pub fn is_day_used_up(&self) -> bool {

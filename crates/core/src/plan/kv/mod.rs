@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::decision::Remediation;
 use crate::desired::{Desired, KeyWanted};
 use crate::observed::kv::{Entry, ObservedKeys};
-use crate::settings::Protected;
+use crate::settings::protected::Protected;
 use crate::state::Ends;
 
 use super::{Class, Why};

@@ -11,7 +11,8 @@ use crate::decision::{Remediation, Source};
 use crate::desired::{Candidate, Desired};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::{Class, Why};
-use crate::settings::Protected;
+use crate::settings::protected::Protected;
+use crate::skipped::Left;
 use crate::state::Ends;
 
 use super::places::{Places, Rank};
@@ -44,11 +45,13 @@ pub struct Rules<'a> {
 /// | an item that cannot be understood | | stays |
 pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
     let compared = Compared { desired, observed, rules, places: Places::assign(desired, observed, places(desired, observed, rules)) };
-    let mut lists: Vec<ListPlan> = observed.lists().map(|(list, content)| compared.list(list, content)).collect();
+    let mut set_aside = Left::default();
+    let lists = observed.lists().map(|(list, content)| compared.list(list, content, &mut set_aside));
+    let mut lists: Vec<ListPlan> = lists.collect();
     keep_shared_ids(&mut lists, observed);
     let items = observed.lists().map(|(_, content)| content.len()).sum();
     let room = Room { items_max: rules.items_max, items };
-    Plan { lists, origins: compared.places.by_origin(), room }
+    Plan { lists, origins: compared.places.by_origin(), room, set_aside }
 }
 
 /// How many places there are to give: what Cloudflare allows, less what is at the edge and stays there
@@ -89,11 +92,12 @@ struct Compared<'a> {
 type Leaving = Option<(Why, Class, Option<(Remediation, Address)>)>;
 
 impl Compared<'_> {
-    fn list(&self, list: Remediation, content: &ObservedList) -> ListPlan {
+    fn list(&self, list: Remediation, content: &ObservedList, left_out: &mut Left) -> ListPlan {
         let missing = self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
         let (set_aside, missing): (Vec<_>, Vec<_>) = missing.partition(|candidate| {
             self.rules.set_aside.get(&candidate.address).is_some_and(|until| *until > self.rules.now)
         });
+        set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
         let mut removals = Vec::new();
         for (address, item) in content.items() {
@@ -121,7 +125,6 @@ impl Compared<'_> {
             removals,
             held: Vec::new(),
             foreign: content.foreign().count,
-            set_aside: set_aside.len() as u64,
         }
     }
 

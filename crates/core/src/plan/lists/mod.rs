@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::api::cloudflare::lists::ItemId;
 use crate::decision::Remediation;
 use crate::desired::OriginCounts;
+use crate::skipped::Left;
 
 use super::{Class, Why};
 
@@ -20,6 +21,7 @@ pub struct Plan {
     pub(super) lists: Vec<ListPlan>,
     pub(super) origins: Vec<OriginCounts>,
     pub(super) room: Room,
+    pub(super) set_aside: Left,
 }
 
 /// How much fits.
@@ -48,8 +50,6 @@ pub struct ListPlan {
     pub held: Vec<Removal>,
     /// Items that could not be understood and are left alone.
     pub foreign: u64,
-    /// Desired addresses that Cloudflare refused as a value and that are set aside.
-    pub set_aside: u64,
 }
 
 /// An item that comes.
@@ -118,8 +118,8 @@ impl Plan {
     }
 
     /// Desired addresses that are set aside, because Cloudflare refused them as values.
-    pub fn set_aside(&self) -> u64 {
-        self.lists.iter().map(|list| list.set_aside).sum()
+    pub fn set_aside(&self) -> &Left {
+        &self.set_aside
     }
 
     /// The most urgent change.

@@ -43,6 +43,22 @@ pub enum Wait {
     Company(Duration),
 }
 
+impl Wait {
+    /// Its name in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Backoff(_, Cause::Throttled) => "throttled",
+            Self::Backoff(_, Cause::Failed) => "failed",
+            Self::Backoff(_, Cause::Refused) => "refused",
+            Self::Backoff(_, Cause::Denied) => "denied",
+            Self::Backoff(_, Cause::Unanswered) => "unanswered",
+            Self::Operation(_) => "operation",
+            Self::Interval(_) => "interval",
+            Self::Company(_) => "company",
+        }
+    }
+}
+
 /// One bulk operation: one write request, and one operation of the account to wait for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
