@@ -5,9 +5,9 @@
 //! every run stands alone. What follows from what is remembered is decided elsewhere.
 
 mod lease;
-mod parts;
+pub mod parts;
 mod quota;
-mod table;
+pub mod table;
 mod usage;
 mod writes;
 
@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::ports::{Store, StoreError};
 
 pub use lease::{Held, Lease, LeaseRecord};
-pub use parts::{PART_BYTES_MAX, load as load_parts, save as save_parts};
 pub use quota::Quota;
 pub use table::{Cell, Table};
 pub use usage::UsageSent;
