@@ -114,6 +114,11 @@ async fn namespace_that_cannot_be_read_fails_the_run_before_any_write() {
         (refused(404, 10013, "namespace not found"), "check cf_kv_namespace_id"),
         (refused(404, 7003, "Could not route to"), "cf_account_id or cf_kv_namespace_id is not"),
         (refused(429, 10048, "free usage limit"), "begins anew at 00:00 UTC"),
+        (
+            r#"cloudflare GET /keys: answer 200 {"success":true,"errors":[],"result":null}"#
+                .to_owned(),
+            "failed to read the KV namespace",
+        ),
         ("cloudflare GET /keys: repeat-cursor".to_owned(), "pages repeat and do not end"),
         ("cloudflare GET /keys: empty-page-with-cursor".to_owned(), "pages repeat and do not end"),
     ] {

@@ -5,6 +5,7 @@
 
 pub mod kv;
 pub mod lists;
+pub mod metrics;
 
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! What a run would do, and why an address is or is not at the edge: for a person who asks, with the
 //! same reading, planning and judging as a run, and without any write.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use crate::address::Address;

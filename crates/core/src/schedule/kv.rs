@@ -246,7 +246,7 @@ fn in_order(
         free.into_iter().partition(|delete| delete.class == Class::Owner);
 
     let mut bulks: Vec<(Class, Bulk)> = Vec::new();
-    let mut push_deletes = |bulks: &mut Vec<(Class, Bulk)>, class, keys: Vec<(Effect, String)>| {
+    let push_deletes = |bulks: &mut Vec<(Class, Bulk)>, class, keys: Vec<(Effect, String)>| {
         bulks.extend(Batch::split(keys).into_iter().map(|keys| (class, Bulk::Delete(keys))));
     };
     let pairs = puts.iter().map(|put| {

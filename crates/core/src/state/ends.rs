@@ -60,23 +60,19 @@ impl Cell for Known {
 }
 
 /// See the module.
-#[derive(Debug, Clone, Default)]
-pub struct Ends {
-    known: Table<Known>,
-    generation: u64,
-}
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ends(Table<Known>);
 
 impl Ends {
     /// What is stored; what cannot be read is not known.
     pub fn load(store: &impl Store) -> Self {
-        let stored = parts::load(store, KEY);
-        let (generation, bytes) = stored.unwrap_or_default();
-        Self { known: Table::from_bytes(&bytes).unwrap_or_default(), generation }
+        let bytes = parts::load(store, KEY);
+        Self(bytes.and_then(|bytes| Table::from_bytes(&bytes)).unwrap_or_default())
     }
 
     /// What is known of `address`.
     pub fn get(&self, address: &Address) -> Option<Known> {
-        self.known.get(address)
+        self.0.get(address)
     }
 
     /// What is to be known from now on: of each `desired` address, in order, and of those that
@@ -86,7 +82,7 @@ impl Ends {
         desired: impl Iterator<Item = (Address, Known)>,
         is_at_edge: impl Fn(&Address) -> bool,
     ) -> Self {
-        let mut before = self.known.iter().peekable();
+        let mut before = self.0.iter().peekable();
         let mut all = Vec::new();
         for (address, known) in desired {
             while let Some((left, known)) = before.next_if(|(left, _)| *left < address) {
@@ -98,15 +94,15 @@ impl Ends {
             all.push((address, same.filter(|same| same.is_like(known)).unwrap_or(known)));
         }
         all.extend(before.filter(|(left, _)| is_at_edge(left)));
-        Self { known: Table::from_sorted(all.into_iter()), generation: self.generation }
+        Self(Table::from_sorted(all.into_iter()))
     }
 
     /// Stores it if it differs from `before`, which is what was loaded.
     pub(crate) fn save(&self, store: &impl Store, before: &Self) -> Result<(), StoreError> {
-        if self.known == before.known {
+        if self == before {
             return Ok(());
         }
-        parts::save(store, KEY, self.generation.wrapping_add(1), &self.known.to_bytes())
+        parts::save(store, KEY, parts::next_generation(store, KEY), &self.0.to_bytes())
     }
 }
 
@@ -150,8 +146,8 @@ mod tests {
             let desired = [(address("1.0.0.1"), Known::new(true, ends))];
             before.next(desired.into_iter(), |_| false)
         };
-        assert_eq!(next(NOW + 90).known, before.known);
-        assert_ne!(next(NOW + 600).known, before.known);
+        assert_eq!(next(NOW + 90), before);
+        assert_ne!(next(NOW + 600), before);
     }
 
     #[test]

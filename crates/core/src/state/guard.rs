@@ -113,7 +113,7 @@ impl Remembered<GuardHistory> {
     /// What is held of `target`, if anything is.
     pub fn held(&self, store: &impl Store, target: &str) -> Option<Held> {
         let streak = self.targets.get(target)?;
-        let (_, bytes) = parts::load(store, &key(target))?;
+        let bytes = parts::load(store, &key(target))?;
         let groups = Table::from_bytes(&bytes)?;
         (checksum(&bytes) == streak.checksum).then(|| Held { streak: streak.clone(), groups })
     }
@@ -126,8 +126,8 @@ impl Remembered<GuardHistory> {
             streak.checksum = checksum(&bytes);
             let is_new = self.targets.get(target).is_none_or(|old| old.checksum != streak.checksum);
             if is_new {
-                let before = parts::load(store, &key(target)).map_or(0, |(before, _)| before);
-                let _ = parts::save(store, &key(target), before.wrapping_add(1), &bytes);
+                let key = key(target);
+                let _ = parts::save(store, &key, parts::next_generation(store, &key), &bytes);
             }
             streak
         });

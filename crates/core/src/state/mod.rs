@@ -7,9 +7,9 @@
 mod ends;
 pub mod guard;
 mod lease;
-mod parts;
+pub mod parts;
 pub mod quota;
-mod table;
+pub mod table;
 mod usage;
 pub mod writes;
 
@@ -23,7 +23,6 @@ use crate::ports::{Store, StoreError};
 pub use ends::{Ends, Known};
 pub use guard::GuardHistory;
 pub use lease::{Lease, LeaseRecord, Leased};
-pub use parts::{PART_BYTES_MAX, load as load_parts, save as save_parts};
 pub use quota::Quota;
 pub use table::{Cell, Table};
 pub use usage::UsageSent;

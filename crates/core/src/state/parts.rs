@@ -25,8 +25,8 @@ struct Manifest {
     checksums: Vec<String>,
 }
 
-/// Saves `bytes` under `key`, which has none of `/ \ ? #`. Each value's `generation` must be one more than
-/// that of the value before it, or a write that breaks off takes that one with it.
+/// Saves `bytes` under `key`, which has none of `/ \ ? #`, as of `generation`: the
+/// [next](next_generation), or a write that breaks off may take the value before with it.
 pub fn save(
     store: &impl Store,
     key: &str,
@@ -43,9 +43,14 @@ pub fn save(
     store.set(key, &encode(VERSION, &manifest))
 }
 
-/// The value under `key` and its generation, if it is whole.
-pub fn load(store: &impl Store, key: &str) -> Option<(u64, Vec<u8>)> {
-    let Manifest { generation, bytes, checksums } = decode(VERSION, &store.get(key).ok()??)?;
+/// The generation to save the next value with.
+pub fn next_generation(store: &impl Store, key: &str) -> u64 {
+    manifest(store, key).map_or(0, |manifest| manifest.generation.wrapping_add(1))
+}
+
+/// The value under `key`, if it is whole.
+pub fn load(store: &impl Store, key: &str) -> Option<Vec<u8>> {
+    let Manifest { generation, bytes, checksums } = manifest(store, key)?;
     if checksums.len() != bytes.div_ceil(PART_BYTES_MAX) {
         return None;
     }
@@ -58,7 +63,11 @@ pub fn load(store: &impl Store, key: &str) -> Option<(u64, Vec<u8>)> {
         }
         whole.extend_from_slice(&part);
     }
-    Some((generation, whole))
+    Some(whole)
+}
+
+fn manifest(store: &impl Store, key: &str) -> Option<Manifest> {
+    decode(VERSION, &store.get(key).ok()??)
 }
 
 fn part_key(key: &str, generation: u64, at: usize) -> String {
@@ -91,7 +100,7 @@ mod tests {
         for length in [0, 1, PART_BYTES_MAX - 1, PART_BYTES_MAX, PART_BYTES_MAX + 1, 700_000] {
             let store = Memory::default();
             save(&store, KEY, 4, &value(1, length)).unwrap();
-            assert_eq!(load(&store, KEY), Some((4, value(1, length))), "{length}");
+            assert_eq!(load(&store, KEY), Some(value(1, length)), "{length}");
             let values = store.values.borrow();
             assert!(values.values().all(|part| part.len() <= PART_BYTES_MAX), "{length}");
         }
@@ -106,9 +115,21 @@ mod tests {
             store.writes.set(0);
             store.writes_max.set(Some(lost_from));
             save(&store, KEY, 8, &new).unwrap();
-            let expected = if lost_from == 4 { (8, new.clone()) } else { (7, old.clone()) };
+            let expected = if lost_from == 4 { new.clone() } else { old.clone() };
             assert_eq!(load(&store, KEY), Some(expected), "after {lost_from} writes");
         }
+    }
+
+    #[test]
+    fn generations_follow_each_other_from_the_first_on_and_beyond_the_last() {
+        let store = Memory::default();
+        for (generation, length) in [(0, 700_000), (1, 10), (2, 0), (3, 300_000)] {
+            assert_eq!(next_generation(&store, KEY), generation);
+            save(&store, KEY, generation, &value(3, length)).unwrap();
+            assert_eq!(load(&store, KEY), Some(value(3, length)), "{generation}");
+        }
+        save(&store, KEY, u64::MAX, b"x").unwrap();
+        assert_eq!((load(&store, KEY), next_generation(&store, KEY)), (Some(b"x".to_vec()), 0));
     }
 
     #[test]

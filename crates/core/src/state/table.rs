@@ -10,7 +10,7 @@ use crate::address::Address;
 
 /// A value of a fixed number of bytes.
 pub trait Cell: Copy {
-    /// How many bytes it takes.
+    /// How many bytes it takes, at most 255.
     const BYTES: usize;
     /// Appends exactly so many.
     fn write(&self, out: &mut Vec<u8>);
