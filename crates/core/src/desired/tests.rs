@@ -145,7 +145,10 @@ fn key_has_the_strongest_remediation_and_the_longest_time_of_its_decisions() {
         ("Ip", "captcha", "2.2.2.2 for not-a-duration"),
     ];
     let desired = desired(&rows, &settings(&KV_ONLY));
-    let keys: Vec<_> = desired.keys().map(|(a, r, t)| (a.to_string(), r, t.as_secs())).collect();
+    let keys: Vec<_> = desired
+        .keys()
+        .map(|key| (key.address.to_string(), key.value, key.remaining.as_secs()))
+        .collect();
     assert_eq!(
         keys,
         [
@@ -177,7 +180,7 @@ fn captcha_with_the_ban_list_only_is_folded_in_if_the_operator_says_so() {
     let desired = desired(&rows, &settings(&one_list));
     assert_eq!(texts(&desired, Remediation::Ban), ["1.1.1.1", "2.2.2.2"]);
     assert_eq!(desired.skipped().total(), 0);
-    let keys: Vec<_> = desired.keys().map(|(_, remediation, _)| remediation).collect();
+    let keys: Vec<_> = desired.keys().map(|key| key.value).collect();
     assert_eq!(keys, [Remediation::Captcha, Remediation::Ban], "KV can tell them apart");
 }
 
@@ -223,7 +226,7 @@ fn prefix_too_wide_for_a_list_is_split_there_and_whole_in_kv() {
     let settings = settings(&[RANGES[0], KV_ONLY[2]]);
     let desired = desired(&[("Range", "ban", "64.0.0.0/7")], &settings);
     assert_eq!(texts(&desired, Remediation::Ban), ["64.0.0.0/8", "65.0.0.0/8"]);
-    let ranges: Vec<_> = desired.ranges().map(|(range, ..)| range.to_string()).collect();
+    let ranges: Vec<_> = desired.ranges().map(|range| range.address.to_string()).collect();
     assert_eq!((ranges, desired.keys().count()), (vec!["64.0.0.0/7".to_owned()], 0));
 }
 

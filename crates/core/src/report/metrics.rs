@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use crate::api::pushgateway::Push;
 use crate::decision::Remediation;
+use crate::state::writes::Cause;
 use crate::desired::{OriginCounts, Skipped};
 
 use super::{KvReport, ListsReport, Outcome, Report};

@@ -38,7 +38,7 @@ pub struct Streak {
     /// Removals that came up together, and wait together.
     pub groups: Vec<Group>,
     /// Of the table that says which address is in which group.
-    checksum: u64,
+    pub(crate) checksum: u64,
 }
 
 /// The rules of the guard.

@@ -182,8 +182,9 @@ mod tests {
     use super::*;
     use crate::decision::Remediation::{self, Ban, Captcha};
     use crate::observed::kv::ObservedKeys;
-    use crate::protected::Protected;
-    use crate::wire::cloudflare::kv::Key;
+    use crate::settings::protected::Protected;
+    use crate::state::Ends;
+    use crate::api::cloudflare::kv::Key;
 
     use std::sync::LazyLock;
     use std::time::Duration;
@@ -193,7 +194,16 @@ mod tests {
     fn rules() -> Rules<'static> {
         static NOBODY: LazyLock<Protected> = LazyLock::new(Protected::default);
         let tolerance = Duration::from_secs(600);
-        Rules { prefix: "ip:", tolerance, protected: &NOBODY, now: NOW, began: NOW }
+        static UNKNOWN: LazyLock<Ends> = LazyLock::new(Ends::default);
+        Rules {
+            prefix: "ip:",
+            tolerance,
+            protected: &NOBODY,
+            ends: &UNKNOWN,
+            now: NOW,
+            began: NOW,
+            ahead_since: None,
+        }
     }
 
     /// What we wrote an hour ago: range, value, seconds until it expires.
@@ -219,7 +229,7 @@ mod tests {
 
     /// What the key would hold, and its own time to live. Nothing: no write.
     fn written(plan: &KvPlan) -> Option<(Vec<Held>, u64)> {
-        match plan.ranges_write()? {
+        match plan.ranges().write()? {
             RangesWrite::Delete => Some((vec![], 0)),
             RangesWrite::Put { entries, ttl_secs } => {
                 let entry = |(range, entry): (&Address, &RangeEntry)| {
@@ -286,7 +296,7 @@ mod tests {
     #[test]
     fn last_range_that_is_lifted_takes_the_key_with_it() {
         let plan = plan(&[], ours(&[(NET, Ban, 3_660), (NET6, Ban, 60)]));
-        assert_eq!(plan.ranges_write(), Some(RangesWrite::Delete));
+        assert_eq!(plan.ranges().write(), Some(RangesWrite::Delete));
         assert_eq!(plan.lifted().collect::<Vec<_>>(), [NET]);
         assert_eq!(plan.observed(), 2);
     }
@@ -294,11 +304,11 @@ mod tests {
     #[test]
     fn lifted_range_that_is_held_stays_as_it_was_while_a_new_one_comes() {
         let there = || ours(&[(NET, Captcha, 900)]);
-        let plan_with_new = plan(&[(NET6, Ban, 3_600)], there()).holding_lifted();
+        let plan_with_new = plan(&[(NET6, Ban, 3_600)], there()).holding(|_, why| why == Why::Lifted);
         let content = vec![(NET.to_owned(), Captcha, 900), (NET6.to_owned(), Ban, 3_660)];
         assert_eq!(written(&plan_with_new), Some((content, 3_660)));
         assert_eq!((plan_with_new.waiting(), plan_with_new.drift()), (1, 2));
-        let alone = plan(&[], there()).holding_lifted();
+        let alone = plan(&[], there()).holding(|_, why| why == Why::Lifted);
         assert_eq!((written(&alone), alone.drift()), (None, 1));
     }
 
@@ -338,8 +348,8 @@ mod tests {
     #[test]
     fn key_that_is_not_ours_is_left_alone_and_the_ranges_wait() {
         let plan = plan(&[("1.1.1.1", Ban, 3_600), (NET, Ban, 3_600)], Ranges::Foreign);
-        assert_eq!((plan.puts().len(), plan.ranges_write()), (1, None));
-        assert_eq!((plan.waiting(), plan.blocked_ranges().describe()), (1, format!("{NET:?}")));
+        assert_eq!((plan.puts().len(), plan.ranges().write()), (1, None));
+        assert_eq!((plan.waiting(), plan.ranges().blocked().describe()), (1, format!("{NET:?}")));
         assert_eq!(self::plan(&[], Ranges::Foreign).drift(), 0);
     }
 
