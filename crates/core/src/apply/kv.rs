@@ -226,7 +226,8 @@ fn only(bulk: &Bulk, names: &[String]) -> Option<Bulk> {
     }
     match bulk {
         Bulk::Put(pairs) => {
-            let left = pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
+            let left =
+                pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
             let left: Vec<(Effect, Pair)> = left.cloned().collect();
             Batch::split(left).pop().map(Bulk::Put)
         }

@@ -154,7 +154,8 @@ impl<H: Host> Sending<'_, '_, H> {
     fn request(&self, operation: &Operation) -> Request {
         let account = self.target.account;
         let list = operation.effect().list;
-        let id = self.target.lists.get(list).expect("a plan is made from the lists of the settings");
+        let id =
+            self.target.lists.get(list).expect("a plan is made from the lists of the settings");
         match operation {
             Operation::Append { items, .. } => lists::append(account, id, items.as_slice()),
             Operation::Replace { items, .. } => lists::replace(account, id, items.as_slice()),
@@ -206,7 +207,8 @@ impl<H: Host> Sending<'_, '_, H> {
         });
         // What is there fits. If the others leave room for more than what has just failed, the account
         // has fewer places than the settings say, and only what is there is certain.
-        let tried = items + self.schedule.operations().iter().map(|o| o.effect().added).sum::<u64>();
+        let tried =
+            items + self.schedule.operations().iter().map(|o| o.effect().added).sum::<u64>();
         let learned = fits.filter(|fits| *fits < tried).unwrap_or(items).max(items);
         let now = self.session.unix_now();
         self.learn(|history| history.learn_capacity(learned, now));
@@ -305,7 +307,8 @@ pub(crate) async fn look_at_earlier<H: Host>(
         }
         Ok(OperationState::Failed(said)) => {
             let shown = clip(said, 200);
-            let text = format!("bulk operation {id} of an earlier run failed: Cloudflare says {shown:?}");
+            let text =
+                format!("bulk operation {id} of an earlier run failed: Cloudflare says {shown:?}");
             host.log(&Line::new(Level::Warn, "operation", text).with("operation", &id));
             let is_full = is_full(said.as_str());
             let _ = history.change(host, |history| history.failed(now));
@@ -321,7 +324,8 @@ pub(crate) async fn look_at_earlier<H: Host>(
             Err(error) => format!("cannot be asked for since an hour ({error})"),
             Ok(_) => "has been pending for a day".to_owned(),
         };
-        let text = format!("bulk operation {id} {why}; it is given up, and the lists are read again");
+        let text =
+            format!("bulk operation {id} {why}; it is given up, and the lists are read again");
         host.log(&Line::new(Level::Warn, "operation", text).with("operation", &id));
     }
     false

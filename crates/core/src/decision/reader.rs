@@ -168,7 +168,8 @@ impl DecisionReader {
         chunk: &'c [u8],
         each: &mut impl FnMut(Result<Decision<'_>, serde_json::Error>),
     ) -> Result<&'c [u8], BodyError> {
-        let State::Element { mut depth, mut string, mut escaped, mut too_large } = self.state else {
+        let State::Element { mut depth, mut string, mut escaped, mut too_large } = self.state
+        else {
             unreachable!("only called inside an element")
         };
         let end = chunk.iter().position(|&byte| {
@@ -372,7 +373,10 @@ mod tests {
         for size in [16 << 10, 6 << 20] {
             let (values, malformed) = read(body(5 << 20).as_bytes(), size).unwrap();
             assert_eq!(values, ["203.0.113.7"; 2], "in chunks of {size}");
-            assert!(malformed[0].starts_with("larger than 4194304 bytes: {\"scope\":"), "{malformed:?}");
+            assert!(
+                malformed[0].starts_with("larger than 4194304 bytes: {\"scope\":"),
+                "{malformed:?}"
+            );
         }
         let endless = body(5 << 20);
         let endless = &endless.as_bytes()[..4 << 20];

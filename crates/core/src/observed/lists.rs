@@ -46,7 +46,9 @@ impl ObservedList {
         match self.items.entry(address) {
             Entry::Vacant(place) => drop(place.insert(item)),
             Entry::Occupied(known) if known.get().id == item.id => return false,
-            Entry::Occupied(_) if self.surplus.iter().any(|(_, id)| *id == item.id) => return false,
+            Entry::Occupied(_) if self.surplus.iter().any(|(_, id)| *id == item.id) => {
+                return false;
+            }
             Entry::Occupied(_) => self.surplus.push((address, item.id)),
         }
         true

@@ -1,9 +1,9 @@
 //! What a run did to the KV namespace, in numbers and in one line.
 
+use crate::api::cloudflare::kv::{RANGES_KEY, Ranges};
 use crate::apply::kv::AppliedKeys;
 use crate::decision::Remediation;
 use crate::desired::{Desired, OriginCounts};
-use crate::api::cloudflare::kv::{RANGES_KEY, Ranges};
 use crate::log::{Level, Line, clip, plural, thousands};
 use crate::observed::kv::ObservedKeys;
 use crate::plan::kv::KvPlan;

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use crate::api::pushgateway::Push;
 use crate::decision::Remediation;
-use crate::state::writes::Cause;
 use crate::desired::{OriginCounts, Skipped};
+use crate::state::writes::Cause;
 
 use super::{KvReport, ListsReport, Outcome, Report};
 
@@ -161,7 +161,8 @@ impl Metrics {
         metrics.value("sync_bulk_operations", lists.writes);
         let throttled = lists.backoff.is_some_and(|(_, cause)| cause == Cause::Throttled);
         metrics.value("sync_rate_limited", u64::from(throttled));
-        metrics.value("sync_next_write_seconds", lists.backoff.map_or(0, |(left, _)| left.as_secs()));
+        metrics
+            .value("sync_next_write_seconds", lists.backoff.map_or(0, |(left, _)| left.as_secs()));
         metrics.run(report);
         metrics
     }

@@ -10,9 +10,9 @@ pub mod metrics;
 use std::time::Duration;
 
 use crate::apply::Stopped;
+use crate::desired::OriginCounts;
 use crate::desired::Skipped;
 use crate::failure::Failure;
-use crate::desired::OriginCounts;
 use crate::log::{Level, Line, plural, seconds, thousands};
 use crate::review::{Refusal, Review};
 use crate::session::RequestCounts;
@@ -229,9 +229,9 @@ impl Report {
                 Memory::Empty => Some(
                     "nothing is remembered: the first run here, or a store that forgets, where no removal is confirmed and no wait is kept",
                 ),
-                Memory::NoStore(_) => Some(
-                    "there is no key-value store: no removal is confirmed and no wait is kept",
-                ),
+                Memory::NoStore(_) => {
+                    Some("there is no key-value store: no removal is confirmed and no wait is kept")
+                }
             },
             requests: self.requests.values().sum(),
             duration: self.duration,

@@ -29,8 +29,8 @@ use crate::address::Address;
 use crate::log::{plural, thousands};
 use crate::plan::{Class, Why};
 use crate::settings::GuardLimits;
-use crate::state::guard::{Group, GroupId, Held, Rule, Streak};
 use crate::state::Table;
+use crate::state::guard::{Group, GroupId, Held, Rule, Streak};
 
 /// A plan of which everything may be applied. Only [`review`] makes one.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,8 +159,7 @@ pub fn review<P: Reviewable>(
         wanted.iter().filter_map(group_of).filter(|group| is_confirmed(group)).collect();
     make_room(&plan, &removals, &mut stays);
     let yielded = confirmed.iter().map(|group| group.runs).max();
-    let yielded =
-        yielded.map(|runs| Yielded::Confirmed { removals: confirmed.len() as u64, runs });
+    let yielded = yielded.map(|runs| Yielded::Confirmed { removals: confirmed.len() as u64, runs });
     let refusal = Refusal::of(&stays, &removals, &held, limits, now);
     Review {
         approved: Approved(plan.without(&stays)),
@@ -257,8 +256,8 @@ fn objection(plan: &impl Reviewable, removals: &[Removal], limits: &GuardLimits)
         if count > 0 && there >= REPLACED_MIN && plan.keeps_nothing(part) {
             return Some(Rule::Replaced);
         }
-        let is_share =
-            count > limits.count && count.saturating_mul(100) > there.saturating_mul(limits.percent);
+        let is_share = count > limits.count
+            && count.saturating_mul(100) > there.saturating_mul(limits.percent);
         is_share.then_some(Rule::Share)
     })
 }

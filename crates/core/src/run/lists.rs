@@ -45,7 +45,9 @@ pub(super) fn prepare<'a, H: Host>(
 ) -> Prepared<'a> {
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
-        (_, Err(failure)) => return Prepared::Ended(ListsReport::unplanned(Outcome::Failed(failure))),
+        (_, Err(failure)) => {
+            return Prepared::Ended(ListsReport::unplanned(Outcome::Failed(failure)));
+        }
         (Err(why), Ok(_)) => return Prepared::Ended(ListsReport::unplanned(why.into())),
     };
     let host = access.session.host();
@@ -112,12 +114,10 @@ pub(super) async fn finish<H: Host>(
             "the lists are full, by what Cloudflare says, and some of what is desired goes without"
                 .to_owned(),
         ),
-        _ if schedule.is_beside_the_ladder() && outcome == Outcome::Applied => {
-            match backoff {
-                Some((left, cause)) => Outcome::Waits(left, cause),
-                None => outcome,
-            }
-        }
+        _ if schedule.is_beside_the_ladder() && outcome == Outcome::Applied => match backoff {
+            Some((left, cause)) => Outcome::Waits(left, cause),
+            None => outcome,
+        },
         _ => outcome,
     };
     ListsReport::planned(outcome, counts, applied, backoff)

@@ -91,11 +91,7 @@ pub async fn run<H: Host>(
 }
 
 /// Reads all sides, decides, applies; everything but settings, summary and metrics.
-async fn sync<H: Host>(
-    settings: &Settings,
-    clients: &Clients,
-    host: &H,
-) -> Result<Report, Leased> {
+async fn sync<H: Host>(settings: &Settings, clients: &Clients, host: &H) -> Result<Report, Leased> {
     let session = Session::start(host);
     let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
     let report = sync_leased(&session, settings, clients, &lease).await;
@@ -127,7 +123,8 @@ async fn sync_leased<H: Host>(
     let mut failed_as_full = false;
     if settings.targets.lists.is_some() {
         failed_as_full =
-            apply::lists::look_at_earlier(session, &clients.account, &mut history, read_until).await;
+            apply::lists::look_at_earlier(session, &clients.account, &mut history, read_until)
+                .await;
     }
     let Readings { desired, lists: observed_lists, keys, watch: () } =
         read::all(session, clients, settings, (), read_until).await;

@@ -16,8 +16,8 @@ use crate::failure::Failure;
 use crate::log::clip;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::{Observed, ObservedList};
-use crate::report::Outcome;
 use crate::ports::{Answer, Body, Host, Request, TransportError};
+use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
 use crate::settings::{Id, Kv, Lists, Settings};
 

@@ -161,7 +161,8 @@ pub fn schedule(
             schedule.over(delete.why);
         }
     }
-    schedule.bulks = in_order(plan, prefix, ranges_go.then_some(ranges_class).flatten(), &puts, &deletes);
+    schedule.bulks =
+        in_order(plan, prefix, ranges_go.then_some(ranges_class).flatten(), &puts, &deletes);
     schedule
 }
 
@@ -268,8 +269,14 @@ fn in_order(
     }
     let class = first_class(&free).unwrap_or(Class::Rest);
     let class = if ranges_owner && ranges_key.is_some() { Class::Owner } else { class };
-    push_deletes(&mut bulks, class, ranges_key.into_iter().chain(free.iter().map(delete)).collect());
-    bulks.sort_by_key(|(class, bulk)| (*class, matches!(bulk, Bulk::Delete(_)) && *class != Class::Owner));
+    push_deletes(
+        &mut bulks,
+        class,
+        ranges_key.into_iter().chain(free.iter().map(delete)).collect(),
+    );
+    bulks.sort_by_key(|(class, bulk)| {
+        (*class, matches!(bulk, Bulk::Delete(_)) && *class != Class::Owner)
+    });
     push_deletes(&mut bulks, Class::Rest, after.iter().map(delete).collect());
     bulks.into_iter().map(|(_, bulk)| bulk).collect()
 }

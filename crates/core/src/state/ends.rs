@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_not_desired_any_more_is_known_as_long_as_it_is_at_the_edge() {
-        let before = of(&[("1.0.0.1", true, NOW), ("1.0.0.2", false, NOW), ("1.0.0.3", false, NOW)]);
+        let before =
+            of(&[("1.0.0.1", true, NOW), ("1.0.0.2", false, NOW), ("1.0.0.3", false, NOW)]);
         let desired = [(address("1.0.0.2"), Known::new(true, NOW + 600))];
         let after = before.next(desired.into_iter(), |left| *left == address("1.0.0.3"));
         assert_eq!(after.get(&address("1.0.0.1")), None);

@@ -54,7 +54,12 @@ pub struct Leased(pub Duration);
 
 impl Lease {
     /// Takes the lease, unless another run holds it.
-    pub fn take(store: &impl Store, holder: u64, now: u64, budget: Duration) -> Result<Self, Leased> {
+    pub fn take(
+        store: &impl Store,
+        holder: u64,
+        now: u64,
+        budget: Duration,
+    ) -> Result<Self, Leased> {
         let mut remembered = Remembered::<LeaseRecord>::load(store, now);
         if remembered.store_error().is_some() {
             return Ok(Self { mine: None, is_new: false });

@@ -176,7 +176,8 @@ impl WriteHistory {
     fn ladder(&self, pace: &Pace, now: u64) -> Option<Duration> {
         let step = usize::try_from(self.refused).unwrap_or(usize::MAX).checked_sub(1)?;
         let last = *pace.backoff.last()?;
-        let opens_in = self.accepted_at.saturating_add(self.spacing).saturating_sub(self.refused_at);
+        let opens_in =
+            self.accepted_at.saturating_add(self.spacing).saturating_sub(self.refused_at);
         let wait = match (self.spacing, Duration::from_secs(opens_in)) {
             (0, _) => *pace.backoff.get(step).unwrap_or(&last),
             (_, Duration::ZERO) => last,
@@ -205,7 +206,8 @@ impl WriteHistory {
 
     /// Whether an owner's address may be tried although other writes wait.
     pub fn owner_may_be_tried(&self, now: u64) -> bool {
-        left(Duration::from_secs(OWNER_SECS), self.owner_tried_at.max(self.refused_at), now).is_none()
+        left(Duration::from_secs(OWNER_SECS), self.owner_tried_at.max(self.refused_at), now)
+            .is_none()
     }
 
     /// Throttled writes and failed operations since the last write that went well.
@@ -271,7 +273,8 @@ impl WriteHistory {
     }
 
     fn set_back(&mut self, kind: Kind, token: u32, now: u64) {
-        let before = self.setback.take().filter(|before| before.kind == kind && before.token == token);
+        let before =
+            self.setback.take().filter(|before| before.kind == kind && before.token == token);
         let times = before.map_or(1, |before| before.times.saturating_add(1));
         self.setback = Some(Setback { kind, times, at: now, token });
         self.owner_tried_at = now;

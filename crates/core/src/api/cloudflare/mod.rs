@@ -233,7 +233,9 @@ impl CallError {
     /// Whether the answer names `value` as a word of its own.
     pub fn names_value(&self, value: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/');
-        self.texts().any(|text| text.split(|c| !is_part(c)).any(|word| word.trim_end_matches(['.', ':']) == value))
+        self.texts().any(|text| {
+            text.split(|c| !is_part(c)).any(|word| word.trim_end_matches(['.', ':']) == value)
+        })
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {

@@ -147,7 +147,9 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
         match Undesired::of(address, entry, rules) {
             Undesired::RunsOut => plan.running_out += 1,
             Undesired::Fresh => plan.wait(Why::Lifted),
-            Undesired::Goes(why, class) => plan.delete_key(address, why, class, desired, observed, rules),
+            Undesired::Goes(why, class) => {
+                plan.delete_key(address, why, class, desired, observed, rules)
+            }
         }
     }
     let misspelt = observed.misspelt().iter().map(|key| Delete {
@@ -360,7 +362,8 @@ impl KvPlan {
             self.deletes.push(delete(why, class, None));
             return;
         }
-        let value = observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
+        let value =
+            observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
         let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).collect();
         let is_there = |range: &Address, wanted: Remediation| {
             in_force.get(range).is_some_and(|entry| entry.value == wanted)

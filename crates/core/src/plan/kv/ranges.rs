@@ -180,11 +180,11 @@ impl KvPlan {
 mod tests {
     use super::super::diff;
     use super::*;
+    use crate::api::cloudflare::kv::Key;
     use crate::decision::Remediation::{self, Ban, Captcha};
     use crate::observed::kv::ObservedKeys;
     use crate::settings::protected::Protected;
     use crate::state::Ends;
-    use crate::api::cloudflare::kv::Key;
 
     use std::sync::LazyLock;
     use std::time::Duration;
@@ -304,7 +304,8 @@ mod tests {
     #[test]
     fn lifted_range_that_is_held_stays_as_it_was_while_a_new_one_comes() {
         let there = || ours(&[(NET, Captcha, 900)]);
-        let plan_with_new = plan(&[(NET6, Ban, 3_600)], there()).holding(|_, why| why == Why::Lifted);
+        let plan_with_new =
+            plan(&[(NET6, Ban, 3_600)], there()).holding(|_, why| why == Why::Lifted);
         let content = vec![(NET.to_owned(), Captcha, 900), (NET6.to_owned(), Ban, 3_660)];
         assert_eq!(written(&plan_with_new), Some((content, 3_660)));
         assert_eq!((plan_with_new.waiting(), plan_with_new.drift()), (1, 2));

@@ -44,9 +44,15 @@ pub struct Rules<'a> {
 /// | twice, in two spellings | | the second goes |
 /// | an item that cannot be understood | | stays |
 pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
-    let compared = Compared { desired, observed, rules, places: Places::assign(desired, observed, places(desired, observed, rules)) };
+    let compared = Compared {
+        desired,
+        observed,
+        rules,
+        places: Places::assign(desired, observed, places(desired, observed, rules)),
+    };
     let mut set_aside = Left::default();
-    let lists = observed.lists().map(|(list, content)| compared.list(list, content, &mut set_aside));
+    let lists =
+        observed.lists().map(|(list, content)| compared.list(list, content, &mut set_aside));
     let mut lists: Vec<ListPlan> = lists.collect();
     keep_shared_ids(&mut lists, observed);
     let items = observed.lists().map(|(_, content)| content.len()).sum();
@@ -93,9 +99,13 @@ type Leaving = Option<(Why, Class, Option<(Remediation, Address)>)>;
 
 impl Compared<'_> {
     fn list(&self, list: Remediation, content: &ObservedList, left_out: &mut Left) -> ListPlan {
-        let missing = self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
+        let missing =
+            self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
         let (set_aside, missing): (Vec<_>, Vec<_>) = missing.partition(|candidate| {
-            self.rules.set_aside.get(&candidate.address).is_some_and(|until| *until > self.rules.now)
+            self.rules
+                .set_aside
+                .get(&candidate.address)
+                .is_some_and(|until| *until > self.rules.now)
         });
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
@@ -105,7 +115,13 @@ impl Compared<'_> {
                 continue;
             }
             if let Some((why, class, after)) = self.leaving(list, address) {
-                removals.push(Removal { address: *address, id: item.id.clone(), why, class, after });
+                removals.push(Removal {
+                    address: *address,
+                    id: item.id.clone(),
+                    why,
+                    class,
+                    after,
+                });
             }
         }
         let surplus = content.surplus().iter().map(|(address, id)| Removal {
@@ -157,7 +173,8 @@ impl Compared<'_> {
         let weak = around.iter().filter(|(_, on)| *on < list);
         // What is at the edge already before what has yet to come; the widest first.
         let best = |ranges: &[&(Address, Remediation)]| {
-            let placed = ranges.iter().filter(|(range, on)| self.places.on_list(range) == Some(*on));
+            let placed =
+                ranges.iter().filter(|(range, on)| self.places.on_list(range) == Some(*on));
             placed.map(|(range, on)| self.yet_to_come(*on, range)).min_by_key(Option::is_some)
         };
         let (strong, weak): (Vec<_>, Vec<_>) = (strong.collect(), weak.collect());
@@ -178,7 +195,9 @@ impl Compared<'_> {
     }
 
     fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
-        self.observed.lists().any(|(of, content)| of == list && content.items().contains_key(address))
+        self.observed
+            .lists()
+            .any(|(of, content)| of == list && content.items().contains_key(address))
     }
 
     /// What has to come before another goes; `None` = it is there.
@@ -203,9 +222,8 @@ fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
         let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).collect();
         let mut seen = BTreeSet::new();
         let before = plan.removals.len();
-        plan.removals.retain(|removal| {
-            !shared.contains(&removal.id) && seen.insert(removal.id.clone())
-        });
+        plan.removals
+            .retain(|removal| !shared.contains(&removal.id) && seen.insert(removal.id.clone()));
         plan.keep += (before - plan.removals.len()) as u64;
     }
 }

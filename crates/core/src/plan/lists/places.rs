@@ -72,8 +72,10 @@ impl<'a> Places<'a> {
         let mut all = Self { desired, observed, first_without: None };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
         if desired.candidates().count() > places {
-            let mut ranked: Vec<(Rank, Address)> =
-                desired.candidates().map(|candidate| (all.rank(&candidate), candidate.address)).collect();
+            let mut ranked: Vec<(Rank, Address)> = desired
+                .candidates()
+                .map(|candidate| (all.rank(&candidate), candidate.address))
+                .collect();
             let (_, first_without, _) = ranked.select_nth_unstable(places);
             all.first_without = Some(*first_without);
         }

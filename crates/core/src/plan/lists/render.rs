@@ -53,7 +53,8 @@ struct Removals<'a>(&'a [Removal]);
 
 impl Serialize for Removals<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let shown = |removal: &Removal| Shown { address: removal.address, why: removal.why.as_str() };
+        let shown =
+            |removal: &Removal| Shown { address: removal.address, why: removal.why.as_str() };
         serializer.collect_seq(self.0.iter().map(shown))
     }
 }

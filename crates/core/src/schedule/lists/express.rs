@@ -55,7 +55,9 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     let operations = loop {
         match in_order(&lists, plan.room()) {
             Ok(operations) => break operations,
-            Err(list) => lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = false),
+            Err(list) => {
+                lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = false)
+            }
         }
     };
     Expressed { operations, additions, without_room }
@@ -92,7 +94,8 @@ impl<'a> List<'a> {
 fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     let added: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     let removed: u64 = lists.iter().map(|list| list.removals.len() as u64).sum();
-    let over = (room.items + added).saturating_sub(removed).saturating_sub(room.items_max).min(added);
+    let over =
+        (room.items + added).saturating_sub(removed).saturating_sub(room.items_max).min(added);
     if over == 0 {
         return 0;
     }
@@ -217,7 +220,8 @@ fn in_order(lists: &[List<'_>], room: Room) -> Result<Vec<(Class, Operation)>, R
             added == 0 || (items + added).saturating_sub(removed) <= room.items_max
         };
         let next = pieces.iter().position(|piece| is_free(piece) && fits(piece));
-        let first_bound = pieces.iter().position(|piece| !is_free(piece) && piece.kind == Kind::Rewrite);
+        let first_bound =
+            pieces.iter().position(|piece| !is_free(piece) && piece.kind == Kind::Rewrite);
         if let Some(bound) = first_bound
             && next.is_none_or(|next| {
                 let piece = &pieces[bound];
@@ -264,7 +268,8 @@ impl List<'_> {
             after.filter(|(on, address)| own || *on != self.list || !self.adds(address)).collect()
         };
         let pieces = if self.rewrite {
-            let class = additions.into_iter().chain(class_of(&free)).chain(class_of(&replaced)).min();
+            let class =
+                additions.into_iter().chain(class_of(&free)).chain(class_of(&replaced)).min();
             // What it adds itself is there at the same moment.
             [class.map(|class| (Kind::Rewrite, class, after(false))), None, None]
         } else {
