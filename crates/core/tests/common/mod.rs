@@ -60,8 +60,6 @@ impl World {
             ("cf_ban_list_id", &ban_list),
             ("cf_captcha_list_id", &captcha_list),
             ("pushgateway_url", PUSHGATEWAY),
-            // Off, so that what is lifted goes at once; the guard's own tests set it.
-            ("removal_confirm_runs", "1"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let front = InProcess::new(simulator);
