@@ -40,6 +40,8 @@ pub struct Settings {
     pub filter: Filter,
     /// `scopes` and `skip_covered`.
     pub ranges: Ranges,
+    /// `scopes`: whether countries and autonomous systems are sent.
+    pub regions: Regions,
     /// `never_block` and `never_block_builtin`.
     pub protected: Protected,
     /// `removal_guard_percent` and what else limits removals.
@@ -61,6 +63,26 @@ pub struct Targets {
     pub lists: Option<Lists>,
     /// `cf_kv_namespace_id` and what belongs to it.
     pub kv: Option<Kv>,
+    /// `cf_rules_zones` and what belongs to it: the rules that use the lists, as the delta on top of them.
+    pub rules: Option<Rules>,
+}
+
+/// The zones whose rules are the delta on top of the lists. Only together with a list.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// `cf_rules_zones`: never none, and none twice.
+    pub zones: Vec<Id>,
+    /// `rules_characters_max`: the longest expression.
+    pub characters_max: usize,
+}
+
+/// What becomes of decisions with the scopes `country` and `as`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Regions {
+    /// Countries are sent.
+    pub countries: bool,
+    /// Autonomous systems are sent.
+    pub asns: bool,
 }
 
 /// What becomes of decisions with the scope `range`.

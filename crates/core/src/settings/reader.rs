@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use super::filter::Filter;
 use super::origin::{self, Origin, PUSHGATEWAY_OFF};
 use super::protected::{self, GROUPS, Protected};
-use super::{GuardLimits, Id, Kv, Lists, Pace, Problem, Ranges, Settings, Targets};
+use super::{GuardLimits, Id, Kv, Lists, Pace, Problem, Ranges, Regions, Rules, Settings, Targets};
 
 /// Half an hour, an hour, two, four, six. Every retry of the program before this one made a
 /// throttled account worse; six hours lose little, since the limiter that was seen opens once in 72
@@ -24,6 +24,11 @@ const BACKOFF_SECONDS: RangeInclusive<u64> = 60..=604_800;
 /// (facts cloudflare 1.7).
 const ITEMS_MAX: u64 = 10_000;
 const ITEMS_MAX_ENTERPRISE: u64 = 500_000;
+
+/// The dashboard's editor stops at 4,000 characters, where the API takes 4,096: what is longer, nobody could
+/// mend by hand (facts cloudflare-rules 1.1). A shorter text than the least has no room for anything.
+const RULES_CHARACTERS: u64 = 4_000;
+const RULES_CHARACTERS_RANGE: RangeInclusive<u64> = 200..=4_096;
 
 /// Shorter budgets leave no room for one write: 10 s to send it, 25 s to see it completed.
 const RUN_BUDGET_SECONDS: RangeInclusive<u64> = 60..=3600;
@@ -55,7 +60,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         );
         let targets = self.targets();
         let filter = self.filter();
-        let ranges = self.ranges();
+        let scopes = self.scopes();
         let protected = self.protected();
         let guard = self.guard();
         let backoff = self.backoff();
@@ -71,7 +76,8 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             token: token?,
             targets: targets?,
             filter: filter?,
-            ranges: ranges?,
+            ranges: scopes?.0,
+            regions: scopes?.1,
             protected: protected?,
             guard: guard?,
             pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
@@ -138,6 +144,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let problems_before = self.problems.len();
         let lists = self.lists();
         let kv = self.kv();
+        let rules = self.rules(lists.is_some());
         if self.problems.len() > problems_before {
             return None;
         }
@@ -148,7 +155,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             );
             return None;
         }
-        Some(Targets { lists, kv })
+        Some(Targets { lists, kv, rules })
     }
 
     /// `None` if no list is set, or with a problem. What belongs to them is checked all the same.
@@ -220,22 +227,66 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         Some(Filter::new(include, exclude, scenarios))
     }
 
-    fn ranges(&mut self) -> Option<Ranges> {
+    /// `None` if no zone is named, or with a problem.
+    fn rules(&mut self, has_lists: bool) -> Option<Rules> {
+        let characters_max =
+            self.number("rules_characters_max", RULES_CHARACTERS, RULES_CHARACTERS_RANGE);
+        let text = self.text("cf_rules_zones");
+        let mut zones: Vec<Id> = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            if word.len() != 32 || !word.bytes().all(|b| b.is_ascii_hexdigit()) {
+                // The text is not shown: it may be the token, pasted into the wrong place.
+                let length = word.chars().count();
+                self.problem(
+                    "cf_rules_zones",
+                    format!("has an id that is not 32 hexadecimal digits (it has {length} characters); copy the zones' ids, not their names, separated by commas"),
+                );
+                return None;
+            }
+            let id = Id(word.to_ascii_lowercase());
+            if !zones.contains(&id) {
+                zones.push(id);
+            }
+        }
+        if zones.is_empty() {
+            return None;
+        }
+        if !has_lists {
+            self.problem(
+                "cf_rules_zones",
+                "needs a list: the rules are a delta on top of cf_ban_list_id and cf_captcha_list_id",
+            );
+            return None;
+        }
+        Some(Rules { zones, characters_max: usize::try_from(characters_max?).ok()? })
+    }
+
+    fn scopes(&mut self) -> Option<(Ranges, Regions)> {
         let skip_covered = match self.text("skip_covered").as_str() {
             "" => Some(true),
             _ => self.flag("skip_covered"),
         };
-        let scopes = self.text("scopes").to_ascii_lowercase();
+        let scopes = match self.text("scopes").to_ascii_lowercase() {
+            empty if empty.is_empty() => "ip".to_owned(),
+            scopes => scopes,
+        };
         let words: Vec<_> = scopes.split(',').map(str::trim).collect();
-        match words[..] {
-            [""] | ["ip"] => Some(Ranges::Ignored),
-            ["ip", "range"] | ["range", "ip"] => Some(Ranges::Sent { skip_covered: skip_covered? }),
-            _ => {
-                let shown = clip(&scopes, 40);
-                self.problem("scopes", format!("{shown:?} is neither \"ip\" nor \"ip,range\""));
-                None
-            }
+        let is_known = |word: &&str| matches!(*word, "ip" | "range" | "country" | "as");
+        if !words.contains(&"ip") || !words.iter().all(|word| is_known(word)) {
+            let shown = clip(&scopes, 40);
+            self.problem(
+                "scopes",
+                format!("{shown:?} is not \"ip\", or \"ip\" with some of range, country, as, separated by commas"),
+            );
+            return None;
         }
+        let ranges = match words.contains(&"range") {
+            true => Ranges::Sent { skip_covered: skip_covered? },
+            false => Ranges::Ignored,
+        };
+        let regions =
+            Regions { countries: words.contains(&"country"), asns: words.contains(&"as") };
+        Some((ranges, regions))
     }
 
     fn guard(&mut self) -> Option<GuardLimits> {

@@ -103,8 +103,11 @@ fn each_bad_value_parsed_gives_one_problem_that_says_what_to_do() {
         ("captcha_as_ban", "true", "needs cf_ban_list_id, and cf_captcha_list_id left empty"),
         ("ban_as_captcha", "true", "needs cf_captcha_list_id, and cf_ban_list_id left empty"),
         ("captcha_as_ban", "perhaps", "neither true nor false"),
-        ("scopes", "ip,country", "neither \"ip\" nor \"ip,range\""),
-        ("scopes", "range", "neither \"ip\" nor"),
+        ("scopes", "ip,city", "some of range, country, as"),
+        ("scopes", "range", "is not \"ip\""),
+        ("cf_rules_zones", "example.com", "copy the zones' ids, not their names"),
+        ("cf_rules_zones", "11111111111111111111111111111111,x", "not 32 hexadecimal digits"),
+        ("rules_characters_max", "4097", "from 200 to 4096"),
         ("skip_covered", "maybe", "neither true nor false"),
         ("removal_guard_percent", "101", "from 0 to 100"),
         ("removal_guard_count", "some", "not a whole number"),
@@ -222,4 +225,31 @@ fn prefix_as_wide_as_may_be_is_protected() {
         let settings = parse(&[("never_block", wide), ("never_block_builtin", "none")]).unwrap();
         assert!(settings.protected.rule(&wide.parse().unwrap()).is_some(), "{wide}");
     }
+}
+
+#[test]
+fn zones_named_are_read_once_each_and_need_a_list() {
+    let (one, two) = ("a".repeat(32), "B".repeat(32));
+    let text = format!(" {one}, {two},,{one} ");
+    let rules = parse(&[("cf_rules_zones", &text)]).unwrap().targets.rules.unwrap();
+    assert_eq!(rules.zones.iter().map(Id::as_str).collect::<Vec<_>>(), [one, two.to_lowercase()]);
+    assert_eq!(rules.characters_max, 4_000);
+    assert!(parse(&[]).unwrap().targets.rules.is_none());
+    let without_lists = [
+        ("cf_rules_zones", text.as_str()),
+        ("cf_ban_list_id", ""),
+        ("cf_captcha_list_id", ""),
+        ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+    ];
+    let error = parse(&without_lists).unwrap_err();
+    assert_eq!((error.0.len(), error.0[0].variable), (1, "cf_rules_zones"), "{error}");
+    assert!(error.0[0].message.contains("needs a list"));
+}
+
+#[test]
+fn scopes_in_any_order_say_what_is_sent_beside_addresses() {
+    let settings = parse(&[("scopes", "AS, ip ,country")]).unwrap();
+    assert_eq!(settings.ranges, Ranges::Ignored);
+    assert_eq!(settings.regions, Regions { countries: true, asns: true });
+    assert_eq!(parse(&[]).unwrap().regions, Regions::default());
 }
