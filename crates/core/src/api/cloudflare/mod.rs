@@ -3,6 +3,7 @@
 //! Source: facts cloudflare 3 and 1.9. Error codes are per product, so they are only looked at
 //! together with the request that they answer.
 
+pub mod expression;
 pub mod kv;
 pub mod lists;
 
