@@ -4,6 +4,7 @@
 //! together with the request that they answer.
 
 pub mod expression;
+pub mod expression;
 pub mod kv;
 pub mod lists;
 
