@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::api::cloudflare::expression::{Asn, Country};
 use crate::decision::{Decision, Remediation, Source};
 use crate::log::clip;
 use crate::settings::filter::Unwanted;
@@ -28,7 +29,29 @@ pub struct Desired {
     wanted: BTreeMap<Address, Wanted>,
     prefixes: PrefixLens,
     origins: Origins,
+    regions: BTreeMap<Region, RegionWanted>,
     skipped: Skipped,
+}
+
+/// A country or an autonomous system: what no list and no key can hold, only a rule's expression, or the one
+/// value of KV that is read beside the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Region {
+    /// A country.
+    Country(Country),
+    /// An autonomous system.
+    As(Asn),
+}
+
+/// What the decisions on one region ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegionWanted {
+    /// The remediation.
+    pub remediation: Remediation,
+    /// Who decided it.
+    pub source: Source,
+    /// How long it still holds.
+    pub remaining: Duration,
 }
 
 /// What the decisions on one address ask for. Kept small: there may be 150,000.
@@ -96,6 +119,9 @@ impl Desired {
             }
             None => {}
         }
+        if let Some(region) = Self::region(&decision, settings) {
+            return self.add_region(region, &decision, origin.source());
+        }
         // Casing is not normalised by every LAPI (1.4 stores "ip", "IP" as posted; facts 1.1).
         let with_ranges = settings.ranges != Ranges::Ignored;
         let scope_is = |scope| decision.scope.eq_ignore_ascii_case(scope);
@@ -133,6 +159,42 @@ impl Desired {
                 self.skipped.prefixes_in_kv.add(&decision.value);
             }
         }
+    }
+
+    /// What `decision` names, if it is a country or an autonomous system and those are sent.
+    fn region(
+        decision: &Decision<'_>,
+        settings: &Settings,
+    ) -> Option<Result<Region, ()>> {
+        let scope_is = |scope| decision.scope.eq_ignore_ascii_case(scope);
+        let has_place = settings.targets.rules.is_some() || settings.targets.kv.is_some();
+        if has_place && settings.regions.countries && scope_is("country") {
+            Some(decision.value.parse().map(Region::Country).map_err(drop))
+        } else if has_place && settings.regions.asns && scope_is("as") {
+            Some(decision.value.parse().map(Region::As).map_err(drop))
+        } else {
+            None
+        }
+    }
+
+    fn add_region(
+        &mut self,
+        region: Result<Region, ()>,
+        decision: &Decision<'_>,
+        source: Source,
+    ) {
+        let Some(remediation) = Remediation::from_type(&decision.kind) else {
+            return self.skipped.types.add(&decision.kind);
+        };
+        let Ok(region) = region else {
+            return self.skipped.not_regions.add(&decision.value);
+        };
+        let remaining = decision.remaining().unwrap_or(REMAINING_UNKNOWN);
+        let more = RegionWanted { remediation, source, remaining };
+        let wanted = self.regions.entry(region).or_insert(more);
+        wanted.remediation = wanted.remediation.max(remediation);
+        wanted.source = wanted.source.min(source);
+        wanted.remaining = wanted.remaining.max(remaining);
     }
 
     fn add_to_lists(
@@ -281,6 +343,11 @@ impl Desired {
     /// Whether there are more than [`ADDRESSES_MAX`].
     pub fn is_too_large(&self) -> bool {
         self.wanted.len() > ADDRESSES_MAX
+    }
+
+    /// The countries and autonomous systems that are asked for.
+    pub fn regions(&self) -> &BTreeMap<Region, RegionWanted> {
+        &self.regions
     }
 
     /// Whether nothing should be in KV.

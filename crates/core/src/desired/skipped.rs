@@ -19,6 +19,8 @@ pub struct Skipped {
     pub types: Words,
     /// Values that are no address.
     pub not_addresses: Left,
+    /// Values of the scopes `country` and `as` that are no country and no number.
+    pub not_regions: Left,
     /// Addresses that are never blocked, with scenario and rule: somebody bans the owner.
     pub protected: Left,
     /// Remediations that no list is set for; they may still have a KV key.
@@ -33,7 +35,7 @@ pub struct Skipped {
 
 impl Skipped {
     /// `(reason, count)` for each reason, as metrics name them.
-    pub fn counts(&self) -> [(&'static str, u64); 11] {
+    pub fn counts(&self) -> [(&'static str, u64); 12] {
         [
             ("malformed", self.malformed.count),
             ("origin", self.origins.count()),
@@ -41,6 +43,7 @@ impl Skipped {
             ("scope", self.scopes.count()),
             ("type", self.types.count()),
             ("not_an_address", self.not_addresses.count),
+            ("not_a_region", self.not_regions.count),
             ("protected", self.protected.count),
             ("without_list", self.without_list.count()),
             ("prefix", self.prefixes.count),

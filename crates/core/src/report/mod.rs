@@ -324,6 +324,7 @@ impl Report {
         ];
         let mistakes = [
             ("not an address", &skipped.not_addresses),
+            ("neither a country nor the number of an AS", &skipped.not_regions),
             ("prefix that a list does not take", &skipped.prefixes),
             ("prefix that KV takes only with scopes=ip,range", &skipped.prefixes_in_kv),
             ("not a decision", &skipped.malformed),

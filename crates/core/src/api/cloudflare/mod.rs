@@ -4,7 +4,6 @@
 //! together with the request that they answer.
 
 pub mod expression;
-pub mod expression;
 pub mod kv;
 pub mod lists;
 
