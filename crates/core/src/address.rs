@@ -108,6 +108,12 @@ impl From<IpAddr> for Address {
     }
 }
 
+impl From<IpNet> for Address {
+    fn from(net: IpNet) -> Self {
+        Self::canonical(net)
+    }
+}
+
 impl FromStr for Address {
     type Err = NotAnAddress;
 

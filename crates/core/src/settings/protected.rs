@@ -76,6 +76,7 @@ pub(super) fn is_too_wide(address: &Address) -> bool {
 pub struct Protected {
     v4: Vec<(u32, u32, Rule)>,
     v6: Vec<(u128, u128, Rule)>,
+    all: Vec<(Address, Rule)>,
 }
 
 impl Protected {
@@ -95,7 +96,13 @@ impl Protected {
         true
     }
 
+    /// Every address and prefix that is protected, and by what.
+    pub fn addresses(&self) -> &[(Address, Rule)] {
+        &self.all
+    }
+
     fn add_net(&mut self, net: IpNet, rule: Rule) {
+        self.all.push((Address::from(net), rule));
         match net {
             IpNet::V4(net) => {
                 self.v4.push((net.network().to_bits(), net.broadcast().to_bits(), rule));
