@@ -53,6 +53,17 @@ pub enum Failure {
         /// What came instead.
         source: CallError,
     },
+    /// The rules of a zone could not be read, or not be changed as they should. Holds the zone and what
+    /// happened.
+    #[error("zone {zone}: {what}")]
+    Zone {
+        /// The zone's id.
+        zone: String,
+        /// What did not work.
+        what: String,
+        /// Cloudflare's answer, if it is that.
+        source: Option<CallError>,
+    },
     /// A bulk operation was accepted and then failed.
     #[error("bulk operation failed: {operation}: Cloudflare says {said:?}")]
     OperationFailed {
@@ -77,6 +88,11 @@ impl Failure {
         text
     }
 
+    /// Whether Cloudflare only asked to come back later.
+    pub fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.is_throttled())
+    }
+
     /// What led to it. By `Error::source`, the component would carry how each cause looks to a
     /// debugger, too. No cause has another cause that it does not tell itself.
     fn cause(&self) -> Option<&dyn fmt::Display> {
@@ -85,6 +101,7 @@ impl Failure {
             Self::Read { source, .. }
             | Self::Refused { source, .. }
             | Self::Unconfirmed { source, .. } => Some(source),
+            Self::Zone { source, .. } => source.as_ref().map(|source| source as &dyn fmt::Display),
             Self::EndlessPages { .. } | Self::TooMany(_) | Self::OperationFailed { .. } => None,
         }
     }
@@ -101,6 +118,7 @@ impl Failure {
             Self::Read { resource, source }
             | Self::Unconfirmed { resource, source, .. }
             | Self::Refused { resource, source, .. } => source.remedy(*resource),
+            Self::Zone { source, .. } => source.as_ref()?.remedy(Resource::Rules),
             Self::Settings(_)
             | Self::EndlessPages { .. }
             | Self::TooMany(_)

@@ -113,7 +113,8 @@ impl<H: Host> Sending<'_, '_, H> {
         match self.watch(operation, &id).await? {
             Ok(()) => {
                 let all = self.schedule.carries_all();
-                self.learn(|history| history.completed(all));
+                let now = self.session.unix_now();
+                self.learn(|history| history.completed(all, now));
             }
             Err(said) => {
                 let now = self.session.unix_now();
@@ -302,7 +303,7 @@ pub(crate) async fn look_at_earlier<H: Host>(
     let now = session.unix_now();
     let sight = match &state {
         Ok(OperationState::Completed) => {
-            let _ = history.change(host, |history| history.completed(false));
+            let _ = history.change(host, |history| history.completed(false, now));
             return false;
         }
         Ok(OperationState::Failed(said)) => {

@@ -2,6 +2,7 @@
 
 pub mod kv;
 pub mod lists;
+pub mod rules;
 
 use crate::failure::Failure;
 

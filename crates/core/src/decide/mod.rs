@@ -5,3 +5,4 @@
 
 pub mod kv;
 pub mod lists;
+pub mod rules;

@@ -162,10 +162,7 @@ impl Desired {
     }
 
     /// What `decision` names, if it is a country or an autonomous system and those are sent.
-    fn region(
-        decision: &Decision<'_>,
-        settings: &Settings,
-    ) -> Option<Result<Region, ()>> {
+    fn region(decision: &Decision<'_>, settings: &Settings) -> Option<Result<Region, ()>> {
         let scope_is = |scope| decision.scope.eq_ignore_ascii_case(scope);
         let has_place = settings.targets.rules.is_some() || settings.targets.kv.is_some();
         if has_place && settings.regions.countries && scope_is("country") {
@@ -177,12 +174,7 @@ impl Desired {
         }
     }
 
-    fn add_region(
-        &mut self,
-        region: Result<Region, ()>,
-        decision: &Decision<'_>,
-        source: Source,
-    ) {
+    fn add_region(&mut self, region: Result<Region, ()>, decision: &Decision<'_>, source: Source) {
         let Some(remediation) = Remediation::from_type(&decision.kind) else {
             return self.skipped.types.add(&decision.kind);
         };

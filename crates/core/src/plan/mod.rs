@@ -6,6 +6,7 @@
 mod batch;
 pub mod kv;
 pub mod lists;
+pub mod rules;
 
 pub use batch::{BATCH_ITEMS_MAX, Batch};
 

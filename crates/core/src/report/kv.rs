@@ -120,7 +120,7 @@ impl KvReport {
 
     /// The line that every run ends with.
     pub fn summary(&self, run: &RunCounts) -> Line {
-        let (mut line, mut text) = self.outcome.begin("kv");
+        let (mut line, mut text) = self.outcome.begin("kv", self.outcome.is_success());
         if let Some(desired) = &self.desired {
             line = run.desired(line, &mut text, desired.ban, desired.captcha);
         }

@@ -25,6 +25,8 @@ pub struct ListsReport {
     pub completed: Vec<Effect>,
     /// Write requests sent.
     pub writes: u64,
+    /// Whether rules say in every zone what the lists lack.
+    pub stood_in: bool,
     /// How long no write may be tried, and why.
     pub backoff: Option<(Duration, Cause)>,
 }
@@ -134,7 +136,14 @@ pub(crate) fn announce(plan: &Plan, schedule: &Schedule, observed: &Observed) ->
 impl ListsReport {
     /// A run that came to no plan.
     pub(crate) fn unplanned(outcome: Outcome) -> Self {
-        Self { outcome, plan: None, completed: Vec::new(), writes: 0, backoff: None }
+        Self {
+            outcome,
+            plan: None,
+            completed: Vec::new(),
+            writes: 0,
+            stood_in: false,
+            backoff: None,
+        }
     }
 
     /// A run that had a plan.
@@ -149,8 +158,15 @@ impl ListsReport {
             plan: Some(plan),
             completed: applied.completed,
             writes: applied.writes,
+            stood_in: false,
             backoff,
         }
+    }
+
+    /// Whether the edge is as desired, by the lists or by the rules that stand in for them.
+    pub fn is_success(&self) -> bool {
+        let waits = matches!(self.outcome, Outcome::Waits(..) | Outcome::Partial(_));
+        self.outcome.is_success() || self.stood_in && waits
     }
 
     /// Items that were seen to be added to `list`.
@@ -175,7 +191,7 @@ impl ListsReport {
 
     /// The line that every run ends with.
     pub fn summary(&self, run: &RunCounts) -> Line {
-        let (mut line, mut text) = self.outcome.begin("lists");
+        let (mut line, mut text) = self.outcome.begin("lists", self.is_success());
         if let Some(plan) = &self.plan {
             let [ban, captcha] = Remediation::ALL.map(|list| plan.desired(list));
             line = run.desired(line, &mut text, ban, captcha);

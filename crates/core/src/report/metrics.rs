@@ -12,10 +12,11 @@ use crate::decision::Remediation;
 use crate::desired::{OriginCounts, Skipped};
 use crate::state::writes::Cause;
 
-use super::{KvReport, ListsReport, Outcome, Report};
+use super::rules::RuleReport;
+use super::{KvReport, ListsReport, Report, RulesReport};
 
 /// Every metric that a run may push: name and help.
-pub const FAMILIES: [(&str, &str); 33] = [
+pub const FAMILIES: [(&str, &str); 38] = [
     ("crowdsec_cf_list_ban_count", "Addresses that should be on the ban list."),
     ("crowdsec_cf_list_captcha_count", "Addresses that should be on the captcha list."),
     ("crowdsec_cf_list_sync_success", SUCCESS_HELP),
@@ -49,6 +50,23 @@ pub const FAMILIES: [(&str, &str); 33] = [
         "crowdsec_cf_list_sync_dropped_addresses",
         "Desired addresses that have no place on the lists, by origin.",
     ),
+    (
+        "crowdsec_cf_list_sync_rules_fresh",
+        "Addresses that a rule matches although its list lacks them, by zone and rule.",
+    ),
+    (
+        "crowdsec_cf_list_sync_rules_lifted",
+        "Addresses that a rule lets through although its list has them, by zone and rule.",
+    ),
+    (
+        "crowdsec_cf_list_sync_rules_waiting",
+        "What should stand in a rule and has no room, by zone and rule.",
+    ),
+    (
+        "crowdsec_cf_list_sync_rules_characters",
+        "How long a rule's expression is, in characters, by zone and rule.",
+    ),
+    ("crowdsec_cf_list_sync_rules_writes", "Changes of rules that the last run sent."),
     ("crowdsec_cf_list_sync_skipped_values", SKIPPED_HELP),
     ("crowdsec_cf_list_sync_duration_seconds", DURATION_HELP),
     ("crowdsec_cf_list_sync_api_requests", REQUESTS_HELP),
@@ -124,21 +142,23 @@ impl Metrics {
     fn begin(
         job: &'static str,
         prefix: &'static str,
-        outcome: &Outcome,
+        success: bool,
         report: &Report,
         now: SystemTime,
     ) -> Self {
         let mut metrics = Self { job, prefix, push: Push::Merge, text: String::new() };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        metrics.value("sync_success", u64::from(outcome.is_success()));
+        metrics.value("sync_success", u64::from(success));
         metrics.value("sync_last_run_seconds", since_epoch.as_secs());
         metrics.value("sync_lapi_readable", u64::from(report.skipped.is_some()));
         metrics
     }
 
     fn of_lists(lists: &ListsReport, report: &Report, now: SystemTime) -> Self {
+        let success =
+            lists.is_success() && report.rules.as_ref().is_none_or(RulesReport::is_success);
         let mut metrics =
-            Self::begin("crowdsec-cf-list-sync", "crowdsec_cf_list_", &lists.outcome, report, now);
+            Self::begin("crowdsec-cf-list-sync", "crowdsec_cf_list_", success, report, now);
         let (Some(plan), Some(drift)) = (&lists.plan, lists.drift()) else { return metrics };
         metrics.push = Push::Replace;
         metrics.value("ban_count", plan.desired(Remediation::Ban));
@@ -163,12 +183,35 @@ impl Metrics {
         metrics.value("sync_rate_limited", u64::from(throttled));
         metrics
             .value("sync_next_write_seconds", lists.backoff.map_or(0, |(left, _)| left.as_secs()));
+        if let Some(rules) = &report.rules {
+            metrics.of_rules(rules);
+        }
         metrics.run(report);
         metrics
     }
 
+    fn of_rules(&mut self, rules: &RulesReport) {
+        let mut by_rule = |name, value: fn(&RuleReport) -> u64| {
+            let samples: Vec<(String, f64)> = rules
+                .zones
+                .iter()
+                .flat_map(|zone| zone.rules.iter().map(move |rule| (&zone.zone, rule)))
+                .map(|(zone, rule)| {
+                    (format!("zone=\"{zone}\",rule=\"{}\"", rule.rule), value(rule) as f64)
+                })
+                .collect();
+            self.add(name, samples);
+        };
+        by_rule("sync_rules_fresh", |rule| rule.fresh);
+        by_rule("sync_rules_lifted", |rule| rule.lifted);
+        by_rule("sync_rules_waiting", |rule| rule.waiting);
+        by_rule("sync_rules_characters", |rule| rule.characters);
+        self.value("sync_rules_writes", rules.writes);
+    }
+
     fn of_kv(kv: &KvReport, report: &Report, now: SystemTime) -> Self {
-        let mut metrics = Self::begin("crowdsec-kv-sync", "crowdsec_kv_", &kv.outcome, report, now);
+        let mut metrics =
+            Self::begin("crowdsec-kv-sync", "crowdsec_kv_", kv.outcome.is_success(), report, now);
         let (Some(desired), Some(drift)) = (kv.desired, kv.drift_left()) else { return metrics };
         metrics.push = Push::Replace;
         metrics.value("sync_decisions", desired.ban + desired.captcha);

@@ -6,6 +6,7 @@
 pub mod kv;
 pub mod lists;
 pub mod metrics;
+pub mod rules;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ const CHANGES_LOGGED_MAX: usize = 20;
 
 pub use kv::KvReport;
 pub use lists::ListsReport;
+pub use rules::RulesReport;
 
 /// How a run ended for one target.
 #[derive(Debug, PartialEq)]
@@ -64,6 +66,15 @@ impl Outcome {
         })
     }
 
+    /// The same once more, for another zone, of an outcome that stands for all of them.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Skipped(why) => Self::Skipped(why.clone()),
+            Self::Partial(why) => Self::Partial(why.clone()),
+            other => Self::Partial(format!("nothing was decided ({})", other.word())),
+        }
+    }
+
     pub(crate) fn is_well(&self) -> bool {
         matches!(self, Self::InSync | Self::Applied | Self::Batched(_))
     }
@@ -84,7 +95,7 @@ impl Outcome {
     }
 
     /// The beginning of a target's summary: a line with its first fields, and a text to go on with.
-    fn begin(&self, target: &'static str) -> (Line, String) {
+    fn begin(&self, target: &'static str, success: bool) -> (Line, String) {
         let (level, story) = match self {
             Self::InSync => (Level::Info, "in sync: nothing to do".to_owned()),
             Self::Applied => (Level::Info, "applied: the edge is as desired".to_owned()),
@@ -114,7 +125,7 @@ impl Outcome {
         let line = Line::new(level, "summary", "")
             .with("target", target)
             .with("outcome", self.word())
-            .with("success", u8::from(self.is_success()));
+            .with("success", u8::from(success));
         (line, format!("{target} {story}"))
     }
 }
@@ -141,6 +152,8 @@ pub struct Report {
     pub lists: Option<ListsReport>,
     /// KV, if it is in use.
     pub kv: Option<KvReport>,
+    /// The rules, if zones are named.
+    pub rules: Option<RulesReport>,
     /// Whether anything is remembered.
     pub memory: Memory,
     /// Requests to LAPI and Cloudflare, the writes among them.
@@ -237,13 +250,31 @@ impl Report {
             duration: self.duration,
         };
         let lists = self.lists.iter().map(|lists| lists.summary(&run));
-        lists.chain(self.kv.iter().map(|kv| kv.summary(&run))).collect()
+        let rules = self.rules.iter().flat_map(|rules| rules.summaries(&run));
+        lists.chain(self.kv.iter().map(|kv| kv.summary(&run))).chain(rules).collect()
+    }
+
+    /// Where every rule says what its list lacks, a list that waits leaves nobody out: the run is a success,
+    /// and what waits is told as before.
+    pub(crate) fn let_rules_stand_in(&mut self) {
+        let stand_in = self.rules.as_ref().is_some_and(|rules| {
+            rules.is_success() && rules.zones.iter().all(|zone| !zone.rules.is_empty())
+        });
+        let Some(lists) = self.lists.as_mut().filter(|_| stand_in) else { return };
+        if let (Outcome::Failed(failure), Some((left, cause))) = (&lists.outcome, lists.backoff)
+            && failure.is_throttled()
+        {
+            lists.outcome = Outcome::Waits(left, cause);
+        }
+        lists.stood_in = true;
     }
 
     /// Why the run failed, if it did: a failure of one target never stops the other, but fails the run.
     pub fn into_failure(self) -> Option<Failure> {
         let lists = self.lists.map(|lists| lists.outcome);
+        let rules = self.rules.into_iter().flat_map(|rules| rules.zones);
         let outcomes = lists.into_iter().chain(self.kv.map(|kv| kv.outcome));
+        let outcomes = outcomes.chain(rules.map(|zone| zone.outcome));
         outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Failed(failure) => Some(failure),
             _ => None,

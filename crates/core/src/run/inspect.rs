@@ -15,7 +15,7 @@ use crate::plan::kv::KvPlan;
 use crate::plan::lists::Plan;
 use crate::ports::Host;
 use crate::review::Refusal;
-use crate::schedule::lists::{Operation, Wait};
+use crate::schedule::lists::{Operation, Urgency, Wait};
 use crate::session::Session;
 use crate::settings::protected::Rule;
 use crate::settings::{Kv, Lists, Settings};
@@ -159,7 +159,7 @@ pub async fn inspect<H: Host>(
 ) -> Inspection {
     let session = Session::start(host);
     let watch = Watched { address, settings, seen: Vec::new() };
-    let Readings { desired, lists, keys, watch } =
+    let Readings { desired, lists, keys, rules: _, watch } =
         read::all(&session, &Clients::new(settings), settings, watch, settings.run_budget).await;
     let desired = desired.map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let mut about = address.map(|address| About {
@@ -233,7 +233,8 @@ fn view_lists<H: Host>(
         held: held.as_ref(),
         ends: &memory.ends,
     };
-    let decision = decide::lists::decide(settings, lists, states, remembered, now);
+    let urgency = |_: &Plan| Urgency::ByClass;
+    let decision = decide::lists::decide(settings, lists, states, remembered, urgency, now);
     ListsView {
         operations: decision.schedule.operations().to_vec(),
         wait: decision.schedule.wait().cloned(),

@@ -1,20 +1,25 @@
 //! The lists' part of a run: decide, say what, apply.
 
+use std::rc::Rc;
+
 use crate::apply::lists::{self, Applied};
 use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
+use crate::decide::rules::{Known, urgency};
 use crate::failure::Failure;
 use crate::log::{Level, Line};
 use crate::observed::lists::Observed;
-use crate::plan::lists::Room;
+use crate::observed::rules::ObservedRules;
+use crate::plan::lists::{Plan, Room};
 use crate::ports::Host;
 use crate::report::lists::{PlanCounts, announce};
 use crate::report::{ListsReport, Outcome, announce_guard};
-use crate::schedule::lists::{Schedule, Wait};
-use crate::settings::Lists;
+use crate::schedule::lists::{Operation, Schedule, Urgency, Wait};
+use crate::settings::{Lists, Rules};
 use crate::state::guard::GuardHistory;
 use crate::state::writes::{WriteHistory, checksum};
-use crate::state::{Ends, Remembered};
+use crate::state::{Ends, Remembered, RulesHistory};
 
+use super::rules::Sides;
 use super::{ANOTHER_RUN, Access, DesiredOr};
 
 /// What is to be done on the lists, or how their part of the run has ended already.
@@ -27,6 +32,8 @@ pub(super) enum Prepared<'a> {
 
 pub(super) struct Decided<'a> {
     lists: &'a Lists,
+    /// For the rules, where zones are named.
+    sides: Option<Sides>,
     counts: PlanCounts,
     room: Room,
     schedule: Schedule,
@@ -34,13 +41,22 @@ pub(super) struct Decided<'a> {
     is_full: bool,
 }
 
+/// How the lists' part of the run ended, and what the rules' part goes on with.
+pub(super) struct Finished {
+    pub(super) report: ListsReport,
+    pub(super) sides: Option<Sides>,
+    /// The operations that were seen to complete.
+    pub(super) done: Vec<Operation>,
+}
+
 /// Decides, says what, and remembers what the guard holds.
 pub(super) fn prepare<'a, H: Host>(
     access: &Access<'_, '_, H>,
     lists: &'a Lists,
     desired: DesiredOr,
-    observed: Result<Observed, Failure>,
+    observed: Result<Rc<Observed>, Failure>,
     (history, guard, ends): (&WriteHistory, &mut Remembered<GuardHistory>, &Ends),
+    rules: Option<(&Rules, &ObservedRules, &RulesHistory)>,
     now: u64,
 ) -> Prepared<'a> {
     let (desired, observed) = match (desired, observed) {
@@ -53,9 +69,17 @@ pub(super) fn prepare<'a, H: Host>(
     let host = access.session.host();
     let held = guard.held(host, TARGET);
     let remembered = Inputs { history, held: held.as_ref(), ends };
-    let states = (&*desired, &observed);
+    let states = (&*desired, &*observed);
+    let may_drain = history.is_settled(now);
+    let urgency = |plan: &Plan| {
+        let known = Known { plan, observed: &observed, done: &[], ends, may_drain };
+        let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
+        with.map_or(Urgency::ByClass, |with| {
+            urgency(access.settings, lists, of, (&desired, known), with, now)
+        })
+    };
     let Decision { review, schedule, is_capacity_learned } =
-        decide(access.settings, lists, states, remembered, now);
+        decide(access.settings, lists, states, remembered, urgency, now);
     announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     let counts = PlanCounts::of(&review.approved, observed.count());
@@ -64,7 +88,9 @@ pub(super) fn prepare<'a, H: Host>(
     if access.counted {
         guard.hold(host, TARGET, review.remember);
     }
-    Prepared::Decided(Box::new(Decided { lists, counts, room, schedule, held, is_full }))
+    let sides =
+        rules.map(|_| Sides { desired, observed, plan: Plan::clone(&review.approved), may_drain });
+    Prepared::Decided(Box::new(Decided { lists, sides, counts, room, schedule, held, is_full }))
 }
 
 /// Sends what was decided, if it may be sent now.
@@ -72,12 +98,12 @@ pub(super) async fn finish<H: Host>(
     access: &Access<'_, '_, H>,
     prepared: Prepared<'_>,
     history: &mut Remembered<WriteHistory>,
-) -> ListsReport {
+) -> Finished {
     let decided = match prepared {
-        Prepared::Ended(report) => return report,
+        Prepared::Ended(report) => return Finished { report, sides: None, done: Vec::new() },
         Prepared::Decided(decided) => decided,
     };
-    let Decided { lists, counts, room, schedule, held, is_full } = *decided;
+    let Decided { lists, sides, counts, room, schedule, held, is_full } = *decided;
     let Access { session, settings, clients, may_write, counted, until } = access;
     let host = session.host();
     let now = session.unix_now();
@@ -120,5 +146,7 @@ pub(super) async fn finish<H: Host>(
         },
         _ => outcome,
     };
-    ListsReport::planned(outcome, counts, applied, backoff)
+    let done = schedule.into_first(applied.completed.len());
+    let report = ListsReport::planned(outcome, counts, applied, backoff);
+    Finished { report, sides, done }
 }

@@ -5,6 +5,7 @@ mod inspect;
 mod kv;
 mod lists;
 mod read;
+mod rules;
 mod usage;
 
 use std::rc::Rc;
@@ -19,13 +20,14 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::metrics::Metrics;
-use crate::report::{Memory, Report};
+use crate::report::{Memory, Outcome, Report};
 use crate::session::{PUSH_TIMEOUT, Session, collect, within};
 use crate::settings::Settings;
 use crate::state::guard::GuardHistory;
-use crate::state::{Ends, Lease, Leased, Quota, Remembered, WriteHistory};
+use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, WriteHistory};
 
 use clients::Clients;
+use lists::Finished;
 use read::{NotDesired, Readings};
 
 pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
@@ -126,8 +128,10 @@ async fn sync_leased<H: Host>(
             apply::lists::look_at_earlier(session, &clients.account, &mut history, read_until)
                 .await;
     }
-    let Readings { desired, lists: observed_lists, keys, watch: () } =
+    let Readings { desired, lists: observed_lists, keys, rules: observed_rules, watch: () } =
         read::all(session, clients, settings, (), read_until).await;
+    let observed_lists = observed_lists.map(|lists| lists.map(Rc::new));
+    let mut rules_history = Remembered::<RulesHistory>::load(host, began);
 
     let may_write = lease.is_mine(host, session.unix_now());
     let counted = may_write && !settings.dry_run;
@@ -162,19 +166,43 @@ async fn sync_leased<H: Host>(
             let _ = history.change(host, |history| history.learn_capacity(items, now));
         }
         let remembered = (&*history, &mut guard, &ends);
-        lists::prepare(&access, lists, desired.clone(), observed, remembered, now)
+        let rules = settings.targets.rules.as_ref().zip(observed_rules.as_ref());
+        let rules = rules.map(|(rules, observed)| (rules, observed, &*rules_history));
+        lists::prepare(&access, lists, desired.clone(), observed, remembered, rules, now)
     });
     let kv = settings.targets.kv.as_ref().zip(keys).map(|(kv, observed)| {
         let remembered = (&mut quota, &mut guard, &ends);
         kv::prepare(&access, kv, desired.clone(), observed, remembered, began, now)
     });
-    drop((desired, ends));
+    let why = desired.err().map(Outcome::from);
     // At the same time, so that neither target waits for the other: an operation on a list may be watched
     // for half a minute.
     let lists = lists.map(|prepared| lists::finish(&access, prepared, &mut history));
     let kv = kv.map(|prepared| kv::finish(&access, prepared, &mut quota));
     let (lists, kv) = join(OptionFuture::from(lists), OptionFuture::from(kv)).await;
-    Report { skipped, lists, kv, memory, requests: session.requests(), duration: session.elapsed() }
+    let (lists, sides, done) = match lists {
+        Some(Finished { report, sides, done }) => (Some(report), sides, done),
+        None => (None, None, Vec::new()),
+    };
+    // After the lists, for what they then still lack.
+    let targets = settings.targets.lists.as_ref().zip(settings.targets.rules.as_ref());
+    let rules = targets.zip(observed_rules).map(|(targets, observed)| {
+        let unread = || Outcome::Partial(rules::LISTS_UNREAD.to_owned());
+        let sides = sides.ok_or_else(|| why.unwrap_or_else(unread));
+        rules::finish(&access, targets, observed, sides, (&done, &ends), &mut rules_history)
+    });
+    let rules = OptionFuture::from(rules).await;
+    let mut report = Report {
+        skipped,
+        lists,
+        kv,
+        rules,
+        memory,
+        requests: session.requests(),
+        duration: session.elapsed(),
+    };
+    report.let_rules_stand_in();
+    report
 }
 
 /// What both targets need to do their part.

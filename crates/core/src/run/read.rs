@@ -4,11 +4,13 @@
 //! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
 //! state can be made, so nothing can be removed because of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::{OptionFuture, join_all, join3, try_join};
+use futures_util::future::{OptionFuture, join, join_all, join4, try_join};
 
-use crate::api::cloudflare::{CallError, Page, Resource, kv, lists};
+use crate::api::cloudflare::expression::ListName;
+use crate::api::cloudflare::{CallError, Page, Resource, kv, lists, rules as cloudflare_rules};
 use crate::api::lapi;
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::{Desired, TooMany};
@@ -16,10 +18,11 @@ use crate::failure::Failure;
 use crate::log::clip;
 use crate::observed::kv::ObservedKeys;
 use crate::observed::lists::{Observed, ObservedList};
+use crate::observed::rules::{ObservedRules, ZoneRules};
 use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
-use crate::settings::{Id, Kv, Lists, Settings};
+use crate::settings::{Id, Kv, Lists, Rules, Settings};
 
 use super::clients::Clients;
 
@@ -110,6 +113,8 @@ pub(crate) struct Readings<W> {
     pub(crate) lists: Option<Result<Observed, Failure>>,
     /// `None` if KV is not in use.
     pub(crate) keys: Option<Result<ObservedKeys, Failure>>,
+    /// `None` if no zone is named.
+    pub(crate) rules: Option<ObservedRules>,
     /// What was watched, as far as LAPI could be read.
     pub(crate) watch: W,
 }
@@ -125,17 +130,20 @@ pub(crate) async fn all<H: Host, W: Watch>(
     let targets = &settings.targets;
     let lists = targets.lists.as_ref().map(|lists| observed(session, clients, lists, until));
     let keys = targets.kv.as_ref().map(|kv| keys(session, clients, kv, until));
-    let (desired, lists, keys) = join3(
+    let rules = targets.rules.as_ref().zip(targets.lists.as_ref());
+    let rules = rules.map(|(rules, lists)| zones(session, clients, rules, lists, until));
+    let (desired, lists, keys, rules) = join4(
         desired(session, clients, settings, &watch, until),
         OptionFuture::from(lists),
         OptionFuture::from(keys),
+        OptionFuture::from(rules),
     )
     .await;
     let (desired, watch) = match desired {
         Ok((desired, seen)) => (Ok(desired), seen),
         Err(unavailable) => (Err(unavailable), watch),
     };
-    Readings { desired, lists, keys, watch }
+    Readings { desired, lists, keys, rules, watch }
 }
 
 async fn desired<H: Host, W: Watch>(
@@ -233,6 +241,55 @@ async fn keys<H: Host>(
     let ((), ranges) = try_join(keys, ranges(session, clients, target, until)).await?;
     observed.set_ranges(ranges);
     Ok(observed)
+}
+
+/// Our rules in every zone; one zone that cannot be read stops no other. The lists' names stand in the rules,
+/// their ids in the settings: one request tells both.
+async fn zones<H: Host>(
+    session: &Session<'_, H>,
+    clients: &Clients,
+    rules: &Rules,
+    in_use: &Lists,
+    until: Duration,
+) -> ObservedRules {
+    let account = &clients.account;
+    let failure = |zone: &Id, what: &str, source| Failure::Zone {
+        zone: zone.to_string(),
+        what: what.to_owned(),
+        source,
+    };
+    let names = call(session, account.lists(), lists::decode_lists, PAGE_TIMEOUT, until);
+    let rulesets = rules.zones.iter().map(async |zone| {
+        let request = cloudflare_rules::entrypoint(account, zone);
+        call(session, request, cloudflare_rules::decode_ruleset, PAGE_TIMEOUT, until).await
+    });
+    let (all, rulesets) = join(names, join_all(rulesets)).await;
+    let mut observed = ObservedRules::default();
+    let mut names = BTreeMap::new();
+    let mut unnamed = None;
+    for (list, id) in in_use.iter() {
+        let found = all.as_ref().ok().and_then(|all| all.iter().find(|of| of.id == id.as_str()));
+        match found.map(|found| (found, found.name.parse::<ListName>())) {
+            Some((found, Ok(name))) => {
+                observed.references.insert(list, found.num_referencing_filters);
+                names.insert(list, name);
+            }
+            _ => unnamed = Some(list),
+        }
+    }
+    for (zone, read) in rules.zones.iter().zip(rulesets) {
+        let read = match (read, unnamed) {
+            (Err(source), _) => Err(failure(zone, "failed to read its rules", Some(source))),
+            (Ok(_), Some(list)) => {
+                let what =
+                    format!("the name of the {list} list cannot be read, by which rules use it");
+                Err(failure(zone, &what, all.as_ref().err().cloned()))
+            }
+            (Ok(ruleset), None) => Ok(ZoneRules::new(ruleset, &names)),
+        };
+        observed.zones.push((zone.clone(), read));
+    }
+    observed
 }
 
 /// Read also when no range is wanted: that is how the last ones go.

@@ -71,7 +71,8 @@ impl RulesHistory {
     /// Whether countries and autonomous systems are left out of the zone's rules for now.
     pub fn leaves_regions_out(&self, zone: &str, now: u64) -> bool {
         self.zones.get(zone).is_some_and(|zone| {
-            zone.regions_refused_at > 0 && now.saturating_sub(zone.regions_refused_at) < REGIONS_SECS
+            zone.regions_refused_at > 0
+                && now.saturating_sub(zone.regions_refused_at) < REGIONS_SECS
         })
     }
 
@@ -130,7 +131,15 @@ mod tests {
     #[test]
     fn busy_zone_waits_longer_each_time_alone_and_up_to_an_hour() {
         let mut history = RulesHistory::default();
-        for (at, left) in [(0, 120), (200, 240), (500, 480), (1_000, 960), (2_000, 1_920), (4_000, 3_600), (8_000, 3_600)] {
+        for (at, left) in [
+            (0, 120),
+            (200, 240),
+            (500, 480),
+            (1_000, 960),
+            (2_000, 1_920),
+            (4_000, 3_600),
+            (8_000, 3_600),
+        ] {
             history.busy(ZONE, NOW + at);
             assert_eq!(wait(&history, NOW + at), Some(left));
             assert_eq!(wait(&history, NOW + at + left), None);

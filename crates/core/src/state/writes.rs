@@ -38,6 +38,8 @@ const BELIEVED_SECS: u64 = DAY_SECS;
 const UNKNOWN_SECS: u64 = 3_600;
 /// … and one that still answers "pending".
 const PENDING_SECS: u64 = DAY_SECS;
+/// How long it may take until a list's new content is in force everywhere.
+const SETTLED_SECS: u64 = 120;
 /// Values that are set aside at a time; a refusal of more than that is no matter of values.
 const SET_ASIDE_MAX: usize = 100;
 
@@ -59,6 +61,8 @@ pub struct WriteHistory {
     /// The accepted operation whose end has not been seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<String>,
+    /// When an operation was last seen to complete.
+    completed_at: u64,
     /// When a write was last throttled.
     throttled_at: u64,
     /// What else the last write met.
@@ -115,6 +119,7 @@ impl Record for WriteHistory {
             &mut self.refused_at,
             &mut self.refused_since,
             &mut self.accepted_at,
+            &mut self.completed_at,
             &mut self.throttled_at,
             &mut self.owner_tried_at,
             &mut self.alone_since,
@@ -218,6 +223,13 @@ impl WriteHistory {
     /// The operation whose end has not been seen.
     pub fn operation(&self) -> Option<&str> {
         self.operation.as_deref()
+    }
+
+    /// Whether what the lists hold is surely in force at the edge: nothing of ours is under way, and what
+    /// was last seen to complete has had two minutes to get there (facts cloudflare-rules 4.3).
+    pub fn is_settled(&self, now: u64) -> bool {
+        let since = self.completed_at.max(self.accepted_at);
+        self.operation.is_none() && now.saturating_sub(since) >= SETTLED_SECS
     }
 
     /// How many items fit, where that is less than the settings say.
@@ -325,8 +337,9 @@ impl WriteHistory {
     }
 
     /// The operation was seen to complete; `all` additions that are known of were in it.
-    pub(crate) fn completed(&mut self, all: bool) {
+    pub(crate) fn completed(&mut self, all: bool, now: u64) {
         self.operation = None;
+        self.completed_at = now;
         self.refused = 0;
         self.refused_since = 0;
         self.setback = None;

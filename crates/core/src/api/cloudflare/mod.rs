@@ -6,6 +6,7 @@
 pub mod expression;
 pub mod kv;
 pub mod lists;
+pub mod rules;
 
 use std::fmt;
 
@@ -52,6 +53,12 @@ impl Account {
         let url = format!("{}/client/v4/accounts/{}{path}", self.origin, self.id);
         request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
     }
+
+    /// A request to a zone's part of the API; `path` starts with a slash.
+    fn zone_request(&self, method: Method, zone: &Id, path: &str) -> Request {
+        let url = format!("{}/client/v4/zones/{zone}{path}", self.origin);
+        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+    }
 }
 
 /// A part of the account that we use: what is read and written as one.
@@ -61,6 +68,8 @@ pub enum Resource {
     List(Remediation),
     /// The KV namespace.
     Namespace,
+    /// The custom rules of a zone.
+    Rules,
 }
 
 impl Resource {
@@ -69,6 +78,7 @@ impl Resource {
         match self {
             Self::List(list) => Lists::variable(list),
             Self::Namespace => "cf_kv_namespace_id",
+            Self::Rules => "cf_rules_zones",
         }
     }
 }
@@ -78,6 +88,7 @@ impl fmt::Display for Resource {
         match self {
             Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
             Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
+            Self::Rules => write!(f, "the rules of a zone ({})", self.variable()),
         }
     }
 }
@@ -281,6 +292,8 @@ impl CallError {
         let (what, not_found) = match resource {
             Resource::List(_) => ("list", lists::LIST_NOT_FOUND),
             Resource::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
+            // A zone without rules answers 404 too, and that is no error.
+            Resource::Rules => return None,
         };
         (status == 404 || self.has_code(not_found)).then(|| {
             format!(
@@ -299,6 +312,9 @@ fn permission(resource: Resource) -> &'static str {
         }
         Resource::Namespace => {
             "Account > Workers KV Storage > Edit (in the API: Workers KV Storage Write)"
+        }
+        Resource::Rules => {
+            "Zone > Zone WAF > Edit (in the API: Zone WAF Write) on each zone of cf_rules_zones"
         }
     }
 }

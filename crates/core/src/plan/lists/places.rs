@@ -56,6 +56,11 @@ impl From<Duration> for Time {
 }
 
 impl Rank {
+    /// The same as a number, the smallest first; coarse, so that the clock changes few of them.
+    pub(crate) fn order(self) -> u64 {
+        self.time as u64
+    }
+
     pub(crate) fn new(candidate: &Candidate, is_at_edge: bool) -> Self {
         Self {
             source: candidate.source,

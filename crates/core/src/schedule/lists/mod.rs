@@ -174,6 +174,18 @@ impl Operation {
     }
 }
 
+/// Whether a plan must not wait for a quieter moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// If one of its changes is urgent.
+    #[default]
+    ByClass,
+    /// It need not: the rules say what the lists lack.
+    Never,
+    /// It must: the rules have no room for what the lists lack.
+    Now,
+}
+
 /// What a schedule depends on besides the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
@@ -185,18 +197,23 @@ pub struct Inputs<'a> {
     pub pace: &'a Pace,
     /// Tells whether the token is another than that of the last write.
     pub token: u32,
+    /// Whether it must not wait for a quieter moment.
+    pub urgency: Urgency,
     /// Now, in Unix seconds.
     pub now: u64,
 }
 
 /// What of the plan is sent now.
 pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
-    let Inputs { history, pace, token, now, .. } = inputs;
+    let Inputs { history, pace, token, urgency, now, .. } = inputs;
     let expressed = express::express(plan, inputs);
-    let is_alone = !expressed.operations.is_empty()
-        && expressed.operations.iter().all(|(class, operation)| {
-            !class.is_urgent() && matches!(operation, Operation::Delete { .. })
-        });
+    let waits_for_company = |(class, operation): &(Class, Operation)| match urgency {
+        Urgency::ByClass => !class.is_urgent() && matches!(operation, Operation::Delete { .. }),
+        Urgency::Never => true,
+        Urgency::Now => false,
+    };
+    let is_alone =
+        !expressed.operations.is_empty() && expressed.operations.iter().all(waits_for_company);
     let most_urgent = expressed.operations.iter().map(|(class, _)| *class).min();
     let mut schedule = Schedule {
         wait: None,
@@ -207,11 +224,18 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         operations: Vec::new(),
     };
     let mut operations = expressed.operations;
-    let is_urgent = most_urgent.is_some_and(Class::is_urgent);
+    let is_urgent = match urgency {
+        Urgency::ByClass => most_urgent.is_some_and(Class::is_urgent),
+        Urgency::Never => false,
+        Urgency::Now => true,
+    };
     if let Some(id) = history.operation() {
         schedule.wait = Some(Wait::Operation(id.to_owned()));
     } else if let Some((left, cause)) = history.wait(pace, token, now) {
-        if most_urgent == Some(Class::Owner) && history.owner_may_be_tried(now) {
+        if most_urgent == Some(Class::Owner)
+            && urgency != Urgency::Never
+            && history.owner_may_be_tried(now)
+        {
             // His address, and what goes with it in the same request; everything else waits.
             operations.retain(|(class, _)| *class == Class::Owner);
             schedule.beside_the_ladder = true;
@@ -255,6 +279,12 @@ impl Schedule {
     /// Additions that find no room, because removals are held on a full list.
     pub fn without_room(&self) -> u64 {
         self.without_room
+    }
+
+    /// The first `count` operations: those that were seen to complete.
+    pub(crate) fn into_first(mut self, count: usize) -> Vec<Operation> {
+        self.operations.truncate(count);
+        self.operations
     }
 
     /// Whether all additions of the plan are among the operations.

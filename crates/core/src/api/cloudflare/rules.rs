@@ -1,0 +1,208 @@
+//! The custom rules of a zone: reading the ruleset, changing the expression of one rule of ours.
+//!
+//! Source: facts cloudflare-rules 4 and the official schemas `rulesets_*`. A PATCH replaces the whole
+//! definition of the rule, so every other field is echoed as it was read; there is no lock, so the answer,
+//! which is the complete ruleset, is compared with what was there before.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::decision::Remediation;
+use crate::ports::{Answer, Method, Request};
+use crate::settings::Id;
+
+use super::expression::Expression;
+use super::{Account, CallError, decode, not_the_api};
+
+/// "Could not find entrypoint ruleset in the phase", with status 404: a zone without custom rules (facts
+/// cloudflare 4).
+const NO_RULESET: i64 = 10003;
+/// "Could not parse filter expression", with status 400 (facts cloudflare-rules 1.5).
+const BAD_EXPRESSION: i64 = 20127;
+
+/// Names our rule among those of others.
+pub fn reference(remediation: Remediation) -> &'static str {
+    match remediation {
+        Remediation::Ban => "crowdsec_edge_sync_ban",
+        Remediation::Captcha => "crowdsec_edge_sync_captcha",
+    }
+}
+
+/// The custom rules of a zone, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruleset {
+    /// Its id.
+    pub id: String,
+    /// Its version: one more with every change.
+    pub version: Option<u64>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule, as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its id, which a change of others may renew.
+    pub id: String,
+    /// Its `ref`.
+    pub reference: Option<String>,
+    /// When it applies.
+    pub expression: String,
+    /// What it does.
+    pub action: String,
+    /// Whether it does it.
+    pub enabled: bool,
+    /// Every field, to be given back as it is.
+    fields: BTreeMap<String, Raw>,
+}
+
+/// A JSON value, kept as it was written.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+struct Raw(Box<RawValue>);
+
+impl PartialEq for Raw {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+/// What a PATCH does not give back: what Cloudflare makes by itself, and what is changed.
+const NOT_ECHOED: [&str; 5] = ["id", "version", "last_updated", "categories", "expression"];
+
+/// What differs in each answer and says nothing about the rule's definition.
+const CHANGES_BY_ITSELF: [&str; 2] = ["last_updated", "version"];
+
+/// GET: the custom rules of a zone. A zone without any answers 404.
+pub fn entrypoint(account: &Account, zone: &Id) -> Request {
+    let path = "/rulesets/phases/http_request_firewall_custom/entrypoint";
+    let request = account.zone_request(Method::Get, zone, path);
+    Request { may_be_absent: true, ..request }
+}
+
+/// Reads the answer to [`entrypoint`] or to a change: a zone without custom rules has a ruleset of none.
+pub fn decode_ruleset(answer: &Answer) -> Result<Ruleset, CallError> {
+    #[derive(Deserialize)]
+    struct Wire {
+        id: String,
+        version: Option<Raw>,
+        #[serde(default)]
+        rules: Option<Vec<BTreeMap<String, Raw>>>,
+    }
+    let wire = match decode::<Wire>(answer) {
+        Err(error) if error.status() == Some(404) && error.has_code(NO_RULESET) => {
+            return Ok(Ruleset { id: String::new(), version: None, rules: Vec::new() });
+        }
+        wire => wire?.ok_or_else(|| not_the_api(answer))?,
+    };
+    // A decimal text (facts cloudflare-rules 4.2); a number would say the same.
+    let version = wire.version.and_then(|version| version.0.get().trim_matches('"').parse().ok());
+    let rules = wire.rules.unwrap_or_default().into_iter().map(Rule::new);
+    Ok(Ruleset { id: wire.id, version, rules: rules.collect() })
+}
+
+/// PATCH: gives `rule` another expression, and leaves all else as it was read.
+pub fn change(
+    account: &Account,
+    zone: &Id,
+    ruleset: &str,
+    rule: &Rule,
+    expression: &Expression,
+) -> Request {
+    let text = expression.to_string();
+    let echoed = rule.fields.iter().filter(|(name, _)| !NOT_ECHOED.contains(&name.as_str()));
+    let mut body: BTreeMap<&str, &RawValue> =
+        echoed.map(|(name, value)| (name.as_str(), &*value.0)).collect();
+    let text = serde_json::value::to_raw_value(&text).expect("a text always serialises");
+    body.insert("expression", &text);
+    let body = serde_json::to_vec(&body).expect("texts always serialise");
+    let path = format!("/rulesets/{ruleset}/rules/{}", rule.id);
+    account.zone_request(Method::Patch, zone, &path).body("application/json", body)
+}
+
+impl Rule {
+    fn new(fields: BTreeMap<String, Raw>) -> Self {
+        let text = |name: &str| -> Option<String> {
+            serde_json::from_str(fields.get(name)?.0.get()).ok().flatten()
+        };
+        let enabled = fields.get("enabled").is_none_or(|value| value.0.get() != "false");
+        Self {
+            id: text("id").unwrap_or_default(),
+            reference: text("ref"),
+            expression: text("expression").unwrap_or_default(),
+            action: text("action").unwrap_or_default(),
+            enabled,
+            fields,
+        }
+    }
+
+    /// Whether both are the same rule with the same definition.
+    fn is_as(&self, other: &Self) -> bool {
+        let defines = |rule: &Self| -> BTreeMap<String, String> {
+            let fields =
+                rule.fields.iter().map(|(name, value)| (name.clone(), value.0.get().to_owned()));
+            fields.filter(|(name, _)| !CHANGES_BY_ITSELF.contains(&name.as_str())).collect()
+        };
+        defines(self) == defines(other)
+    }
+}
+
+/// What the answer to a change tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made, and nothing else.
+    Cleanly,
+    /// It was made, and somebody else has written the ruleset meanwhile: other rules differ, or the version
+    /// is not the next. Nothing of that is mended.
+    Beside,
+    /// It was answered with success, and the rule does not say what it should.
+    NotMade,
+}
+
+impl Ruleset {
+    /// The rule with this `ref`, if there is exactly one.
+    pub fn rule(&self, remediation: Remediation) -> Option<&Rule> {
+        let wanted = Some(reference(remediation));
+        let mut rules = self.rules.iter().filter(|rule| rule.reference.as_deref() == wanted);
+        rules.next().filter(|_| rules.next().is_none())
+    }
+
+    /// Compares the ruleset that a change was answered with with what was there `before`.
+    pub fn compare(
+        &self,
+        before: &Self,
+        remediation: Remediation,
+        expression: &Expression,
+    ) -> Changed {
+        let said = self.rule(remediation);
+        let is_made = said.is_some_and(|rule| {
+            Expression::parse(&rule.expression, expression.list()).as_ref() == Ok(expression)
+        });
+        if !is_made {
+            return Changed::NotMade;
+        }
+        let wanted = Some(reference(remediation));
+        let others = |ruleset: &'_ Self| -> Vec<Rule> {
+            let others = ruleset.rules.iter().filter(|rule| rule.reference.as_deref() != wanted);
+            others.cloned().collect()
+        };
+        let (was, is) = (others(before), others(self));
+        let same = was.len() == is.len() && was.iter().zip(&is).all(|(was, is)| was.is_as(is));
+        let kept = match (before.rule(remediation), said) {
+            (Some(was), Some(is)) => was.enabled == is.enabled && was.action == is.action,
+            _ => false,
+        };
+        let next = match (before.version, self.version) {
+            (Some(before), Some(after)) => after == before.wrapping_add(1),
+            _ => true,
+        };
+        if same && kept && next { Changed::Cleanly } else { Changed::Beside }
+    }
+}
+
+/// Whether Cloudflare refuses the expression itself.
+pub fn is_expression_refused(error: &CallError) -> bool {
+    error.status() == Some(400) || error.has_code(BAD_EXPRESSION)
+}

@@ -1,0 +1,247 @@
+//! What is decided about the rules of each zone: the delta on top of the lists.
+//!
+//! Decided twice in a run by the same code: before the lists are written, to know whether the delta has
+//! room for what the lists lack, and after, for what they then still lack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::api::cloudflare::expression::AddressSet;
+use crate::api::cloudflare::lists::ItemId;
+use crate::decision::{Remediation, Source};
+use crate::desired::{Desired, Region};
+use crate::observed::lists::{Observed, ObservedList};
+use crate::observed::rules::{ObservedRules, ZoneRules};
+use crate::plan::lists::{ListPlan, Plan};
+use crate::plan::rules::{
+    Decided, Item, Patches, RuleChange, Situation, decide as decide_rule, order,
+};
+use crate::plan::{Class, Why};
+use crate::schedule::lists::{Operation, Urgency};
+use crate::settings::protected::NEVER_BLOCK;
+use crate::settings::{Id, Lists, Rules, Settings};
+use crate::state::{Ends, RulesHistory};
+
+/// What is known of the lists when the rules are decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// What the lists should change, as the guard has approved it.
+    pub plan: &'a Plan,
+    /// What the lists hold, as they were read.
+    pub observed: &'a Observed,
+    /// Bulk operations of this run that were seen to complete since.
+    pub done: &'a [Operation],
+    /// What was desired last.
+    pub ends: &'a Ends,
+    /// Whether the content that was read is surely at the edge.
+    pub may_drain: bool,
+}
+
+/// What the lists have to do with the rules that use them, the same for every zone.
+#[derive(Debug)]
+pub struct Base {
+    sides: BTreeMap<Remediation, Side>,
+    protected: AddressSet,
+    never_block: AddressSet,
+    may_drain: bool,
+}
+
+/// One list, and what its rule shall match.
+#[derive(Debug)]
+struct Side {
+    shall_match: Vec<Item>,
+    on_list: Vec<Item>,
+    content: AddressSet,
+    regions: Vec<Region>,
+}
+
+/// What is decided about one zone.
+#[derive(Debug)]
+pub struct Decision {
+    /// What each of our rules should say; only of rules that are ours.
+    pub rules: BTreeMap<Remediation, Decided>,
+    /// The changes, in order.
+    pub patches: Patches,
+    /// How long the zone is left alone; `None` = its rules may be changed.
+    pub wait: Option<Duration>,
+}
+
+impl Decision {
+    /// Whether the lists' turn has come: something has no room in the delta, or it is nearly full.
+    pub fn needs_list_write(&self) -> bool {
+        self.rules.values().any(|rule| rule.is_nearly_full || rule.waits_for_list())
+    }
+}
+
+impl Base {
+    /// From what is desired, and what is known of the lists.
+    pub fn new(settings: &Settings, lists: &Lists, desired: &Desired, known: Known<'_>) -> Self {
+        let addresses = settings.protected.addresses();
+        let protected_by = |person: bool| -> AddressSet {
+            let of = addresses.iter().filter(|(_, rule)| (*rule == NEVER_BLOCK) == person);
+            of.map(|(address, _)| *address).collect()
+        };
+        let sides =
+            known.plan.lists().iter().zip(known.observed.lists()).map(|(plan, (list, content))| {
+                let mut side = Side::new(plan, content, known);
+                side.regions = regions(desired, lists, list);
+                (list, side)
+            });
+        Self {
+            sides: sides.collect(),
+            protected: protected_by(false),
+            never_block: protected_by(true),
+            may_drain: known.may_drain && known.done.is_empty(),
+        }
+    }
+}
+
+/// The regions that the rule of `list` shall match: decided here first, then what holds longest.
+fn regions(desired: &Desired, lists: &Lists, list: Remediation) -> Vec<Region> {
+    let wanted = desired.regions().iter();
+    let of_list = wanted.filter(|(_, wanted)| lists.takes(wanted.remediation) == Some(list));
+    let mut regions: Vec<(Source, std::cmp::Reverse<u64>, Region)> = of_list
+        .map(|(region, wanted)| {
+            (wanted.source, std::cmp::Reverse(wanted.remaining.as_secs() / 3_600), *region)
+        })
+        .collect();
+    regions.sort_unstable();
+    regions.into_iter().map(|(.., region)| region).collect()
+}
+
+impl Side {
+    fn new(plan: &ListPlan, content: &ObservedList, known: Known<'_>) -> Self {
+        let leaving: BTreeMap<Address, Class> = plan
+            .removals
+            .iter()
+            .filter(|removal| removal.why != Why::Surplus)
+            .map(|removal| (removal.address, removal.class))
+            .collect();
+        let (added, removed) = done(plan, content, known.done);
+        let kept_class = |address: &Address| match (plan.list, known.ends.get(address)) {
+            (Remediation::Captcha, _) => Class::Captcha,
+            (Remediation::Ban, Some(known)) if !known.own => Class::CommunityBan,
+            (Remediation::Ban, _) => Class::OwnBan,
+        };
+        let item = |address: Address, class| Item { address, class, order: 0 };
+        let stays = content.items().keys().filter(|address| !leaving.contains_key(address));
+        let mut shall_match: Vec<Item> =
+            stays.map(|address| item(*address, kept_class(address))).collect();
+        shall_match.extend(plan.additions.iter().map(|addition| Item {
+            address: addition.address,
+            class: addition.class,
+            order: addition.rank.order(),
+        }));
+        shall_match.sort_unstable_by_key(|item| item.address);
+        let there = content.items().keys().filter(|address| !removed.contains(address));
+        let on_list: Vec<Item> = there
+            .chain(added.iter().filter(|address| !content.items().contains_key(address)))
+            .map(|address| item(*address, leaving.get(address).copied().unwrap_or(Class::Rest)))
+            .collect();
+        let content = on_list.iter().map(|item| item.address).collect();
+        Self { shall_match, on_list, content, regions: Vec::new() }
+    }
+}
+
+/// What the operations of this run have added to, and removed from, this list.
+fn done(
+    plan: &ListPlan,
+    content: &ObservedList,
+    operations: &[Operation],
+) -> (BTreeSet<Address>, BTreeSet<Address>) {
+    let (mut added, mut removed) = (BTreeSet::new(), BTreeSet::new());
+    for operation in operations.iter().filter(|done| done.effect().list == plan.list) {
+        match operation {
+            Operation::Append { items, .. } => {
+                added.extend(items.as_slice().iter().map(|item| item.ip));
+            }
+            Operation::Replace { items, .. } => {
+                let now: BTreeSet<Address> = items.as_slice().iter().map(|item| item.ip).collect();
+                removed.extend(content.items().keys().filter(|was| !now.contains(was)));
+                added.extend(now);
+            }
+            Operation::Delete { ids, .. } => {
+                let ids: BTreeSet<&ItemId> = ids.as_slice().iter().collect();
+                let gone = plan
+                    .removals
+                    .iter()
+                    .filter(|removal| removal.why != Why::Surplus && ids.contains(&removal.id));
+                removed.extend(gone.map(|removal| removal.address));
+            }
+        }
+    }
+    (added, removed)
+}
+
+/// Decides about one zone. `zone` is its id, `now` is in Unix seconds.
+pub fn decide(
+    base: &Base,
+    rules: &Rules,
+    zone: &str,
+    observed: &ZoneRules,
+    history: &RulesHistory,
+    now: u64,
+) -> Decision {
+    let without_regions = history.leaves_regions_out(zone, now);
+    let decided: BTreeMap<Remediation, Decided> = base
+        .sides
+        .iter()
+        .filter_map(|(list, side)| {
+            let situation = Situation {
+                shall_match: &side.shall_match,
+                on_list: &side.on_list,
+                observed: observed.expression(*list)?,
+                may_drain: base.may_drain,
+                protected: &base.protected,
+                never_block: &base.never_block,
+                regions: if without_regions { &[] } else { &side.regions },
+                characters_max: rules.characters_max,
+            };
+            Some((*list, decide_rule(&situation)))
+        })
+        .collect();
+    let change = |list: Remediation| {
+        Some(RuleChange {
+            observed: observed.expression(list)?,
+            desired: &decided.get(&list)?.desired,
+            on_list: &base.sides.get(&list)?.content,
+        })
+    };
+    let patches =
+        order(change(Remediation::Ban), change(Remediation::Captcha), rules.characters_max);
+    Decision { patches, rules: decided, wait: history.wait(zone, now) }
+}
+
+/// Whether the lists must be written soon, judged by what the rules can take over.
+///
+/// With rules that say within one run what the lists lack, nothing is urgent for the lists, unless it has
+/// no room there, or rules in other zones use the lists too and have nothing but them.
+pub fn urgency(
+    settings: &Settings,
+    lists: &Lists,
+    rules: Option<(&Rules, &ObservedRules)>,
+    (desired, known): (&Desired, Known<'_>),
+    history: &RulesHistory,
+    now: u64,
+) -> Urgency {
+    let Some((rules, observed)) = rules else { return Urgency::ByClass };
+    let base = Base::new(settings, lists, desired, known);
+    let zones: Option<Vec<(&Id, &ZoneRules)>> =
+        observed.zones.iter().map(|(zone, read)| Some((zone, read.as_ref().ok()?))).collect();
+    let Some(zones) = zones else { return Urgency::ByClass };
+    if !observed.covers(lists) {
+        return Urgency::ByClass;
+    }
+    let decisions = zones
+        .iter()
+        .map(|(zone, rules_there)| decide(&base, rules, zone.as_str(), rules_there, history, now));
+    let mut is_full = false;
+    for decision in decisions {
+        if decision.wait.is_some() {
+            return Urgency::ByClass;
+        }
+        is_full |= decision.needs_list_write();
+    }
+    if is_full { Urgency::Now } else { Urgency::Never }
+}

@@ -1,0 +1,268 @@
+//! The desired expression of one rule of one zone: what the list lacks, as the small and fast delta on
+//! top of it. Pure: the same situation gives the same text, and deciding again after it was written
+//! gives no difference.
+//!
+//! Owns which addresses stand in LIFTED and FRESH and when they leave, and who waits when the text is
+//! full. Not here: what is desired, what a list holds, when a list is written, requests.
+//!
+//! The invariants, of which the last one needs room:
+//! - a protected address never matches, and FRESH names none;
+//! - while the rule may not drain, it is right for the list as it was read and for what the list held
+//!   before: nothing leaves that either of them needs;
+//! - with room, the rule matches what it shall match and nothing else.
+
+mod order;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use crate::address::Address;
+use crate::api::cloudflare::expression::{
+    AddressSet, Clause, Expression, Length, Parts, may_match,
+};
+use crate::desired::Region;
+use crate::plan::Class;
+
+pub use order::{Patch, Patches, RuleChange, order};
+use room::{Candidate, Key, Room};
+
+/// An address or a range, and what it is worth where room is scarce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// The address or range.
+    pub address: Address,
+    /// Of what shall match: how urgent it is that it does. Of what is on the list: how urgent it is
+    /// that it does not, if it shall not.
+    pub class: Class,
+    /// Who goes first within a class, the smallest first. What is in the text already goes before
+    /// its equals, so coarse numbers make for few changes.
+    pub order: u64,
+}
+
+/// All that the decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What the rule shall match: desired there and having a place, and what is held back by the
+    /// review. An address inside a range that stands here too may be left out.
+    pub shall_match: &'a [Item],
+    /// What the list holds, as it was read.
+    pub on_list: &'a [Item],
+    /// What the rule says now.
+    pub observed: &'a Expression,
+    /// Whether the list's content that was read is surely at the edge: no bulk operation of ours is
+    /// unfinished, and the last one was seen to be completed two minutes ago or earlier.
+    pub may_drain: bool,
+    /// What must never match: the built-in groups.
+    pub protected: &'a AddressSet,
+    /// The same, as the operator names it. It is also the exception from regions.
+    pub never_block: &'a AddressSet,
+    /// The regions that shall match, the most important first.
+    pub regions: &'a [Region],
+    /// The longest text: the setting `rules_characters_max`. More than [`CHARACTERS_MAX`] is taken
+    /// for that, and the list's name stands in every text.
+    pub characters_max: usize,
+}
+
+/// The longest text that Cloudflare takes (facts cloudflare-rules 1.1).
+pub const CHARACTERS_MAX: usize = 4_096;
+
+/// What the rule should say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The expression.
+    pub desired: Expression,
+    /// What found no room, the most urgent first.
+    pub waiting: Vec<Waiting>,
+    /// The length of the expression's text, in characters.
+    pub characters: usize,
+    /// Whether the rule says something else now, so that a PATCH is due.
+    pub is_due: bool,
+    /// Whether the text is more than three quarters full: the list's turn has come.
+    pub is_nearly_full: bool,
+}
+
+impl Decided {
+    /// Whether something waits for which a write of the list would make room.
+    pub fn waits_for_list(&self) -> bool {
+        self.waiting.iter().any(|waiting| !matches!(waiting, Waiting::Region(_)))
+    }
+}
+
+/// What the text has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// It is on the list and shall not match, but does.
+    Lifted(Address, Class),
+    /// It is not on the list and shall match, but does not.
+    Fresh(Address, Class),
+    /// The same, and no list write will help.
+    Region(Region),
+}
+
+/// Decides what the rule should say.
+pub fn decide(situation: &Situation<'_>) -> Decided {
+    let Situation { observed, characters_max, .. } = *situation;
+    let characters_max = characters_max.min(CHARACTERS_MAX);
+    let mut room = Room::new(Length::of_list(observed.list()), characters_max);
+    let mut waiting = Vec::new();
+    let mut parts = Parts::default();
+    choose_regions(situation, &mut room, &mut parts, &mut waiting);
+
+    let view = View::new(situation);
+    let (lifted, without) = room::choose(view.lifted_candidates(), |address| {
+        room.take(|length| length.lifted += Length::entry(address))
+    });
+    waiting.extend(without.map(|one| Waiting::Lifted(one.address, one.key.class)));
+    // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
+    let (fresh, without) = room::choose(view.fresh_candidates(&lifted), |address| {
+        room.take(|length| {
+            length.fresh.of += Length::entry(address);
+            length.fresh.except += Length::sum(view.protected.inside(address));
+        })
+    });
+    waiting.extend(without.map(|one| Waiting::Fresh(one.address, one.key.class)));
+    let except = fresh.iter().flat_map(|range| view.protected.inside(range)).copied().collect();
+    parts.lifted = lifted;
+    parts.fresh = Clause { of: fresh, except };
+
+    let desired = Expression::new(observed.list().clone(), parts)
+        .expect("a candidate that is too wide is never chosen");
+    let characters = desired.characters();
+    Decided {
+        is_due: desired != *observed,
+        is_nearly_full: characters * 4 > characters_max * 3,
+        desired,
+        waiting,
+        characters,
+    }
+}
+
+/// Regions take at most half of the text, and none goes without the operator's exception.
+fn choose_regions(
+    situation: &Situation<'_>,
+    room: &mut Room,
+    parts: &mut Parts,
+    waiting: &mut Vec<Waiting>,
+) {
+    let half = room.max() / 2;
+    let exception = Length::sum(situation.never_block);
+    let mut seen = BTreeSet::new();
+    for region in situation.regions.iter().filter(|region| seen.insert(**region)) {
+        let is_taken = room.take_within(half, |length| {
+            let (clause, entry) = match region {
+                Region::Country(country) => (&mut length.countries, Length::country(*country)),
+                Region::As(asn) => (&mut length.asns, Length::entry(asn)),
+            };
+            clause.of += entry;
+            clause.except = exception;
+        });
+        match region {
+            _ if !is_taken => waiting.push(Waiting::Region(*region)),
+            Region::Country(country) => drop(parts.countries.of.insert(*country)),
+            Region::As(asn) => drop(parts.asns.of.insert(*asn)),
+        }
+    }
+    for except in [&mut parts.countries.except, &mut parts.asns.except] {
+        except.clone_from(situation.never_block);
+    }
+}
+
+/// The situation, as sets.
+struct View<'a> {
+    situation: &'a Situation<'a>,
+    /// What must never match.
+    protected: AddressSet,
+    /// What shall match, as wide as it is wanted; what is protected altogether is not in it.
+    shall_match: AddressSet,
+    on_list: AddressSet,
+}
+
+impl<'a> View<'a> {
+    fn new(situation: &'a Situation<'a>) -> Self {
+        let protected = situation.protected.union(situation.never_block);
+        let wanted = situation.shall_match.iter().map(|item| item.address);
+        Self {
+            situation,
+            shall_match: wanted.filter(|address| !protected.covers(address)).collect(),
+            on_list: situation.on_list.iter().map(|item| item.address).collect(),
+            protected,
+        }
+    }
+
+    /// LIFTED, by urgency: owners, then what is on the list and shall not match, then what was lifted
+    /// and is off the list that was read, but maybe not off the one at the edge.
+    ///
+    /// Never what is inside a range that shall match, unless it is protected.
+    fn lifted_candidates(&self) -> Vec<Candidate> {
+        let already = &self.situation.observed.parts().lifted;
+        let mut candidates = Vec::new();
+        let mut add = |address, class, order, is_kept| {
+            // An owner goes first even if only the edge's list may still have him.
+            let is_kept = is_kept && class != Class::Owner;
+            let key = Key { is_kept, class, order, is_new: !already.covers(&address) };
+            candidates.push(Candidate { address, key, counts: !is_kept });
+        };
+        for item in self.situation.on_list {
+            let Item { address, class, order } = *item;
+            if self.protected.covers(&address) || self.shall_match.covers(&address) {
+                continue;
+            }
+            let is_owners = self.protected.touches(&address);
+            add(address, if is_owners { Class::Owner } else { class }, order, false);
+        }
+        // One entry for all items in a protected prefix, and for the hole that it is in a range on the
+        // list.
+        for prefix in self.protected.iter().filter(|prefix| self.on_list.touches(prefix)) {
+            if may_match(prefix) {
+                add(*prefix, Class::Owner, 0, false);
+            } else {
+                let items = self.on_list.inside(prefix);
+                items.iter().for_each(|item| add(*item, Class::Owner, 0, false));
+            }
+        }
+        if !self.situation.may_drain {
+            for entry in already {
+                if self.protected.covers(entry) {
+                    add(*entry, Class::Owner, 0, true);
+                } else if self.shall_match.covers(entry) {
+                    let owners = self.protected.inside(entry);
+                    owners.iter().for_each(|prefix| add(*prefix, Class::Owner, 0, true));
+                } else {
+                    let is_owners = self.protected.touches(entry);
+                    add(*entry, if is_owners { Class::Owner } else { Class::Rest }, 0, true);
+                }
+            }
+        }
+        candidates
+    }
+
+    /// FRESH, by urgency: what shall match and is not on the list, or lifted with a range around it;
+    /// then what is on the list that was read, but maybe not yet on the one at the edge.
+    fn fresh_candidates(&self, lifted: &AddressSet) -> Vec<Candidate> {
+        let observed = self.situation.observed.parts();
+        let already = &observed.fresh.of;
+        let mut candidates = Vec::new();
+        let mut add = |address: Address, item: &Item, counts: bool| {
+            let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
+            // What comes back from LIFTED may have been lifted from a list that the edge has not yet.
+            let was_said = already.covers(&address) || observed.lifted.covers(&address);
+            let is_kept = is_on_list && !self.situation.may_drain && was_said;
+            if is_on_list && !is_kept || self.protected.covers(&address) {
+                return;
+            }
+            let is_new = !already.covers(&address);
+            let key = Key { is_kept, class: item.class, order: item.order, is_new };
+            candidates.push(Candidate { address, key, counts: counts && !is_kept });
+        };
+        for item in self.situation.shall_match {
+            add(item.address, item, true);
+            // The range itself may be on the list, or find no room: what is in force of it stays.
+            for part in already.inside(&item.address) {
+                add(*part, item, false);
+            }
+        }
+        candidates
+    }
+}

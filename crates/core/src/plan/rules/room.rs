@@ -1,0 +1,118 @@
+//! Who finds room in the text: one after the other by urgency, and who does not fit is passed over.
+//!
+//! The same candidates, some of them written already, find the same room again: what is in the text
+//! goes before its equals, and the length only grows with what is in it.
+
+use std::collections::BTreeSet;
+
+use crate::address::Address;
+use crate::api::cloudflare::expression::{AddressSet, Length, may_match};
+
+/// How much of the text is taken.
+#[derive(Debug)]
+pub(super) struct Room {
+    taken: Length,
+    max: usize,
+}
+
+impl Room {
+    pub(super) fn new(taken: Length, max: usize) -> Self {
+        Self { taken, max }
+    }
+
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Takes more, if the text stays short enough.
+    pub(super) fn take(&mut self, more: impl FnOnce(&mut Length)) -> bool {
+        self.take_within(usize::MAX, more)
+    }
+
+    /// Takes more, if the regions' clauses stay within a limit of their own too.
+    pub(super) fn take_within(
+        &mut self,
+        regions_max: usize,
+        more: impl FnOnce(&mut Length),
+    ) -> bool {
+        let mut length = self.taken;
+        more(&mut length);
+        let fits = length.total() <= self.max && length.regions() <= regions_max;
+        if fits {
+            self.taken = length;
+        }
+        fits
+    }
+}
+
+/// An address or range that should be in a set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) address: Address,
+    pub(super) key: Key,
+    /// Whether it waits for something if it finds no room.
+    pub(super) counts: bool,
+}
+
+/// The order in which room is given, the smallest first; among equals the address decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// It is there only for what the edge may not have seen yet.
+    pub(super) is_kept: bool,
+    pub(super) class: super::Class,
+    pub(super) order: u64,
+    /// It is not in the text yet.
+    pub(super) is_new: bool,
+}
+
+/// Those for whom `take` finds room, and those without who wait for it, in the order of the keys.
+pub(super) fn choose(
+    candidates: Vec<Candidate>,
+    mut take: impl FnMut(&Address) -> bool,
+) -> (AddressSet, impl Iterator<Item = Candidate>) {
+    let mut chosen: BTreeSet<Address> = BTreeSet::new();
+    let mut without = Vec::new();
+    for candidate in in_order(candidates) {
+        let address = candidate.address;
+        // None that is chosen is inside another, so only the one before can be around this.
+        let around = chosen.range(..=address).next_back();
+        if around.is_some_and(|around| around.contains(&address)) {
+            continue;
+        }
+        if may_match(&address) && take(&address) {
+            chosen.insert(address);
+        } else if candidate.counts {
+            without.push(candidate);
+        }
+    }
+    without.sort_by_key(|candidate| (candidate.key, candidate.address));
+    (chosen.into_iter().collect(), without.into_iter())
+}
+
+/// By urgency. A range is as urgent as the most urgent that is in it, and comes before all that is: it
+/// takes the room of one and gives all of them theirs.
+fn in_order(mut candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
+    candidates.sort_unstable_by_key(|candidate| (candidate.address, candidate.key));
+    candidates.dedup_by(|later, first| {
+        let is_same = later.address == first.address;
+        first.counts |= is_same && later.counts;
+        is_same
+    });
+    let mut urgency: Vec<(Key, Address)> =
+        candidates.iter().map(|candidate| (candidate.key, candidate.address)).collect();
+    // The ranges around the candidate that is looked at, the widest first.
+    let mut around: Vec<usize> = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        while around
+            .pop_if(|range| !candidates[*range].address.contains(&candidate.address))
+            .is_some()
+        {}
+        for range in &around {
+            urgency[*range] = urgency[*range].min((candidate.key, candidate.address));
+        }
+        around.push(index);
+    }
+    let mut ordered: Vec<_> = urgency.into_iter().zip(candidates).collect();
+    ordered.sort_unstable_by_key(|(urgency, candidate)| (*urgency, candidate.address));
+    ordered.into_iter().map(|(_, candidate)| candidate)
+}

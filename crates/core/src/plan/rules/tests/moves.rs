@@ -1,0 +1,243 @@
+//! The order of the two rules' PATCHes.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::edge::{Client, applies};
+use super::laws::{pool, some_expression, some_set};
+use super::*;
+use crate::decision::Remediation::{self, Ban, Captcha};
+
+/// What both rules say.
+#[derive(Debug, Clone)]
+struct Zone {
+    ban: Expression,
+    captcha: Expression,
+}
+
+impl Zone {
+    fn write(&mut self, patch: &Patch) {
+        match patch.rule {
+            Ban => self.ban = patch.to.clone(),
+            Captcha => self.captcha = patch.to.clone(),
+        }
+    }
+
+    fn order(&self, desired: &Self, lists: &Lists, characters_max: usize) -> Patches {
+        let ban = RuleChange { observed: &self.ban, desired: &desired.ban, on_list: &lists.ban };
+        let (observed, desired) = (&self.captcha, &desired.captcha);
+        let captcha = RuleChange { observed, desired, on_list: &lists.captcha };
+        order(Some(ban), Some(captcha), characters_max)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Lists {
+    ban: AddressSet,
+    captcha: AddressSet,
+}
+
+impl Lists {
+    fn texts(&self) -> [Vec<String>; 2] {
+        [&self.ban, &self.captcha].map(|list| list.iter().map(Address::to_string).collect())
+    }
+}
+
+/// Whether the client is banned, and whether he is challenged.
+fn seen(zone: &Zone, lists: &[Vec<String>; 2], address: IpAddr) -> [bool; 2] {
+    let client = Client::at(address);
+    let [ban, captcha] = lists;
+    [
+        applies(&zone.ban.to_string(), ("l", ban), client),
+        applies(&zone.captcha.to_string(), ("l", captcha), client),
+    ]
+}
+
+fn shown(patches: &Patches) -> Vec<(Remediation, String)> {
+    let steps = patches.steps.iter();
+    steps
+        .map(|patch| (patch.rule, patch.to.to_string()["(ip.src in $l".len()..].to_owned()))
+        .collect()
+}
+
+fn zone(ban: &str, captcha: &str) -> Zone {
+    Zone { ban: expression(ban), captcha: expression(captcha) }
+}
+
+fn nothing() -> Lists {
+    Lists { ban: set(""), captcha: set("") }
+}
+
+#[test]
+fn challenge_made_a_ban_is_added_before_it_is_removed() {
+    let lists = Lists { ban: set(""), captcha: set("192.0.2.1") };
+    let desired = zone(") or ip.src in {192.0.2.1}", " and not ip.src in {192.0.2.1})");
+    let patches = zone(")", ")").order(&desired, &lists, 4_000);
+    let order: Vec<_> = patches.steps.iter().map(|patch| patch.rule).collect();
+    assert_eq!(order, [Ban, Captcha]);
+    assert!(patches.second_needs_first && !patches.is_unfinished && !patches.has_gap);
+}
+
+#[test]
+fn ban_made_a_challenge_is_added_before_it_is_removed() {
+    let lists = Lists { ban: set("192.0.2.1"), captcha: set("") };
+    let desired = zone(" and not ip.src in {192.0.2.1})", ") or ip.src in {192.0.2.1}");
+    let patches = zone(")", ")").order(&desired, &lists, 4_000);
+    let order: Vec<_> = patches.steps.iter().map(|patch| patch.rule).collect();
+    assert_eq!(order, [Captcha, Ban]);
+    assert!(patches.second_needs_first && !patches.is_unfinished);
+}
+
+#[test]
+fn nobody_moves_the_ban_is_first_and_the_second_needs_it_not() {
+    let desired = zone(") or ip.src in {192.0.2.1}", ") or ip.src in {192.0.2.2}");
+    let patches = zone(")", ")").order(&desired, &nothing(), 4_000);
+    let order: Vec<_> = patches.steps.iter().map(|patch| patch.rule).collect();
+    assert_eq!(order, [Ban, Captcha]);
+    assert!(!patches.second_needs_first);
+    assert_eq!(desired.order(&desired, &nothing(), 4_000), Patches::default());
+}
+
+#[test]
+fn addresses_that_swap_stay_banned_for_one_more_run() {
+    let lists = Lists { ban: set("192.0.2.1"), captcha: set("192.0.2.2") };
+    let desired = zone(
+        " and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.2}",
+        " and not ip.src in {192.0.2.2}) or ip.src in {192.0.2.1}",
+    );
+    let mut now = zone(")", ")");
+    let patches = now.order(&desired, &lists, 4_000);
+    assert_eq!(
+        shown(&patches),
+        [
+            (Ban, ") or ip.src in {192.0.2.1 192.0.2.2}".to_owned()),
+            (Captcha, " and not ip.src in {192.0.2.2}) or ip.src in {192.0.2.1}".to_owned()),
+        ]
+    );
+    assert!(patches.is_unfinished && patches.second_needs_first);
+    patches.steps.iter().for_each(|patch| now.write(patch));
+    let patches = now.order(&desired, &lists, 4_000);
+    assert_eq!(patches.steps, [Patch { rule: Ban, to: desired.ban }]);
+    assert!(!patches.is_unfinished);
+}
+
+#[test]
+fn addresses_that_swap_without_room_in_the_ban_stay_challenged_and_without_any_have_a_gap() {
+    let now = zone(") or ip.src in {192.0.2.1}", ") or ip.src in {192.0.2.2}");
+    let desired =
+        zone(") or ip.src in {192.0.2.2 198.51.100.1 198.51.100.2}", ") or ip.src in {192.0.2.1}");
+    let patches = now.order(&desired, &nothing(), desired.ban.characters());
+    let order: Vec<_> = patches.steps.iter().map(|patch| patch.rule).collect();
+    assert_eq!(order, [Captcha, Ban]);
+    assert!(patches.is_unfinished && !patches.has_gap);
+    let patches = now.order(&desired, &nothing(), 40);
+    assert!(!patches.is_unfinished && patches.has_gap);
+}
+
+#[test]
+fn regions_that_swap_stay_with_the_exception_of_where_they_go() {
+    let now = zone(
+        r#") or ip.src.country in {"CN"} or ip.src.asnum in {1}"#,
+        r#") or ip.src.country in {"DE"}"#,
+    );
+    let desired = zone(
+        r#") or (ip.src.country in {"DE"} and not ip.src in {192.0.2.9})"#,
+        r#") or (ip.src.country in {"CN"} and not ip.src in {192.0.2.9}) or (ip.src.asnum in {1} and not ip.src in {192.0.2.9})"#,
+    );
+    let patches = now.order(&desired, &nothing(), 4_000);
+    let kept = r#") or (ip.src.country in {"CN" "DE"} and not ip.src in {192.0.2.9}) or (ip.src.asnum in {1} and not ip.src in {192.0.2.9})"#;
+    assert_eq!(shown(&patches)[0], (Ban, kept.to_owned()));
+    assert_eq!(patches.steps[1].to, desired.captcha);
+}
+
+#[test]
+fn zone_with_one_rule_has_its_one_change() {
+    let desired = expression(") or ip.src in {192.0.2.1}");
+    let on_list = set("");
+    let change = RuleChange { observed: &expression(")"), desired: &desired, on_list: &on_list };
+    let only = |rule| vec![Patch { rule, to: desired.clone() }];
+    assert_eq!(order(Some(change), None, 4_000).steps, only(Ban));
+    assert_eq!(order(None, Some(change), 4_000).steps, only(Captcha));
+}
+
+prop_compose! {
+    fn some_zone()(ban in some_expression(), captcha in some_expression()) -> Zone {
+        Zone { ban, captcha }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nobody_is_for_a_moment_on_neither_rule(
+        now in some_zone(),
+        desired in some_zone(),
+        (ban, captcha) in (some_set(8), some_set(8)),
+    ) {
+        let lists = Lists { ban, captcha };
+        let patches = now.order(&desired, &lists, 4_000);
+        prop_assert!(!patches.has_gap);
+        let texts = lists.texts();
+        let mut moments = vec![now.clone()];
+        for patch in &patches.steps {
+            let mut next = moments.last().unwrap().clone();
+            next.write(patch);
+            moments.push(next);
+        }
+        let written: Vec<_> = patches.steps.iter().map(|patch| patch.rule).collect();
+        let is_once = written.len() < 2 || written[0] != written[1];
+        prop_assert!(is_once, "{:?}", written);
+        let mut reached = moments.last().unwrap().clone();
+        if patches.is_unfinished {
+            // One more, in the next run, and nobody falls between there either.
+            let more = reached.order(&desired, &lists, 4_000);
+            prop_assert_eq!(more.steps.len(), 1);
+            prop_assert!(!more.is_unfinished);
+            reached.write(&more.steps[0]);
+            moments.push(reached.clone());
+        }
+        prop_assert_eq!(&reached.ban, &desired.ban);
+        prop_assert_eq!(&reached.captcha, &desired.captcha);
+        for address in pool() {
+            let [before, after] = [&now, &desired].map(|zone| seen(zone, &texts, address));
+            for moment in &moments {
+                let at_that_moment = seen(moment, &texts, address);
+                for rule in 0..2 {
+                    // Neither less nor more than before or after.
+                    let least = before[rule] && after[rule];
+                    let most = before[rule] || after[rule];
+                    let is = at_that_moment[rule];
+                    prop_assert!((!least || is) && (!is || most), "{} {:?}", address, moments);
+                }
+                let is_on_one = |seen: [bool; 2]| seen[0] || seen[1];
+                if is_on_one(before) && is_on_one(after) {
+                    prop_assert!(is_on_one(at_that_moment), "{} {:?}", address, moments);
+                }
+            }
+            // The second without the first, if that is said to harm nobody.
+            if let ([_, second], false) = (&patches.steps[..], patches.second_needs_first) {
+                let mut alone = now.clone();
+                alone.write(second);
+                let is = seen(&alone, &texts, address);
+                let is_gap = before.contains(&true) && after.contains(&true) && !is.contains(&true);
+                prop_assert!(!is_gap, "{} {:?}", address, alone);
+            }
+        }
+    }
+
+    #[test]
+    fn order_without_room_writes_each_rule_once_and_nothing_longer_than_it_may(
+        now in some_zone(),
+        desired in some_zone(),
+        (ban, captcha) in (some_set(8), some_set(8)),
+        more in 0usize..60,
+    ) {
+        let lists = Lists { ban, captcha };
+        let most = desired.ban.characters().max(desired.captcha.characters());
+        let patches = now.order(&desired, &lists, most + more);
+        prop_assert!(patches.steps.iter().all(|patch| patch.to.characters() <= most + more));
+        prop_assert!(!(patches.has_gap && patches.is_unfinished));
+    }
+}
