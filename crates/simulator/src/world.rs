@@ -10,6 +10,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use crate::cloudflare::{Cloudflare, Interference};
+use crate::edge::Edge;
 use crate::fault::{Fault, FaultAction, Faults};
 use crate::journal::{Counters, Entry, Fate, Judge};
 use crate::lapi::{Lapi, LazyRows};
@@ -168,6 +169,11 @@ impl Simulator {
     /// Cloudflare.
     pub fn cloudflare(&mut self) -> &mut Cloudflare {
         &mut self.cloudflare
+    }
+
+    /// What Cloudflare's edge does with visitors, now and at any moment before.
+    pub fn edge(&mut self) -> &Edge {
+        self.cloudflare.edge()
     }
 
     /// The Pushgateway.

@@ -159,6 +159,31 @@ async fn control_endpoint_changes_and_shows_the_world() {
 }
 
 #[tokio::test]
+async fn control_endpoint_tells_what_a_visitor_meets() {
+    let running = start(0).await;
+    let zone = {
+        let mut world = running.world().lock().unwrap();
+        let zone = world.cloudflare().create_zone("example.com");
+        world.cloudflare().add_rule(&zone, "block", "ip.src.country eq \"CN\"");
+        zone
+    };
+    let edits = "add managed_challenge ip.src in {2001:db8::/32}\ndisable nobody\n";
+    let changed = control(&running, "POST", &format!("/zones/{zone}/edits"), edits).await;
+    assert_eq!(changed, r#"{"changed":1}"#);
+    for (visitor, verdict) in [
+        ("192.0.2.1", "pass"),
+        ("192.0.2.1?country=CN&asn=64496", "block"),
+        ("2001:db8::1", "challenge"),
+    ] {
+        let told = control(&running, "GET", &format!("/edge/{zone}/{visitor}"), "").await;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["verdict"], verdict);
+        assert_eq!(told["rule"].is_null(), verdict == "pass");
+        assert_eq!(told["story"][0]["at"], "0s");
+    }
+}
+
+#[tokio::test]
 async fn control_endpoint_fills_shows_and_empties_kv() {
     let running = start(0).await;
     let namespace = running.world().lock().unwrap().cloudflare().create_namespace("crowdsec");

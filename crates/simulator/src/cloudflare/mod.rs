@@ -10,13 +10,14 @@ pub mod lists;
 pub mod rulesets;
 mod tokens;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::edge::Edge;
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
 use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
@@ -26,7 +27,7 @@ use codes::ApiError;
 use envelope::{failure, without_result};
 use kv::Kv;
 use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
-use rulesets::Rulesets;
+use rulesets::{Rulesets, Stamp};
 
 /// One account of Cloudflare.
 #[derive(Debug)]
@@ -36,6 +37,12 @@ pub struct Cloudflare {
     lists: Lists,
     kv: Kv,
     rulesets: Rulesets,
+    edge: Edge,
+    /// Changes of lists that the edge was told of.
+    edge_changes: usize,
+    /// For each zone the state of its rules that the edge was told of.
+    edge_stamps: BTreeMap<String, Stamp>,
+    edge_lags: Random,
     rays: Random,
     /// Requests so far.
     requests: u64,
@@ -127,6 +134,10 @@ impl Cloudflare {
             lists: Lists::new(options.clone(), start, seed),
             kv: Kv::new(options.clone(), start, seed),
             rulesets: Rulesets::new(options.clone(), start, seed),
+            edge: Edge::default(),
+            edge_changes: 0,
+            edge_stamps: BTreeMap::new(),
+            edge_lags: Random::new(seed, "cloudflare edge"),
             rays: Random::new(seed, "cloudflare rays"),
             requests: 0,
             options,
@@ -202,26 +213,39 @@ impl Cloudflare {
 
     /// Changes a knob while the world runs. The account and its token come from the same options.
     pub fn configure(&mut self, change: impl FnOnce(&mut CloudflareOptions)) {
+        // What happened before has the lag of before.
+        self.tell_the_edge(false);
         change(&mut self.options);
         self.lists.configure(self.options.clone());
         self.kv.configure(self.options.clone());
         self.rulesets.configure(self.options.clone());
     }
 
+    /// What visitors meet, and met.
+    pub fn edge(&mut self) -> &Edge {
+        self.tell_the_edge(false);
+        &self.edge
+    }
+
     /// Somebody else does something to what the path of a request names, just before it arrives.
     pub(crate) fn meanwhile(&mut self, event: &FaultAction, path: &str) {
-        let (value, is_there) = match event {
-            FaultAction::InsertItem(value) => (value, true),
-            FaultAction::RemoveItem(value) => (value, false),
-            _ => return,
-        };
         let segments: Vec<&str> = path.split('/').collect();
-        match segments.as_slice() {
+        let mut set = |value, is_there| match segments.as_slice() {
             ["", "client", "v4", "accounts", _, "rules", "lists", id, ..] => {
                 self.lists.set_by_others(id, value, is_there);
             }
             ["", "client", "v4", "accounts", _, "storage", "kv", "namespaces", id, ..] => {
                 self.kv.set_by_others(id, value, is_there);
+            }
+            _ => {}
+        };
+        match event {
+            FaultAction::InsertItem(value) => set(value, true),
+            FaultAction::RemoveItem(value) => set(value, false),
+            FaultAction::EditRules(edit) => {
+                if let ["", "client", "v4", "zones", zone, ..] = segments.as_slice() {
+                    self.edit_rules(zone, edit);
+                }
             }
             _ => {}
         }
@@ -231,6 +255,42 @@ impl Cloudflare {
         self.lists.settle(now);
         self.kv.settle(now);
         self.rulesets.settle(now);
+        self.edge.tick(now);
+        self.tell_the_edge(false);
+    }
+
+    /// Everything that changed since the last time reaches the edge, each after its lag.
+    fn tell_the_edge(&mut self, by_request: bool) {
+        for change in &self.lists.history()[self.edge_changes..] {
+            // What others did, or was preloaded, has been there for long.
+            let lag = match change.operation_id {
+                Some(_) => edge_lag(self.options.list_edge_lag, &self.options, &mut self.edge_lags),
+                None => Duration::ZERO,
+            };
+            let (id, name) = (&change.list_id, self.lists.name_of(&change.list_id));
+            let since = change.at.saturating_add(lag);
+            self.edge.change_list(id, name, since, &change.added, &change.removed);
+        }
+        self.edge_changes = self.lists.history().len();
+        let now = self.rulesets.now();
+        for (zone, stamp, rules) in self.rulesets.states() {
+            if self.edge_stamps.get(zone) == Some(&stamp) {
+                continue;
+            }
+            // What a test sets up has been there for long.
+            let lag = match now.is_zero() && !by_request {
+                true => Duration::ZERO,
+                false => edge_lag(self.options.waf_edge_lag, &self.options, &mut self.edge_lags),
+            };
+            self.edge.set_rules(zone, now.saturating_add(lag), &rules);
+            self.edge_stamps.insert(zone.to_owned(), stamp);
+        }
+    }
+
+    /// The rules are others than a moment ago.
+    fn rules_changed(&mut self, by_request: bool) {
+        self.count_references();
+        self.tell_the_edge(by_request);
     }
 
     pub(crate) fn release_stuck_operations(&mut self) {
@@ -317,9 +377,9 @@ impl Cloudflare {
                     _ => self.options.waf_permission,
                 };
                 self.check_permission(permission, is_get, is_fresh)?;
-                let lists = self.lists.names().into_iter().map(|(_, name)| name).collect();
+                let lists = self.lists.names_of_ip_lists();
                 let answer = self.rulesets.handle(&call(path), &lists, judge);
-                self.count_references();
+                self.rules_changed(true);
                 return answer;
             }
             _ => return Err(codes::no_route(path)),
@@ -391,6 +451,14 @@ impl Cloudflare {
             _ if of_zones => Err(rulesets::codes::INVALID_HEADERS.into()),
             _ => Err(codes::MALFORMED_TOKEN.into()),
         }
+    }
+}
+
+/// How long one change takes to reach the edge.
+fn edge_lag(most: Duration, options: &CloudflareOptions, random: &mut Random) -> Duration {
+    match options.edge_lag_varies {
+        false => most,
+        true => Duration::from_millis(random.below(most.as_millis() as u64 + 1)),
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::cloudflare::rulesets::RulesEdit;
+
 /// What happens to a request that is hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultAction {
@@ -70,6 +72,9 @@ pub enum FaultAction {
     /// Before the request is handled somebody else takes this value off the list, or this key out of
     /// the namespace, that its path names. Goes together with any other action.
     RemoveItem(String),
+    /// Before the request is handled somebody else changes the rules of the zone that its path names.
+    /// Goes together with any other action.
+    EditRules(RulesEdit),
     /// The first so many pairs or names of a KV bulk request have no effect and are named in the
     /// answer, which says success.
     UnsuccessfulKeys(usize),
@@ -131,7 +136,7 @@ impl FaultAction {
 
     /// It is what somebody else does meanwhile, and leaves the request itself alone.
     pub(super) fn is_beside_the_request(&self) -> bool {
-        matches!(self, Self::InsertItem(_) | Self::RemoveItem(_))
+        matches!(self, Self::InsertItem(_) | Self::RemoveItem(_) | Self::EditRules(_))
     }
 }
 
@@ -165,6 +170,7 @@ impl fmt::Display for FaultAction {
             Self::EmptyPageWithCursor => f.write_str("empty-page-with-cursor"),
             Self::InsertItem(value) => write!(f, "insert-item {value}"),
             Self::RemoveItem(value) => write!(f, "remove-item {value}"),
+            Self::EditRules(edit) => write!(f, "edit-rules {edit}"),
             Self::UnsuccessfulKeys(count) => write!(f, "unsuccessful-keys {count}"),
         }
     }
@@ -241,6 +247,10 @@ impl FromStr for FaultAction {
             "operation-state" => return Ok(Self::OperationState(rest.to_owned())),
             "insert-item" => return Ok(Self::InsertItem(rest.to_owned())),
             "remove-item" => return Ok(Self::RemoveItem(rest.to_owned())),
+            "edit-rules" => {
+                let edit = rest.parse().map_err(|error: String| wrong(&error))?;
+                return Ok(Self::EditRules(edit));
+            }
             "unsuccessful-keys" => {
                 return Ok(Self::UnsuccessfulKeys(number("needs a number of keys")?));
             }

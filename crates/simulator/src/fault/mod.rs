@@ -21,6 +21,7 @@
 //! | `repeat-item` | two shards answer for one page | know an item by its id, remove no live one |
 //! | `empty-page-with-cursor` | a page of tombstones | loop on the cursor, not on the page size |
 //! | `insert-item`, `remove-item` | another tool writes while pages are read (see `cloudflare.page_cursors`) | survive a page that begins an item early or late; never touch what is not its own |
+//! | `edit-rules` | a person, Terraform or another program changes rules between our GET and our PATCH: adds, switches off, moves, deletes, doubles, makes all anew | find the rule again by its `ref`; notice that others wrote; never repair what is theirs |
 //! | `unsuccessful-keys` | KV stores a part of a bulk request and says success | read the names in the answer, try those again |
 //!
 //! A fault has a text form, which its `Display` prints and `FromStr` reads:
@@ -253,6 +254,7 @@ mod tests {
             A::RepeatItem,
             A::InsertItem("192.0.2.1".to_owned()),
             A::RemoveItem("192.0.2.1".to_owned()),
+            A::EditRules("disable our_ban".parse().unwrap()),
             A::EmptyPageWithCursor,
             A::UnsuccessfulKeys(3),
             A::day_quota_used_up(),
@@ -280,6 +282,7 @@ mod tests {
             ("lapi: delay", "too little"),
             ("cloudflare: unsuccessful-keys", "too little"),
             ("cloudflare: slow-operation", "too little"),
+            ("cloudflare: edit-rules mend", "no edit of rules"),
             ("cloudflare: answer-after-effect 99 x", "200 to 599"),
             ("cloudflare: unsuccessful-keys all", "number of keys"),
             ("lapi: delay soon", "delay soon"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::forms::{
-    BulkReply, Denial, LimiterBody, ModifiedOn, PageCursors, PageEnd, PendingMode, Permission,
-    RefusalForm, TokenClass, TokenStatus,
+    BulkReply, Denial, DryRun, ExpressionEcho, LimiterBody, ModifiedOn, OmittedFields, PageCursors,
+    PageEnd, PendingMode, Permission, RefusalForm, TokenClass, TokenStatus,
 };
 use super::{comma_text, duration_text};
 
@@ -25,6 +25,12 @@ use super::{comma_text, duration_text};
 /// | `modified_on` | it is not documented | never skip a read because of it |
 /// | `page_end`, `page_cursors`, `cursor_lifetime`, `item_noise`, `tolerate_large_pages` | releases of the API differ | read to the end, and only to the end |
 /// | `kv_daily_…` | the free plan's day is used up, each kind by itself | go on with the other kinds; wait for 00:00 UTC |
+/// | `waf_rules_max`, `waf_expression_max`, `waf_accepts_unknown_lists`, `waf_accepts_empty_sets` | the plan is small, the text is long, the list is not there (yet) | write only what fits and is legal; leave out a clause that is empty; keep the last good text |
+/// | `waf_patch_omitted` | PATCH replaces the definition | send every field back as it was read |
+/// | `waf_echo`, `waf_equal_patch_bumps` | what is stored is not promised to be what was sent | compare by meaning, not by text; write only on change |
+/// | `waf_dry_run` | a mock, a proxy or an old release does not know it | not believe that nothing happened |
+/// | `waf_write_floor`, `waf_limiter_body` | the limiter of rulesets, of which no number is known | wait for that zone alone |
+/// | `waf_edge_lag`, `list_edge_lag`, `edge_lag_varies` | it takes a while until every location has it | not drop one level before the other has arrived |
 /// | `kv_list_lag`, `kv_key_write_interval`, `kv_page_end`, `kv_bulk_reply` | KV is eventually consistent | not write again what a listing does not show yet |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -140,6 +146,35 @@ pub struct CloudflareOptions {
     pub waf_rules_max: usize,
     /// Take a rule for a list that does not exist (facts 4: unknown); it is refused otherwise.
     pub waf_accepts_unknown_lists: bool,
+    /// Most characters of an expression.
+    pub waf_expression_max: usize,
+    /// Take `{}` for a set that nothing is in (facts: cloudflare-rules.md 1.3: unknown); it is refused
+    /// otherwise.
+    pub waf_accepts_empty_sets: bool,
+    /// What becomes of the fields that a PATCH leaves out.
+    pub waf_patch_omitted: OmittedFields,
+    /// How expressions are given back.
+    pub waf_echo: ExpressionEcho,
+    /// A PATCH that changes nothing makes a new version all the same (facts: cloudflare-rules.md 4.2:
+    /// unknown).
+    pub waf_equal_patch_bumps: bool,
+    /// What `dry_run=true` does.
+    pub waf_dry_run: DryRun,
+    /// Least time between two accepted writes of one zone's rules; zero = off.
+    #[serde(with = "duration_text")]
+    pub waf_write_floor: Duration,
+    /// What a write is told that comes earlier.
+    pub waf_limiter_body: LimiterBody,
+    /// Time from a change of rules until the edge runs them, whoever changed them; but what a test sets
+    /// up at the start has been there for long.
+    #[serde(with = "duration_text")]
+    pub waf_edge_lag: Duration,
+    /// Time from the end of a bulk operation until the edge knows the list's new items.
+    #[serde(with = "duration_text")]
+    pub list_edge_lag: Duration,
+    /// Each change takes any part of its lag, at random; still none overtakes another of its zone or
+    /// list.
+    pub edge_lag_varies: bool,
     /// The client may touch only rules whose `ref` begins with this; touching another is noted, not
     /// refused.
     pub waf_own_ref_prefix: String,
@@ -194,6 +229,17 @@ impl Default for CloudflareOptions {
             waf_permission: Permission::Edit,
             waf_rules_max: 100,
             waf_accepts_unknown_lists: false,
+            waf_expression_max: 4_096,
+            waf_accepts_empty_sets: false,
+            waf_patch_omitted: OmittedFields::Reset,
+            waf_echo: ExpressionEcho::Verbatim,
+            waf_equal_patch_bumps: true,
+            waf_dry_run: DryRun::Honoured,
+            waf_write_floor: Duration::ZERO,
+            waf_limiter_body: LimiterBody::Envelope,
+            waf_edge_lag: Duration::ZERO,
+            list_edge_lag: Duration::ZERO,
+            edge_lag_varies: false,
             waf_own_ref_prefix: String::new(),
         }
     }

@@ -142,3 +142,34 @@ pub enum ModifiedOn {
     /// Not at all.
     Never,
 }
+
+/// What becomes of a rule's fields that a PATCH leaves out (facts: cloudflare-rules.md 4.1: some of
+/// each).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OmittedFields {
+    /// They get their defaults: a rule that was switched off is on again, its `ref` is its id.
+    Reset,
+    /// They stay.
+    Keep,
+}
+
+/// How an expression is given back (facts: cloudflare-rules.md 1.4: very probably as it was sent).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpressionEcho {
+    /// As it was sent.
+    Verbatim,
+    /// With other blanks.
+    Respaced,
+}
+
+/// What `dry_run=true` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryRun {
+    /// Everything is checked and nothing is kept.
+    Honoured,
+    /// Nothing: the request is one like any other.
+    Ignored,
+}

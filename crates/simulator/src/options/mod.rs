@@ -14,8 +14,8 @@ use serde_json::Value;
 
 pub use cloudflare::CloudflareOptions;
 pub use forms::{
-    BulkReply, Denial, LimiterBody, ModifiedOn, PageCursors, PageEnd, PendingMode, Permission,
-    RefusalForm, TokenClass, TokenStatus,
+    BulkReply, Denial, DryRun, ExpressionEcho, LimiterBody, ModifiedOn, OmittedFields, PageCursors,
+    PageEnd, PendingMode, Permission, RefusalForm, TokenClass, TokenStatus,
 };
 
 use crate::lapi::LapiVersion;

@@ -9,13 +9,14 @@ mod operation;
 mod routes;
 mod store;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 pub use history::EdgeChange;
 pub(crate) use history::whereabouts;
 pub(crate) use operation::OperationFate;
 pub use operation::{Operation, OperationStatus, Verb};
+pub(super) use routes::refusal_by_limiter;
 pub use store::ItemView;
 
 use super::codes::{self, ApiError};
@@ -118,6 +119,16 @@ impl Lists {
 
     pub(super) fn names(&self) -> Vec<(String, String)> {
         self.lists.iter().map(|list| (list.id.clone(), list.name.clone())).collect()
+    }
+
+    /// The names that an expression can use for addresses.
+    pub(super) fn names_of_ip_lists(&self) -> BTreeSet<String> {
+        let lists = self.lists.iter().filter(|list| list.kind == "ip");
+        lists.map(|list| list.name.clone()).collect()
+    }
+
+    pub(super) fn name_of(&self, list_id: &str) -> Option<&str> {
+        self.find(list_id).map(|list| list.name.as_str())
     }
 
     pub(super) fn items(&self, list_id: &str) -> Vec<ItemView> {
