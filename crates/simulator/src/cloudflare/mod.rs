@@ -4,13 +4,15 @@
 
 pub mod codes;
 mod cursor;
+mod edge_feed;
 pub(crate) mod envelope;
+mod interference;
 pub mod kv;
 pub mod lists;
 pub mod rulesets;
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -24,10 +26,12 @@ use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
+use edge_feed::EdgeFeed;
 use envelope::{failure, without_result};
+pub(crate) use interference::{Interference, PageTwist, ResultTwist};
 use kv::Kv;
-use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
-use rulesets::{Rulesets, Stamp};
+use lists::{EdgeChange, ItemView, Lists, Operation};
+use rulesets::Rulesets;
 
 /// One account of Cloudflare.
 #[derive(Debug)]
@@ -37,12 +41,7 @@ pub struct Cloudflare {
     lists: Lists,
     kv: Kv,
     rulesets: Rulesets,
-    edge: Edge,
-    /// Changes of lists that the edge was told of.
-    edge_changes: usize,
-    /// For each zone the state of its rules that the edge was told of.
-    edge_stamps: BTreeMap<String, Stamp>,
-    edge_lags: Random,
+    edge: EdgeFeed,
     rays: Random,
     /// Requests so far.
     requests: u64,
@@ -64,80 +63,13 @@ struct Call<'a> {
     interference: &'a Interference,
 }
 
-/// What a fault does inside a product, where the transport cannot.
-#[derive(Debug, Default)]
-pub(crate) struct Interference {
-    operation: OperationFate,
-    /// The state that an operation is told to be in.
-    operation_state: Option<String>,
-    page: Option<PageTwist>,
-    result: Option<ResultTwist>,
-    /// The first pairs or names of a KV bulk request that fail, in an answer that says success.
-    unsuccessful_keys: usize,
-}
-
-/// What a fault makes of a page of items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PageTwist {
-    /// Its cursor leads to itself.
-    RepeatCursor,
-    /// The same, with another cursor each time.
-    RepeatPage,
-    /// It ends with its first entry once more.
-    RepeatItem,
-    /// It is empty, and its cursor leads to its content.
-    EmptyWithCursor,
-}
-
-/// What a fault makes of a success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ResultTwist {
-    /// `"result": null`.
-    Null,
-    /// No `result`.
-    Missing,
-}
-
-impl Interference {
-    pub(crate) fn of(action: Option<&FaultAction>) -> Self {
-        let mut interference = Self::default();
-        match action {
-            Some(FaultAction::StuckOperation) => interference.operation = OperationFate::Stuck,
-            Some(FaultAction::VanishOperation) => interference.operation = OperationFate::Vanished,
-            Some(FaultAction::FailOperation(text)) => {
-                interference.operation = OperationFate::Fails(text.clone());
-            }
-            Some(FaultAction::SlowOperation(delay)) => {
-                interference.operation = OperationFate::Slow(*delay);
-            }
-            Some(FaultAction::OperationState(state)) => {
-                interference.operation_state = Some(state.clone());
-            }
-            Some(FaultAction::NullResult) => interference.result = Some(ResultTwist::Null),
-            Some(FaultAction::NoResult) => interference.result = Some(ResultTwist::Missing),
-            Some(FaultAction::RepeatCursor) => interference.page = Some(PageTwist::RepeatCursor),
-            Some(FaultAction::RepeatPage) => interference.page = Some(PageTwist::RepeatPage),
-            Some(FaultAction::RepeatItem) => interference.page = Some(PageTwist::RepeatItem),
-            Some(FaultAction::EmptyPageWithCursor) => {
-                interference.page = Some(PageTwist::EmptyWithCursor);
-            }
-            Some(FaultAction::UnsuccessfulKeys(count)) => interference.unsuccessful_keys = *count,
-            _ => {}
-        }
-        interference
-    }
-}
-
 impl Cloudflare {
     pub(crate) fn new(options: CloudflareOptions, start: SystemTime, seed: u64) -> Self {
         Self {
             lists: Lists::new(options.clone(), start, seed),
             kv: Kv::new(options.clone(), start, seed),
             rulesets: Rulesets::new(options.clone(), start, seed),
-            edge: Edge::default(),
-            edge_changes: 0,
-            edge_stamps: BTreeMap::new(),
-            edge_lags: Random::new(seed, "cloudflare edge"),
+            edge: EdgeFeed::new(seed),
             rays: Random::new(seed, "cloudflare rays"),
             requests: 0,
             options,
@@ -224,7 +156,7 @@ impl Cloudflare {
     /// What visitors meet, and met.
     pub fn edge(&mut self) -> &Edge {
         self.tell_the_edge(false);
-        &self.edge
+        self.edge.edge()
     }
 
     /// Somebody else does something to what the path of a request names, just before it arrives.
@@ -255,36 +187,11 @@ impl Cloudflare {
         self.lists.settle(now);
         self.kv.settle(now);
         self.rulesets.settle(now);
-        self.edge.tick(now);
         self.tell_the_edge(false);
     }
 
-    /// Everything that changed since the last time reaches the edge, each after its lag.
     fn tell_the_edge(&mut self, by_request: bool) {
-        for change in &self.lists.history()[self.edge_changes..] {
-            // What others did, or was preloaded, has been there for long.
-            let lag = match change.operation_id {
-                Some(_) => edge_lag(self.options.list_edge_lag, &self.options, &mut self.edge_lags),
-                None => Duration::ZERO,
-            };
-            let (id, name) = (&change.list_id, self.lists.name_of(&change.list_id));
-            let since = change.at.saturating_add(lag);
-            self.edge.change_list(id, name, since, &change.added, &change.removed);
-        }
-        self.edge_changes = self.lists.history().len();
-        let now = self.rulesets.now();
-        for (zone, stamp, rules) in self.rulesets.states() {
-            if self.edge_stamps.get(zone) == Some(&stamp) {
-                continue;
-            }
-            // What a test sets up has been there for long.
-            let lag = match now.is_zero() && !by_request {
-                true => Duration::ZERO,
-                false => edge_lag(self.options.waf_edge_lag, &self.options, &mut self.edge_lags),
-            };
-            self.edge.set_rules(zone, now.saturating_add(lag), &rules);
-            self.edge_stamps.insert(zone.to_owned(), stamp);
-        }
+        self.edge.tell(&self.lists, &self.rulesets, &self.options, by_request);
     }
 
     /// The rules are others than a moment ago.
@@ -451,14 +358,6 @@ impl Cloudflare {
             _ if of_zones => Err(rulesets::codes::INVALID_HEADERS.into()),
             _ => Err(codes::MALFORMED_TOKEN.into()),
         }
-    }
-}
-
-/// How long one change takes to reach the edge.
-fn edge_lag(most: Duration, options: &CloudflareOptions, random: &mut Random) -> Duration {
-    match options.edge_lag_varies {
-        false => most,
-        true => Duration::from_millis(random.below(most.as_millis() as u64 + 1)),
     }
 }
 

@@ -10,6 +10,27 @@
 //! ```
 //!
 //! The same parser decides which expressions the API takes. It shares nothing with the client.
+//!
+//! ```
+//! use std::time::Duration;
+//! use simulator::{Options, Simulator, Verdict, Visitor};
+//!
+//! let mut world = Simulator::new(Options::default());
+//! let zone = world.cloudflare().create_zone("example.com");
+//! let list = world.cloudflare().create_list("ban");
+//! world.cloudflare().add_rule(&zone, "block", "ip.src in $ban and not ip.src in {192.0.2.7}");
+//! world.advance(Duration::from_secs(60));
+//! world.cloudflare().preload(&list, ["192.0.2.0/24"]);
+//! world.advance(Duration::from_secs(60));
+//!
+//! let (ip, lifted) = ("192.0.2.1".parse().unwrap(), "192.0.2.7".parse().unwrap());
+//! let (nobody, span) = (Visitor::default(), Duration::ZERO..world.now());
+//! let edge = world.edge();
+//! assert_eq!(edge.decide(&zone, ip, &nobody), Verdict::Block);
+//! let open = edge.time_while(&zone, ip, &nobody, span.clone(), |verdict| verdict == Verdict::Pass);
+//! assert_eq!(open, Duration::from_secs(60));
+//! assert_eq!(edge.verdicts_over(&zone, lifted, &nobody, span), [(Duration::ZERO, Verdict::Pass)]);
+//! ```
 
 mod expression;
 mod fields;
