@@ -13,6 +13,7 @@
 //!                 faults ── journal ──── │ ──── violations
 //!              lapi/               cloudflare/                 pushgateway/
 //!                              lists/  kv/  rulesets/
+//!                                 └── edge/ ──┘
 //! ```
 //!
 //! Nothing inside `handle` reads a clock or true randomness: the same options and the same requests
@@ -37,6 +38,7 @@
 
 pub mod cloudflare;
 pub mod decisions;
+pub mod edge;
 pub mod fault;
 pub mod front;
 pub mod journal;
@@ -51,11 +53,12 @@ mod world;
 
 pub use cloudflare::Cloudflare;
 pub use cloudflare::kv::{KvChange, KvCounters, KvEntryView};
-pub use cloudflare::rulesets::RuleView;
+pub use cloudflare::rulesets::{RuleView, RulesEdit};
+pub use edge::{Edge, Verdict, Visitor};
 pub use fault::{Fault, FaultAction};
 pub use front::in_process::{InProcess, TransportError};
 pub use journal::{Counters, Entry, Fate};
-pub use lapi::{Decision, Lapi};
+pub use lapi::{Decision, Lapi, LazyRows};
 pub use options::{CloudflareOptions, LapiOptions, Options};
 pub use pushgateway::Pushgateway;
 pub use reply::{Outcome, Reply, Service};

@@ -72,6 +72,19 @@ async fn answer_cut_arrives_up_to_the_cut_and_no_further() {
 }
 
 #[tokio::test]
+async fn answer_made_while_it_is_read_arrives_whole_and_cut_like_any_other() {
+    let running = start(1).await;
+    running.world().lock().unwrap().lapi().set_lazy_rows(5_000);
+    let answer = decisions(&running).await.unwrap();
+    assert!(answer.contains("chunked") && answer.ends_with("0\r\n\r\n"));
+    assert_eq!(answer.matches("\"value\":").count(), 5_001);
+    inject(&running, "lapi: cut-body 300000");
+    let answer = decisions(&running).await.unwrap();
+    assert!(!answer.ends_with("0\r\n\r\n"), "the last chunk must be missing");
+    assert!((300_000..300_500).contains(&answer.len()), "{}", answer.len());
+}
+
+#[tokio::test]
 async fn connection_dropped_after_effect_ends_without_a_byte() {
     let running = start(1).await;
     inject(&running, "lapi times=1: drop-after-effect");
@@ -143,6 +156,31 @@ async fn control_endpoint_changes_and_shows_the_world() {
     control(&running, "DELETE", "/decisions", "").await;
     assert!(decisions(&running).await.unwrap().ends_with("null"));
     assert_eq!(running.url(Service::Lapi), format!("http://{}", running.lapi));
+}
+
+#[tokio::test]
+async fn control_endpoint_tells_what_a_visitor_meets() {
+    let running = start(0).await;
+    let zone = {
+        let mut world = running.world().lock().unwrap();
+        let zone = world.cloudflare().create_zone("example.com");
+        world.cloudflare().add_rule(&zone, "block", "ip.src.country eq \"CN\"");
+        zone
+    };
+    let edits = "add managed_challenge ip.src in {2001:db8::/32}\ndisable nobody\n";
+    let changed = control(&running, "POST", &format!("/zones/{zone}/edits"), edits).await;
+    assert_eq!(changed, r#"{"changed":1}"#);
+    for (visitor, verdict) in [
+        ("192.0.2.1", "pass"),
+        ("192.0.2.1?country=CN&asn=64496", "block"),
+        ("2001:db8::1", "challenge"),
+    ] {
+        let told = control(&running, "GET", &format!("/edge/{zone}/{visitor}"), "").await;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["verdict"], verdict);
+        assert_eq!(told["rule"].is_null(), verdict == "pass");
+        assert_eq!(told["story"][0]["at"], "0s");
+    }
 }
 
 #[tokio::test]

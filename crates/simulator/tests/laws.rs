@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-const FAULTS: [&str; 8] = [
+const FAULTS: &[&str] = &[
     "cloudflare PUT times=1: drop-after-effect",
     "cloudflare POST times=1: drop-before-effect",
     "cloudflare GET times=1: cut-body 20",
@@ -31,6 +31,14 @@ const FAULTS: [&str; 8] = [
     "cloudflare PUT times=1: fail-operation no luck",
     "lapi times=1: refuse",
     "cloudflare GET times=2: answer 502 <html>",
+    "cloudflare times=1: answer-after-effect 502 <html>",
+    "cloudflare POST times=1: slow-operation 30s",
+    "cloudflare GET times=1: null-result",
+    "cloudflare times=2: no-result",
+    "cloudflare GET times=1: repeat-item",
+    "cloudflare GET times=2: repeat-page",
+    "cloudflare times=2: insert-item 10.0.0.1",
+    "cloudflare times=2: remove-item 10.0.0.2",
 ];
 
 /// Plays a random game of `turns` requests and returns the world and everything that it said.
@@ -69,7 +77,7 @@ fn play(seed: u64, turns: usize, mode: PendingMode) -> (Simulator, Vec<String>) 
                 world.handle(now, Service::Lapi, request.unwrap())
             }
             _ => {
-                world.inject(FAULTS[dice.roll(8) as usize].parse().unwrap());
+                world.inject(FAULTS[dice.roll(FAULTS.len() as u64) as usize].parse().unwrap());
                 if dice.roll(4) == 0 {
                     world.clear_faults();
                 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use simulator::options::{BulkReply, LimiterBody, PageEnd, PendingMode, TokenStatus};
+use simulator::options::{
+    BulkReply, Denial, LimiterBody, PageCursors, PageEnd, PendingMode, Permission, RefusalForm,
+    TokenStatus,
+};
 use simulator::{Fault, FaultAction, Options, Outcome, Service, Simulator};
 
 const FILE: &str = "cloudflare-openapi-subset.json";
@@ -128,10 +131,13 @@ impl Account {
 #[test]
 fn every_answer_fits_its_official_schema() {
     let Some(schemas) = official_schemas() else { return };
-    for (page_end, item_noise) in
-        [(PageEnd::Absent, false), (PageEnd::Empty, true), (PageEnd::NoResultInfo, true)]
-    {
+    for (page_end, item_noise, page_cursors) in [
+        (PageEnd::Absent, false, PageCursors::Position),
+        (PageEnd::Empty, true, PageCursors::Offset),
+        (PageEnd::NoResultInfo, true, PageCursors::Position),
+    ] {
         let mut options = Options::default();
+        options.cloudflare.page_cursors = page_cursors;
         options.cloudflare.page_end = page_end;
         options.cloudflare.item_noise = item_noise;
         options.cloudflare.pending_mode = PendingMode::Reject;
@@ -163,6 +169,19 @@ fn tell_a_story(account: &mut Account) {
     let failing = FaultAction::FailOperation("This list is at the maximum number of items".into());
     account.world.inject(Fault::once(Service::Cloudflare, failing));
     account.write(Method::PUT, &list, json!([{ "ip": "192.0.2.4" }]));
+
+    // Values that are refused by decree, in each form.
+    for form in [RefusalForm::Position, RefusalForm::Value, RefusalForm::Bare] {
+        for value in ["192.0.2.5", "192.0.2.6"] {
+            account.world.cloudflare().configure(|options| {
+                options.refused_values = vec!["192.0.2.5".to_owned()];
+                options.duplicate_values = vec!["192.0.2.6".to_owned()];
+                options.refusal_form = form;
+            });
+            let (path, body) = (format!("/{list}/items"), json!([{ "ip": value }]));
+            account.send(Method::POST, &path, body, "lists_api-response-common-failure");
+        }
+    }
 
     // What is refused has the failure schema: body, value, cursor, list, route.
     for (method, path, body) in [
@@ -281,6 +300,35 @@ fn every_ruleset_answer_fits_its_official_schema() {
     account.world.cloudflare().create_list("ban");
     let zone = account.world.cloudflare().create_zone("example.com");
     tell_a_ruleset_story(&mut account, &format!("/zones/{zone}/rulesets"));
+}
+
+#[test]
+fn every_refusal_of_a_rule_fits_its_official_schema() {
+    let Some(schemas) = official_schemas() else { return };
+    const FAILURE: &str = "response rulesets_Failure";
+    let mut account = Account::new(&schemas, Options::default());
+    account.world.cloudflare().create_list("ban");
+    let zone = account.world.cloudflare().create_zone("example.com");
+    let rule = account.world.cloudflare().add_rule(&zone, "block", "ip.src in $ban");
+    let root = format!("/zones/{zone}/rulesets");
+    let entry_point = format!("{root}/phases/http_request_firewall_custom/entrypoint");
+    let found =
+        account.ask_anything(Method::GET, &entry_point, Value::Null, "response rulesets_Ruleset");
+    let ruleset = found["result"]["id"].as_str().unwrap().to_owned();
+    let path = format!("{root}/{ruleset}/rules/{rule}");
+    let long = format!("ip.src in {{{}}}", "192.0.2.1 ".repeat(500));
+    for expression in ["", "ip.src in {192.0.2.1/24}", "ip.src in $nobody", "any(true)", &long] {
+        let body = json!({ "ref": rule, "expression": expression, "action": "block" });
+        account.ask_anything(Method::PATCH, &path, body, FAILURE);
+    }
+    account.world.cloudflare().configure(|options| {
+        options.waf_permission = Permission::Read;
+        options.denied = Denial::Uncoded;
+    });
+    let refused = account.ask_anything(Method::DELETE, &path, Value::Null, FAILURE);
+    assert!(refused["errors"][0].get("code").is_none());
+    account.world.cloudflare().configure(|options| options.denied = Denial::Unauthorized);
+    account.ask_anything(Method::DELETE, &path, Value::Null, FAILURE);
 }
 
 fn tell_a_ruleset_story(account: &mut Account, root: &str) {

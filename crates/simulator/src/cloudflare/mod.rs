@@ -4,7 +4,9 @@
 
 pub mod codes;
 mod cursor;
-mod envelope;
+mod edge_feed;
+pub(crate) mod envelope;
+mod interference;
 pub mod kv;
 pub mod lists;
 pub mod rulesets;
@@ -14,18 +16,21 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::edge::Edge;
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, TokenStatus};
+use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
-use envelope::failure;
+use edge_feed::EdgeFeed;
+use envelope::{failure, without_result};
+pub(crate) use interference::{Interference, PageTwist, ResultTwist};
 use kv::Kv;
-use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
+use lists::{EdgeChange, ItemView, Lists, Operation};
 use rulesets::Rulesets;
 
 /// One account of Cloudflare.
@@ -36,13 +41,18 @@ pub struct Cloudflare {
     lists: Lists,
     kv: Kv,
     rulesets: Rulesets,
+    edge: EdgeFeed,
     rays: Random,
+    /// Requests so far.
+    requests: u64,
 }
 
 /// One request on its way through a product.
 #[derive(Debug)]
 struct Call<'a> {
     now: Duration,
+    /// The how-manieth request it is, from 1.
+    number: u64,
     method: &'a Method,
     full_path: &'a str,
     /// The segments after the product's prefix.
@@ -53,51 +63,15 @@ struct Call<'a> {
     interference: &'a Interference,
 }
 
-/// What a fault does inside a product, where the transport cannot.
-#[derive(Debug, Default)]
-pub(crate) struct Interference {
-    operation: OperationFate,
-    page: Option<PageTwist>,
-    /// The first pairs or names of a KV bulk request that fail, in an answer that says success.
-    unsuccessful_keys: usize,
-}
-
-/// What a fault makes of a page of items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PageTwist {
-    /// Its cursor leads to itself.
-    RepeatCursor,
-    /// It is empty, and its cursor leads to its content.
-    EmptyWithCursor,
-}
-
-impl Interference {
-    pub(crate) fn of(action: Option<&FaultAction>) -> Self {
-        let mut interference = Self::default();
-        match action {
-            Some(FaultAction::StuckOperation) => interference.operation = OperationFate::Stuck,
-            Some(FaultAction::VanishOperation) => interference.operation = OperationFate::Vanished,
-            Some(FaultAction::FailOperation(text)) => {
-                interference.operation = OperationFate::Fails(text.clone());
-            }
-            Some(FaultAction::RepeatCursor) => interference.page = Some(PageTwist::RepeatCursor),
-            Some(FaultAction::EmptyPageWithCursor) => {
-                interference.page = Some(PageTwist::EmptyWithCursor);
-            }
-            Some(FaultAction::UnsuccessfulKeys(count)) => interference.unsuccessful_keys = *count,
-            _ => {}
-        }
-        interference
-    }
-}
-
 impl Cloudflare {
     pub(crate) fn new(options: CloudflareOptions, start: SystemTime, seed: u64) -> Self {
         Self {
             lists: Lists::new(options.clone(), start, seed),
             kv: Kv::new(options.clone(), start, seed),
             rulesets: Rulesets::new(options.clone(), start, seed),
+            edge: EdgeFeed::new(seed),
             rays: Random::new(seed, "cloudflare rays"),
+            requests: 0,
             options,
             start,
         }
@@ -171,16 +145,59 @@ impl Cloudflare {
 
     /// Changes a knob while the world runs. The account and its token come from the same options.
     pub fn configure(&mut self, change: impl FnOnce(&mut CloudflareOptions)) {
+        // What happened before has the lag of before.
+        self.tell_the_edge(false);
         change(&mut self.options);
         self.lists.configure(self.options.clone());
         self.kv.configure(self.options.clone());
         self.rulesets.configure(self.options.clone());
     }
 
+    /// What visitors meet, and met.
+    pub fn edge(&mut self) -> &Edge {
+        self.tell_the_edge(false);
+        self.edge.edge()
+    }
+
+    /// Somebody else does something to what the path of a request names, just before it arrives.
+    pub(crate) fn meanwhile(&mut self, event: &FaultAction, path: &str) {
+        let segments: Vec<&str> = path.split('/').collect();
+        let mut set = |value, is_there| match segments.as_slice() {
+            ["", "client", "v4", "accounts", _, "rules", "lists", id, ..] => {
+                self.lists.set_by_others(id, value, is_there);
+            }
+            ["", "client", "v4", "accounts", _, "storage", "kv", "namespaces", id, ..] => {
+                self.kv.set_by_others(id, value, is_there);
+            }
+            _ => {}
+        };
+        match event {
+            FaultAction::InsertItem(value) => set(value, true),
+            FaultAction::RemoveItem(value) => set(value, false),
+            FaultAction::EditRules(edit) => {
+                if let ["", "client", "v4", "zones", zone, ..] = segments.as_slice() {
+                    self.edit_rules(zone, edit);
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn settle(&mut self, now: Duration) {
         self.lists.settle(now);
         self.kv.settle(now);
         self.rulesets.settle(now);
+        self.tell_the_edge(false);
+    }
+
+    fn tell_the_edge(&mut self, by_request: bool) {
+        self.edge.tell(&self.lists, &self.rulesets, &self.options, by_request);
+    }
+
+    /// The rules are others than a moment ago.
+    fn rules_changed(&mut self, by_request: bool) {
+        self.count_references();
+        self.tell_the_edge(by_request);
     }
 
     pub(crate) fn release_stuck_operations(&mut self) {
@@ -204,9 +221,20 @@ impl Cloudflare {
         judge: &mut Judge,
     ) -> Response<Bytes> {
         self.settle(now);
+        self.requests += 1;
         judge_content_type(request, judge);
         let mut response =
             self.route(now, request, interference, judge).unwrap_or_else(|errors| failure(&errors));
+        if let Some(twist) = interference.result {
+            response = without_result(response, twist == ResultTwist::Null);
+        }
+        if response.status() == StatusCode::TOO_MANY_REQUESTS
+            && let Ok(value) = HeaderValue::from_str(&self.options.retry_after)
+            && !value.is_empty()
+        {
+            // What the limiter says, and does not honour itself (facts 1.8).
+            response.headers_mut().insert(RETRY_AFTER, value);
+        }
         let ray = hex_id(self.rays.next_u128());
         let headers = response.headers_mut();
         // Always the same, also beside a 429: the headers do not reveal the Lists limiter (facts 1.8).
@@ -233,10 +261,12 @@ impl Cloudflare {
         if let Some(answer) = tokens::verify(&self.options, self.start, request) {
             return answer;
         }
-        self.check_token(request, judge)?;
+        let is_fresh = self.check_token(request, judge)?;
         let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let number = self.requests;
         let call = |path| Call {
             now,
+            number,
             method: request.method(),
             full_path: request.uri().path(),
             path,
@@ -253,12 +283,10 @@ impl Cloudflare {
                     [] => self.options.zone_permission,
                     _ => self.options.waf_permission,
                 };
-                if !permission.permits(is_get) {
-                    return Err(vec![codes::FORBIDDEN.into()]);
-                }
-                let lists = self.lists.names().into_iter().map(|(_, name)| name).collect();
+                self.check_permission(permission, is_get, is_fresh)?;
+                let lists = self.lists.names_of_ip_lists();
                 let answer = self.rulesets.handle(&call(path), &lists, judge);
-                self.count_references();
+                self.rules_changed(true);
                 return answer;
             }
             _ => return Err(codes::no_route(path)),
@@ -273,9 +301,10 @@ impl Cloudflare {
             _ => (self.options.permission, is_get),
         };
         // A foreign account and a missing permission look the same (facts 3).
-        if *account_id != self.options.account_id || !permission.permits(is_read) {
+        if *account_id != self.options.account_id {
             return Err(vec![codes::FORBIDDEN.into()]);
         }
+        self.check_permission(permission, is_read, is_fresh)?;
         // The next products go here.
         match product {
             ["rules", "lists", path @ ..] => self.lists.handle(&call(path), judge),
@@ -289,8 +318,23 @@ impl Cloudflare {
         self.lists.set_references(self.rulesets.references());
     }
 
-    /// The table of facts 3, observed for `rules/lists` and for `/zones`.
-    fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<(), ApiError> {
+    fn check_permission(
+        &self,
+        permission: Permission,
+        is_read: bool,
+        is_fresh: bool,
+    ) -> Result<(), ApiError> {
+        match self.options.denied {
+            _ if is_fresh || permission.permits(is_read) => Ok(()),
+            Denial::Forbidden => Err(codes::FORBIDDEN.into()),
+            Denial::Unauthorized => Err(codes::AUTHENTICATION.into()),
+            Denial::Uncoded => Err(codes::NOT_AUTHORIZED.into()),
+        }
+    }
+
+    /// The table of facts 3, observed for `rules/lists` and for `/zones`. Says whether it is the token
+    /// that may do everything.
+    fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<bool, ApiError> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             judge.note("Authorization is missing");
             return Err(codes::MALFORMED_TOKEN.into());
@@ -298,9 +342,10 @@ impl Cloudflare {
         let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
         let of_zones = request.uri().path().starts_with("/client/v4/zones");
         match token {
+            Some(token) if token == self.options.fresh_token && !token.is_empty() => Ok(true),
             Some(token) if token == self.options.api_token && !token.is_empty() => {
                 match self.options.token_status {
-                    TokenStatus::Active => Ok(()),
+                    TokenStatus::Active => Ok(false),
                     TokenStatus::Disabled | TokenStatus::Expired => {
                         Err(codes::AUTHENTICATION.into())
                     }

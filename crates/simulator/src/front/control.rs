@@ -2,6 +2,7 @@
 //! run in another process. JSON out; JSON or plain lines in. Nothing here counts as a request.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use serde_json::{Value, json};
 use super::http::{CONFUSED, Front};
 use super::in_process::lock;
 use crate::cloudflare::kv::KvEntryView;
+use crate::cloudflare::rulesets::RulesEdit;
 use crate::decisions::{Mix, generate_mix};
+use crate::edge::{Verdict, Visitor};
 use crate::fault::Fault;
 use crate::lapi::Decision;
 use crate::options::duration_text;
@@ -36,6 +39,9 @@ GET    /lists                   Cloudflare's lists with their items
 POST   /lists/ID/items          put values into a list at once, one a line, verbatim
 DELETE /lists/ID/items          empty a list at once
 GET    /zones                   Cloudflare's zones with their WAF custom rules
+POST   /zones/ID/edits          change a zone's rules as others would, one edit a line:
+                                disable REF
+GET    /edge/ZONE/IP            what a visitor meets there, and met; ?country=CN&asn=64496
 GET    /operations              Cloudflare's bulk operations
 GET    /edge-history            every change of a list's content
 GET    /kv                      what Cloudflare KV stores: {\"NAMESPACE\":{\"KEY\":{\"value\":\"ban\",
@@ -67,6 +73,8 @@ pub(super) fn router(front: Front) -> Router {
         .route("/lists", get(get_lists))
         .route("/lists/{id}/items", post(post_items).delete(delete_items))
         .route("/zones", get(get_zones))
+        .route("/zones/{id}/edits", post(post_edits))
+        .route("/edge/{zone}/{ip}", get(get_edge))
         .route("/operations", get(get_operations))
         .route("/edge-history", get(get_edge_history))
         .route("/kv", get(get_kv))
@@ -238,6 +246,46 @@ async fn get_zones(State(front): State<Front>) -> Json<Value> {
         json!({ "id": id, "name": name, "rules": rules })
     };
     Json(cloudflare.zones().into_iter().map(zone).collect())
+}
+
+async fn post_edits(
+    State(front): State<Front>,
+    Path(id): Path<String>,
+    lines: String,
+) -> Result<Json<Value>, Refusal> {
+    let edits: Result<Vec<RulesEdit>, String> = lines.lines().map(str::parse).collect();
+    let edits = edits.map_err(|error| (CONFUSED, format!("{error}\n")))?;
+    let mut world = front.world();
+    let mut is_changed = |edit: &RulesEdit| world.cloudflare().edit_rules(&id, edit);
+    let changed = edits.iter().filter(|edit| is_changed(edit)).count();
+    Ok(Json(json!({ "changed": changed })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct From {
+    country: Option<String>,
+    asn: Option<u32>,
+}
+
+async fn get_edge(
+    State(front): State<Front>,
+    Path((zone, ip)): Path<(String, IpAddr)>,
+    Query(from): Query<From>,
+) -> Json<Value> {
+    let mut world = front.world();
+    let now = world.now();
+    let nobody = Visitor::default();
+    let country = from.country.unwrap_or(nobody.country);
+    let visitor = Visitor::from(&country, from.asn.unwrap_or(nobody.asn));
+    let edge = world.edge();
+    let entry = |(at, verdict): (Duration, Verdict)| json!({ "at": humantime::format_duration(at).to_string(), "verdict": verdict });
+    let story = edge.verdicts_over(&zone, ip, &visitor, Duration::ZERO..now);
+    Json(json!({
+        "verdict": edge.decide(&zone, ip, &visitor),
+        "rule": edge.deciding_rule(&zone, now, ip, &visitor),
+        "story": story.into_iter().map(entry).collect::<Vec<_>>(),
+    }))
 }
 
 async fn get_operations(State(front): State<Front>) -> Json<Value> {

@@ -1,5 +1,6 @@
 //! Reads the bodies of ruleset requests, strictly: a field that does not belong there refuses it all.
-//! Which code the real service gives is unknown (facts 4); the judge says what was wrong.
+//! Which code the real service gives is unknown (facts 4); the judge says what was wrong. What an
+//! expression may say is not looked at here.
 
 use serde_json::{Map, Value};
 
@@ -17,8 +18,8 @@ pub(super) struct NewRule {
     pub(super) reference: Option<String>,
     pub(super) expression: String,
     pub(super) action: String,
-    description: String,
-    enabled: bool,
+    description: Option<String>,
+    enabled: Option<bool>,
     extra: Map<String, Value>,
 }
 
@@ -30,12 +31,13 @@ impl NewRule {
             reference: None,
             expression: expression.to_owned(),
             action: action.to_owned(),
-            description: String::new(),
-            enabled: true,
+            description: None,
+            enabled: None,
             extra: Map::new(),
         }
     }
 
+    /// The rule; what was not sent has its default.
     pub(super) fn into_view(self, id: String) -> RuleView {
         RuleView {
             // "The rule ID by default".
@@ -43,10 +45,38 @@ impl NewRule {
             id,
             expression: self.expression,
             action: self.action,
-            description: self.description,
-            enabled: self.enabled,
+            description: self.description.unwrap_or_default(),
+            enabled: self.enabled.unwrap_or(true),
             extra: self.extra,
         }
+    }
+
+    /// The rule; what was not sent stays as it was.
+    pub(super) fn over(self, old: &RuleView) -> RuleView {
+        let mut extra = old.extra.clone();
+        extra.extend(self.extra);
+        RuleView {
+            id: old.id.clone(),
+            reference: self.reference.unwrap_or_else(|| old.reference.clone()),
+            expression: self.expression,
+            action: self.action,
+            description: self.description.unwrap_or_else(|| old.description.clone()),
+            enabled: self.enabled.unwrap_or(old.enabled),
+            extra,
+        }
+    }
+
+    /// What the rule had that was not sent, and that may be lost.
+    pub(super) fn left_out(&self, old: &RuleView) -> Vec<&'static str> {
+        let lacks = |name: &str| old.extra.contains_key(name) && !self.extra.contains_key(name);
+        let fields = [
+            ("ref", self.reference.is_none() && old.reference != old.id),
+            ("description", self.description.is_none() && !old.description.is_empty()),
+            ("enabled", self.enabled.is_none() && !old.enabled),
+            ("action_parameters", lacks("action_parameters")),
+            ("logging", lacks("logging")),
+        ];
+        fields.into_iter().filter(|(_, is_lost)| *is_lost).map(|(name, _)| name).collect()
     }
 }
 
@@ -128,7 +158,7 @@ fn rule(
         false => None,
     };
     let reference = text(&mut object, "ref", judge)?;
-    let description = text(&mut object, "description", judge)?.unwrap_or_default();
+    let description = text(&mut object, "description", judge)?;
     let (Some(expression), Some(action)) =
         (text(&mut object, "expression", judge)?, text(&mut object, "action", judge)?)
     else {
@@ -136,12 +166,12 @@ fn rule(
         return Err(invalid(judge, "a rule must have an expression and an action"));
     };
     let enabled = match object.remove("enabled") {
-        None => true,
-        Some(Value::Bool(enabled)) => enabled,
+        None => None,
+        Some(Value::Bool(enabled)) => Some(enabled),
         Some(_) => return Err(invalid(judge, "enabled must be true or false")),
     };
-    if reference.as_deref() == Some("") || expression.is_empty() || action.is_empty() {
-        return Err(invalid(judge, "ref, expression and action must not be empty"));
+    if reference.as_deref() == Some("") || action.is_empty() {
+        return Err(invalid(judge, "ref and action must not be empty"));
     }
     let mut extra = Map::new();
     for name in ["action_parameters", "logging"] {
@@ -224,7 +254,8 @@ mod tests {
             (r#"{"position":{"before":"short"}}"#.to_owned(), false),
             (format!(r#"{{"position":{{"before":"{id}","index":1}}}}"#), false),
             (r#"{"action":"log"}"#.to_owned(), false),
-            (r#"{"expression":"","action":"log"}"#.to_owned(), false),
+            (r#"{"expression":"true"}"#.to_owned(), false),
+            (r#"{"expression":"","action":""}"#.to_owned(), false),
             (r#"{"expression":"true","action":"log","version":"1"}"#.to_owned(), false),
             (format!(r#"{{"expression":"true","action":"log","id":"{id}"}}"#), false),
             (r#"{"expression":"true","action":"log","enabled":"yes"}"#.to_owned(), false),

@@ -34,8 +34,33 @@ pub const RULE_NOT_FOUND: KnownError =
 /// The body does not have the shape it must have. The code is unknown; this one is made up.
 pub const INVALID_BODY: KnownError = KnownError::new(BAD, 10892, "simulator: invalid request body");
 /// The expression names a list that the account does not have. The code is unknown; this one is made
-/// up.
-pub const UNKNOWN_LIST: KnownError = KnownError::new(BAD, 10893, "simulator: unknown list");
+/// up. Clients were seen to look for this text.
+pub const UNKNOWN_LIST: KnownError = KnownError::new(BAD, 10893, "simulator: could not find list");
+/// An expression that cannot be parsed (facts: cloudflare-rules.md 1.5); the text tells where.
+pub const INVALID_EXPRESSION: KnownError = KnownError::new(
+    BAD,
+    20127,
+    "is not a valid value for expression because could not parse filter expression",
+);
+/// An expression of nothing, or of blanks.
+pub const BLANK_EXPRESSION: KnownError = KnownError::new(
+    BAD,
+    20125,
+    "is not a valid value for expression because the expression cannot be blank",
+);
+/// An expression of more characters than 4,096. Code and text are unknown; these are made up.
+pub const LONG_EXPRESSION: KnownError =
+    KnownError::new(BAD, 10896, "simulator: the expression is too long");
+/// `dry_run` is neither true nor false. The code is unknown; this one is made up.
+pub const INVALID_DRY_RUN: KnownError =
+    KnownError::new(BAD, 10897, "simulator: dry_run must be true or false");
+/// Too many requests, as it was seen for the API as a whole (facts: cloudflare.md 3); whether rulesets
+/// say the same is unknown.
+pub const THROTTLED: KnownError = KnownError::new(
+    StatusCode::TOO_MANY_REQUESTS,
+    971,
+    "Please wait and consider throttling your request speed",
+);
 /// The plan's rules are used up. The code is unknown; this one is made up.
 pub const TOO_MANY_RULES: KnownError =
     KnownError::new(BAD, 10894, "simulator: maximum number of rules reached");

@@ -1,6 +1,7 @@
 //! What a test, or a person at the dashboard, sees and does of zones and their rules.
 
 use super::body::NewRule;
+use super::edit::RulesEdit;
 use super::store::{RuleView, Ruleset, Zone};
 use crate::cloudflare::Cloudflare;
 use crate::random::hex_id;
@@ -30,7 +31,7 @@ impl Cloudflare {
             .get_or_insert_with(|| Ruleset::new(id, "default".to_owned(), String::new(), now));
         let id = ruleset.add(new, None, now, &mut self.rulesets.random);
         ruleset.touch(now);
-        self.count_references();
+        self.rules_changed(false);
         id
     }
 
@@ -40,20 +41,24 @@ impl Cloudflare {
         let now = self.rulesets.now;
         let ruleset = find_mut(&mut self.rulesets.zones, zone).ruleset.as_mut();
         let ruleset = ruleset.expect("the zone must have rules");
-        let mut rules = ruleset.rules.iter_mut();
-        let rule = rules.find(|rule| rule.view.reference == reference);
-        edit(&mut rule.expect("the rule must exist").view);
+        let index = ruleset.find_reference(reference).expect("the rule must exist");
+        ruleset.edit(index, now, edit);
         ruleset.touch(now);
-        self.count_references();
+        self.rules_changed(false);
     }
 
     /// Moves a rule to the end, as a person would at the dashboard.
     pub fn move_rule_to_end(&mut self, zone: &str, reference: &str) {
-        let ruleset = find_mut(&mut self.rulesets.zones, zone).ruleset.as_mut();
-        let rules = &mut ruleset.expect("the zone must have rules").rules;
-        let index = rules.iter().position(|rule| rule.view.reference == reference);
-        let rule = rules.remove(index.expect("the rule must exist"));
-        rules.push(rule);
+        let is_moved = self.edit_rules(zone, &RulesEdit::MoveLast(reference.to_owned()));
+        assert!(is_moved, "the rule must exist");
+    }
+
+    /// What somebody else does to a zone's rules; false if nothing came of it, because there is no such
+    /// zone or rule.
+    pub fn edit_rules(&mut self, zone: &str, edit: &RulesEdit) -> bool {
+        let is_changed = self.rulesets.edit(zone, edit);
+        self.rules_changed(false);
+        is_changed
     }
 
     /// The rules of a zone in their order; `None` if it has no ruleset for them.

@@ -1,10 +1,12 @@
 //! The account's zones, each with at most one ruleset: the entry point of the phase
 //! `http_request_firewall_custom`, where WAF custom rules live (facts: cloudflare.md 4). Owns the
 //! routes under `/zones` and which lists the rules use; a list that a rule uses cannot be deleted.
-//! Rules of other phases, and what a rule does to requests, are not simulated.
+//! Rules of other phases are not simulated; what a rule does to requests is [`crate::edge`]'s, and so is
+//! the language of expressions.
 
 mod body;
 pub mod codes;
+mod edit;
 mod expression;
 mod inspect;
 mod routes;
@@ -13,6 +15,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub use edit::RulesEdit;
 pub use store::RuleView;
 
 use crate::options::CloudflareOptions;
@@ -21,6 +24,9 @@ use store::Zone;
 
 /// The only phase that has rulesets here.
 const PHASE: &str = "http_request_firewall_custom";
+
+/// Which state of a zone's rules is meant: the ruleset's id and version, if there is one.
+pub(super) type Stamp = Option<(String, u64)>;
 
 /// All zones of the account.
 #[derive(Debug)]
@@ -63,9 +69,30 @@ impl Rulesets {
         references
     }
 
+    /// Somebody else changes the rules of a zone; false if nothing came of it.
+    pub(super) fn edit(&mut self, zone_id: &str, edit: &RulesEdit) -> bool {
+        let zone = self.zones.iter_mut().find(|zone| zone.id == zone_id);
+        zone.is_some_and(|zone| edit.apply(zone, self.now, &mut self.random))
+    }
+
+    /// For each zone its id, a stamp that is another one after every change of its rules, and the rules.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&str, Stamp, Vec<&RuleView>)> {
+        self.zones.iter().map(|zone| {
+            let ruleset = zone.ruleset.as_ref();
+            let stamp = ruleset.map(|ruleset| (ruleset.id.clone(), ruleset.version));
+            let rules = ruleset.into_iter().flat_map(|ruleset| &ruleset.rules);
+            (zone.id.as_str(), stamp, rules.map(|rule| &rule.view).collect())
+        })
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
     fn create_zone(&mut self, name: &str) -> String {
         let id = hex_id(self.random.next_u128());
-        self.zones.push(Zone { id: id.clone(), name: name.to_owned(), ruleset: None });
+        let zone = Zone { id: id.clone(), name: name.to_owned(), ruleset: None, written: None };
+        self.zones.push(zone);
         id
     }
 }

@@ -1,5 +1,6 @@
 //! The routes under `/zones` (facts 4). Every change of one rule answers with the whole ruleset, and a
-//! PUT with rules replaces all of them: the judge notes each one that gets lost.
+//! PUT with rules replaces all of them: the judge notes each one that gets lost. The order of the checks
+//! is ours: zone, limiter, ruleset, body, expression, place; the real one is unknown.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +9,23 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::{self, NewRule, Place, RuleRequest};
-use super::expression::lists_used;
 use super::store::{Ruleset, Zone};
 use super::{PHASE, Rulesets, codes};
 use crate::cloudflare::codes::{ApiError, FORBIDDEN, no_route};
 use crate::cloudflare::envelope::{page, success};
+use crate::cloudflare::kv::codes::NOT_SIMULATED;
+use crate::cloudflare::lists::refusal_by_limiter;
 use crate::cloudflare::{Call, method_not_allowed};
+use crate::edge::{Dialect, Expression};
 use crate::journal::Judge;
+use crate::options::{DryRun, OmittedFields};
 use crate::random::{hex_id, parse_hex_id};
 use crate::reply::bare;
 
 type Answer = Result<Response<Bytes>, Vec<ApiError>>;
 
 impl Rulesets {
-    /// `lists` are the names of the account's lists.
+    /// `lists` are the names of the account's ip lists.
     pub(in crate::cloudflare) fn handle(
         &mut self,
         call: &Call<'_>,
@@ -38,13 +42,54 @@ impl Rulesets {
             judge.note("a zone that does not exist");
             return Err(FORBIDDEN.into());
         };
+        if call.method == Method::GET {
+            return self.handle_zone(zone, path, call, lists, judge);
+        }
+        let last = self.zones[zone].written;
+        let floor = self.options.waf_write_floor;
+        if last.is_some_and(|last| self.now < last.saturating_add(floor)) {
+            return refusal_by_limiter(codes::THROTTLED.into(), self.options.waf_limiter_body);
+        }
+        if is_dry_run(call, judge)? && self.options.waf_dry_run == DryRun::Honoured {
+            return self.dry_run(zone, path, call, lists, judge);
+        }
+        let answer = self.handle_zone(zone, path, call, lists, judge);
+        if answer.is_ok() {
+            self.zones[zone].written = Some(self.now);
+        }
+        answer
+    }
+
+    /// Checks everything and keeps nothing (facts: cloudflare-rules.md 4.1).
+    fn dry_run(
+        &mut self,
+        zone: usize,
+        path: &[&str],
+        call: &Call<'_>,
+        lists: &BTreeSet<String>,
+        judge: &mut Judge,
+    ) -> Answer {
+        let (ruleset, random) = (self.zones[zone].ruleset.clone(), self.random.clone());
+        let answer = self.handle_zone(zone, path, call, lists, judge);
+        (self.zones[zone].ruleset, self.random) = (ruleset, random);
+        answer.map(|_| success(StatusCode::OK, Value::Null))
+    }
+
+    fn handle_zone(
+        &mut self,
+        zone: usize,
+        path: &[&str],
+        call: &Call<'_>,
+        lists: &BTreeSet<String>,
+        judge: &mut Judge,
+    ) -> Answer {
         match (call.method, path) {
             (&Method::GET, []) => Ok(self.get_rulesets(zone)),
             (&Method::POST, []) => self.post_ruleset(zone, call, lists, judge),
             (_, []) => Err(method_not_allowed(call.method).into()),
             (method, ["phases", phase, "entrypoint"]) => {
                 if *phase != PHASE {
-                    return Err(crate::cloudflare::kv::codes::NOT_SIMULATED.into());
+                    return Err(NOT_SIMULATED.into());
                 }
                 match *method {
                     Method::GET => self.get_ruleset(zone).ok_or(codes::NO_ENTRY_POINT.into()),
@@ -110,13 +155,14 @@ impl Rulesets {
 
     fn get_rulesets(&self, zone: usize) -> Response<Bytes> {
         let rulesets = self.zones[zone].ruleset.iter();
-        let shown: Vec<Value> = rulesets.map(|one| one.describe(self.start, false)).collect();
+        let echo = self.options.waf_echo;
+        let shown: Vec<Value> = rulesets.map(|one| one.describe(self.start, false, echo)).collect();
         success(StatusCode::OK, shown)
     }
 
     fn get_ruleset(&self, zone: usize) -> Option<Response<Bytes>> {
         let ruleset = self.zones[zone].ruleset.as_ref()?;
-        Some(success(StatusCode::OK, ruleset.describe(self.start, true)))
+        Some(success(StatusCode::OK, ruleset.describe(self.start, true, self.options.waf_echo)))
     }
 
     fn post_ruleset(
@@ -132,7 +178,7 @@ impl Rulesets {
             return Err(codes::INVALID_BODY.into());
         };
         if request.kind.as_deref() != Some("zone") || request.phase.as_deref() != Some(PHASE) {
-            return Err(crate::cloudflare::kv::codes::NOT_SIMULATED.into());
+            return Err(NOT_SIMULATED.into());
         }
         if self.zones[zone].ruleset.is_some() {
             return Err(codes::TOO_MANY_RULESETS.into());
@@ -185,7 +231,9 @@ impl Rulesets {
                 match old.iter().position(|known| kept(&rule, &known.view.id)) {
                     Some(index) => {
                         ruleset.rules.push(old.remove(index));
-                        ruleset.redefine(ruleset.rules.len() - 1, rule, now);
+                        ruleset.edit(ruleset.rules.len() - 1, now, |view| {
+                            *view = rule.into_view(view.id.clone());
+                        });
                     }
                     // Also a rule that stays has a new id if its old one was not sent.
                     None => drop(ruleset.add(rule, None, now, random)),
@@ -221,7 +269,7 @@ impl Rulesets {
         if ruleset.rules.len() >= rules_max {
             return Err(codes::TOO_MANY_RULES.into());
         }
-        check_reference(ruleset, &rule, None)?;
+        check_reference(ruleset, rule.reference.as_ref(), None)?;
         check_place(ruleset, place.as_ref(), None)?;
         ruleset.add(rule, place, self.now, &mut self.random);
         ruleset.touch(self.now);
@@ -240,23 +288,40 @@ impl Rulesets {
         if let Some(rule) = &rule {
             self.check_expression(rule, lists, judge)?;
         }
-        let own_prefix = &self.options.waf_own_ref_prefix;
+        let options = &self.options;
         let ruleset = self.zones[zone].ruleset.as_mut().ok_or(codes::RULESET_NOT_FOUND)?;
         let index = ruleset.find(rule_id).ok_or(codes::RULE_NOT_FOUND)?;
         check_place(ruleset, place.as_ref(), Some(rule_id))?;
-        let old = &ruleset.rules[index].view;
-        judge_own(&old.reference, own_prefix, judge);
+        let old = ruleset.rules[index].view.clone();
+        judge_own(&old.reference, &options.waf_own_ref_prefix, judge);
+        // A move is always a change; a definition is one if it says something else.
+        let mut is_changed = place.is_some();
         if let Some(rule) = rule {
-            check_reference(ruleset, &rule, Some(rule_id))?;
-            if rule.reference.as_ref() != Some(&old.reference) {
+            for field in rule.left_out(&old) {
+                judge.note(format_args!(
+                    "{field} of {:?} is left out, and may be lost",
+                    old.reference
+                ));
+            }
+            let new = match options.waf_patch_omitted {
+                OmittedFields::Reset => rule.into_view(old.id.clone()),
+                OmittedFields::Keep => rule.over(&old),
+            };
+            check_reference(ruleset, Some(&new.reference), Some(rule_id))?;
+            if new.reference != old.reference {
                 judge.note(format_args!("the rule {:?} gets another ref", old.reference));
             }
-            ruleset.redefine(index, rule, self.now);
+            if new != old || options.waf_equal_patch_bumps {
+                is_changed = true;
+                ruleset.edit(index, self.now, |view| *view = new);
+            }
         }
         if let Some(place) = place {
             ruleset.move_to(index, &place);
         }
-        ruleset.touch(self.now);
+        if is_changed {
+            ruleset.touch(self.now);
+        }
         self.get_ruleset(zone).ok_or(codes::RULESET_NOT_FOUND.into())
     }
 
@@ -298,23 +363,59 @@ impl Rulesets {
         if rule.reference.is_none() {
             judge.note("a rule without a ref, which cannot be recognised later");
         }
+        let text = &rule.expression;
+        if text.chars().all(char::is_whitespace) {
+            judge.note("a rule with a blank expression");
+            let message = format!("'{text}' {}", codes::BLANK_EXPRESSION.message);
+            return Err(codes::BLANK_EXPRESSION.with(message));
+        }
+        // Characters or bytes is unknown; the stricter of both.
+        if text.len() > self.options.waf_expression_max {
+            judge.note(format_args!("an expression of {} bytes", text.len()));
+            return Err(codes::LONG_EXPRESSION.into());
+        }
+        let dialect = Dialect { has_empty_sets: self.options.waf_accepts_empty_sets };
+        let expression = Expression::parse(text, dialect).map_err(|error| {
+            let what = error.describe(text);
+            if error.is_not_simulated {
+                return NOT_SIMULATED.with(format!("simulator: {what}"));
+            }
+            judge.note(format_args!("an expression that is none: {what}"));
+            let message = format!("'{text}' {}: {what}", codes::INVALID_EXPRESSION.message);
+            codes::INVALID_EXPRESSION.with(message)
+        })?;
         if self.options.waf_accepts_unknown_lists {
             return Ok(());
         }
-        match lists_used(&rule.expression).into_iter().find(|name| !lists.contains(*name)) {
+        match expression.lists().into_iter().find(|name| !lists.contains(*name)) {
             None => Ok(()),
             Some(name) => {
                 judge.note(format_args!("a rule for the list {name}, which does not exist"));
-                Err(codes::UNKNOWN_LIST.with(format!("simulator: unknown list ${name}")))
+                Err(codes::UNKNOWN_LIST.with(format!("{} ${name}", codes::UNKNOWN_LIST.message)))
             }
         }
     }
 }
 
+fn is_dry_run(call: &Call<'_>, judge: &mut Judge) -> Result<bool, ApiError> {
+    match call.query.first("dry_run") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            judge.note("dry_run is neither true nor false");
+            Err(codes::INVALID_DRY_RUN.into())
+        }
+    }
+}
+
 /// A `ref` names one rule of its ruleset.
-fn check_reference(ruleset: &Ruleset, new: &NewRule, own: Option<&str>) -> Result<(), ApiError> {
+fn check_reference(
+    ruleset: &Ruleset,
+    new: Option<&String>,
+    own: Option<&str>,
+) -> Result<(), ApiError> {
     let mut others = ruleset.rules.iter().filter(|rule| Some(rule.view.id.as_str()) != own);
-    match others.any(|other| Some(&other.view.reference) == new.reference.as_ref()) {
+    match others.any(|other| Some(&other.view.reference) == new) {
         true => Err(codes::DUPLICATE_REF.into()),
         false => Ok(()),
     }

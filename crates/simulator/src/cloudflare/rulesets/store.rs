@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::PHASE;
 use super::body::{NewRule, Place};
+use crate::options::ExpressionEcho;
 use crate::random::{Random, hex_id};
 
 /// A rule, as a test sees it and as the dashboard would change it.
@@ -30,7 +31,7 @@ pub struct RuleView {
     pub extra: Map<String, Value>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) view: RuleView,
     version: u64,
@@ -43,9 +44,11 @@ pub(super) struct Zone {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) ruleset: Option<Ruleset>,
+    /// When a write of its rules was last accepted.
+    pub(super) written: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ruleset {
     pub(super) id: String,
     pub(super) name: String,
@@ -58,6 +61,11 @@ pub(super) struct Ruleset {
 impl Ruleset {
     pub(super) fn new(id: String, name: String, description: String, now: Duration) -> Self {
         Self { id, name, description, rules: Vec::new(), version: 1, updated: now }
+    }
+
+    /// The first rule with this `ref`.
+    pub(super) fn find_reference(&self, reference: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.view.reference == reference)
     }
 
     pub(super) fn find(&self, rule_id: &str) -> Option<usize> {
@@ -85,12 +93,31 @@ impl Ruleset {
         id
     }
 
-    /// Gives a rule a new definition: what was not sent has its default afterwards, `ref` too.
-    pub(super) fn redefine(&mut self, index: usize, new: NewRule, now: Duration) {
+    /// Changes a rule's definition; its id stays. The ruleset's version is the caller's business.
+    pub(super) fn edit(&mut self, index: usize, now: Duration, edit: impl FnOnce(&mut RuleView)) {
         let rule = &mut self.rules[index];
-        rule.view = new.into_view(rule.view.id.clone());
+        edit(&mut rule.view);
         rule.version += 1;
         rule.updated = now;
+    }
+
+    /// One more rule like this one, `ref` included, right after it. The API itself refuses such a pair.
+    pub(super) fn double(&mut self, index: usize, now: Duration, random: &mut Random) {
+        let id = hex_id(random.next_u128());
+        let view = RuleView { id, ..self.rules[index].view.clone() };
+        self.rules.insert(index + 1, Rule { view, version: 1, updated: now });
+    }
+
+    /// Every rule is made anew.
+    pub(super) fn renew_ids(&mut self, now: Duration, random: &mut Random) {
+        for rule in &mut self.rules {
+            let id = hex_id(random.next_u128());
+            let old = std::mem::replace(&mut rule.view.id, id.clone());
+            if rule.view.reference == old {
+                rule.view.reference = id;
+            }
+            (rule.version, rule.updated) = (1, now);
+        }
     }
 
     pub(super) fn move_to(&mut self, index: usize, place: &Place) {
@@ -112,7 +139,12 @@ impl Ruleset {
     }
 
     /// The ruleset as the API shows it; a listing leaves the rules out.
-    pub(super) fn describe(&self, start: SystemTime, with_rules: bool) -> Value {
+    pub(super) fn describe(
+        &self,
+        start: SystemTime,
+        with_rules: bool,
+        echo: ExpressionEcho,
+    ) -> Value {
         let mut ruleset = json!({
             "id": self.id,
             "name": self.name,
@@ -123,14 +155,18 @@ impl Ruleset {
             "last_updated": rfc3339(start + self.updated),
         });
         if with_rules {
-            ruleset["rules"] = self.rules.iter().map(|rule| describe(rule, start)).collect();
+            ruleset["rules"] = self.rules.iter().map(|rule| describe(rule, start, echo)).collect();
         }
         ruleset
     }
 }
 
-fn describe(rule: &Rule, start: SystemTime) -> Value {
+fn describe(rule: &Rule, start: SystemTime, echo: ExpressionEcho) -> Value {
     let RuleView { id, reference, expression, action, description, enabled, extra } = &rule.view;
+    let expression = match echo {
+        ExpressionEcho::Verbatim => expression.clone(),
+        ExpressionEcho::Respaced => respaced(expression),
+    };
     let mut shown = json!({
         "id": id,
         "ref": reference,
@@ -145,6 +181,25 @@ fn describe(rule: &Rule, start: SystemTime) -> Value {
         shown[name] = value.clone();
     }
     shown
+}
+
+/// The same condition with other blanks between its words: two for one, or the end of a line.
+fn respaced(expression: &str) -> String {
+    let mut is_text = false;
+    let mut blanks = 0;
+    let mut out = String::with_capacity(expression.len() * 2);
+    for c in expression.chars() {
+        // An escaped quote is beyond this reading; ours have none.
+        is_text ^= c == '"';
+        match c {
+            ' ' if !is_text => {
+                out.push_str(if blanks % 3 == 0 { "\n " } else { "  " });
+                blanks += 1;
+            }
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 fn rfc3339(time: SystemTime) -> String {

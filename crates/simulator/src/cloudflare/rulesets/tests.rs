@@ -9,6 +9,8 @@ use crate::cloudflare::{Cloudflare, Interference};
 use crate::journal::Judge;
 use crate::options::Permission;
 
+mod patch;
+
 struct Account {
     cloudflare: Cloudflare,
     judge: Judge,
