@@ -140,6 +140,10 @@ async fn sync_leased<H: Host>(
         // So that a time which was brought back to now stays there.
         let _ = history.save(host).and(guard.save(host));
     }
+    if let (true, Some(_), Some(Ok(lists))) = (counted, &observed_rules, &observed_lists) {
+        let digest = lists.digest();
+        let _ = rules_history.change(host, |history| history.read_content(digest, now));
+    }
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
     let desired = desired.map(Rc::new);
     if let (true, Ok(desired)) = (counted, &desired) {

@@ -9,7 +9,7 @@ pub mod guard;
 mod lease;
 pub mod parts;
 pub mod quota;
-mod rules;
+pub mod rules;
 pub mod table;
 mod usage;
 pub mod writes;

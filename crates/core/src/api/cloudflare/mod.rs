@@ -305,7 +305,7 @@ impl CallError {
 }
 
 /// The permission as the dashboard and as the API call it (facts cloudflare 3).
-fn permission(resource: Resource) -> &'static str {
+pub(crate) fn permission(resource: Resource) -> &'static str {
     match resource {
         Resource::List(_) => {
             "Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)"
