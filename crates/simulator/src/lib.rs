@@ -55,7 +55,7 @@ pub use cloudflare::rulesets::RuleView;
 pub use fault::{Fault, FaultAction};
 pub use front::in_process::{InProcess, TransportError};
 pub use journal::{Counters, Entry, Fate};
-pub use lapi::{Decision, Lapi};
+pub use lapi::{Decision, Lapi, LazyRows};
 pub use options::{CloudflareOptions, LapiOptions, Options};
 pub use pushgateway::Pushgateway;
 pub use reply::{Outcome, Reply, Service};

@@ -58,9 +58,11 @@ struct Serve {
     items_max: Option<usize>,
     /// A fault, repeatable: "SERVICE [METHOD] [/path part] [skip=N] [times=N]: ACTION", where SERVICE is
     /// lapi, cloudflare or pushgateway and ACTION is one of: refuse | delay 5s | drop-before-effect |
-    /// drop-after-effect | cut-body BYTES | answer STATUS [header: value] BODY | silent |
-    /// stuck-operation | fail-operation TEXT | vanish-operation | repeat-cursor |
-    /// empty-page-with-cursor | unsuccessful-keys N. Example:
+    /// drop-after-effect | cut-body BYTES | answer STATUS [header: value] BODY |
+    /// answer-after-effect STATUS [header: value] BODY | silent | null-result | no-result |
+    /// stuck-operation | slow-operation 26h | fail-operation TEXT | vanish-operation |
+    /// operation-state TEXT | repeat-cursor | repeat-page | repeat-item | empty-page-with-cursor |
+    /// insert-item VALUE | remove-item VALUE | unsuccessful-keys N. Example:
     /// "cloudflare PUT /items times=1: drop-after-effect".
     #[arg(long, value_name = "FAULT", verbatim_doc_comment)]
     fault: Vec<Fault>,

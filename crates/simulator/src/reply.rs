@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::lapi::LazyRows;
+
 /// One of the simulated services. Each has its own port in the HTTP front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +67,15 @@ pub struct Reply {
 pub enum Outcome {
     /// A whole answer. One with `transfer-encoding: chunked` is sent in chunks without a length.
     Response(Response<Bytes>),
+    /// The beginning of an answer whose body goes on with rows that are made while they are read.
+    Streamed {
+        /// Head and beginning.
+        response: Response<Bytes>,
+        /// What comes after.
+        rest: LazyRows,
+        /// The connection dies at the end of `rest`, which was cut.
+        is_cut: bool,
+    },
     /// The connection dies after `keep` bytes of the body.
     CutBody {
         /// The answer that would have arrived.

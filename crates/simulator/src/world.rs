@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use crate::cloudflare::{Cloudflare, Interference};
 use crate::fault::{Fault, FaultAction, Faults};
 use crate::journal::{Counters, Entry, Fate, Judge};
-use crate::lapi::Lapi;
+use crate::lapi::{Lapi, LazyRows};
 use crate::options::Options;
 use crate::pushgateway::Pushgateway;
 use crate::reply::{Outcome, Reply, Service};
@@ -87,6 +87,11 @@ impl Simulator {
         self.judge_secrets(service, &request);
 
         let hit = self.faults.hit(service, &request);
+        if service == Service::Cloudflare {
+            for event in &hit.beside {
+                self.cloudflare.meanwhile(event, request.uri().path());
+            }
+        }
         let outcome = match hit.action {
             Some(FaultAction::Refuse) => Outcome::Refused,
             Some(FaultAction::DropBeforeEffect) => Outcome::Closed,
@@ -94,24 +99,28 @@ impl Simulator {
             Some(FaultAction::Answer { status, headers, body }) => {
                 Outcome::Response(framed(made_up(status, &headers, body)))
             }
+            Some(FaultAction::AnswerAfterEffect { status, headers, body }) => {
+                self.dispatch(service, &request, None);
+                Outcome::Response(framed(made_up(status, &headers, body)))
+            }
             Some(FaultAction::DropAfterEffect) => {
                 self.dispatch(service, &request, None);
                 Outcome::Closed
             }
             Some(FaultAction::CutBody { keep }) => {
-                let response = framed(self.dispatch(service, &request, None));
-                // Nothing to cut off means that nothing is lost.
-                match keep < response.body().len() {
-                    true => Outcome::CutBody { response, keep },
-                    false => Outcome::Response(response),
-                }
+                cut(whole(self.dispatch(service, &request, None)), keep)
             }
-            other => Outcome::Response(framed(self.dispatch(service, &request, other.as_ref()))),
+            other => whole(self.dispatch(service, &request, other.as_ref())),
         };
 
         (entry.fate, entry.bytes_out) = match &outcome {
             Outcome::Response(response) => {
                 (Fate::Status(response.status().as_u16()), response.body().len() as u64)
+            }
+            Outcome::Streamed { response, rest, is_cut } => {
+                let status = response.status().as_u16();
+                let bytes = response.body().len() as u64 + rest.len();
+                (if *is_cut { Fate::Cut(status) } else { Fate::Status(status) }, bytes)
             }
             Outcome::CutBody { response, keep } => {
                 (Fate::Cut(response.status().as_u16()), *keep as u64)
@@ -171,7 +180,7 @@ impl Simulator {
         self.faults.inject(fault);
     }
 
-    /// Heals the world: no faults any more, and operations that were stuck end now.
+    /// Heals the world: no faults any more, and operations that were stuck or slow end now.
     pub fn clear_faults(&mut self) {
         self.faults.clear();
         self.cloudflare.release_stuck_operations();
@@ -236,6 +245,7 @@ impl Simulator {
         let secrets = [
             (Service::Lapi, "the LAPI key", self.options.lapi.key.as_str()),
             (Service::Cloudflare, "the API token", self.options.cloudflare.api_token.as_str()),
+            (Service::Cloudflare, "the fresh token", self.options.cloudflare.fresh_token.as_str()),
         ];
         for (owner, name, secret) in secrets {
             if secret.is_empty() {
@@ -265,6 +275,31 @@ fn made_up(status: u16, headers: &[(String, String)], body: String) -> Response<
         }
     }
     response
+}
+
+/// A service's answer, with the rows that come after its body, if any.
+fn whole(mut response: Response<Bytes>) -> Outcome {
+    match response.extensions_mut().remove::<LazyRows>() {
+        None => Outcome::Response(framed(response)),
+        Some(rest) => Outcome::Streamed { response, rest, is_cut: false },
+    }
+}
+
+/// The same answer, of which only the first bytes arrive. Nothing to cut off means that nothing is lost.
+fn cut(outcome: Outcome, keep: usize) -> Outcome {
+    match outcome {
+        Outcome::Response(response) | Outcome::Streamed { response, .. }
+            if keep < response.body().len() =>
+        {
+            Outcome::CutBody { response, keep }
+        }
+        Outcome::Streamed { response, rest, is_cut } => {
+            let keep = (keep - response.body().len()) as u64;
+            let is_cut = is_cut || keep < rest.len();
+            Outcome::Streamed { response, rest: rest.cut(keep), is_cut }
+        }
+        other => other,
+    }
 }
 
 /// Every answer says how long it is, unless it is sent in chunks.

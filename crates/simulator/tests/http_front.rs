@@ -72,6 +72,19 @@ async fn answer_cut_arrives_up_to_the_cut_and_no_further() {
 }
 
 #[tokio::test]
+async fn answer_made_while_it_is_read_arrives_whole_and_cut_like_any_other() {
+    let running = start(1).await;
+    running.world().lock().unwrap().lapi().set_lazy_rows(5_000);
+    let answer = decisions(&running).await.unwrap();
+    assert!(answer.contains("chunked") && answer.ends_with("0\r\n\r\n"));
+    assert_eq!(answer.matches("\"value\":").count(), 5_001);
+    inject(&running, "lapi: cut-body 300000");
+    let answer = decisions(&running).await.unwrap();
+    assert!(!answer.ends_with("0\r\n\r\n"), "the last chunk must be missing");
+    assert!((300_000..300_500).contains(&answer.len()), "{}", answer.len());
+}
+
+#[tokio::test]
 async fn connection_dropped_after_effect_ends_without_a_byte() {
     let running = start(1).await;
     inject(&running, "lapi times=1: drop-after-effect");

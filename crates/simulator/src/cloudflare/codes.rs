@@ -4,6 +4,9 @@
 
 use http::StatusCode;
 
+/// An error without a code (facts: cloudflare-rules.md 1.5).
+pub const NO_CODE: u32 = 0;
+
 /// An error that is always the same.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownError {
@@ -63,6 +66,9 @@ pub const AUTHENTICATION: KnownError =
 /// A good token that may not do this here.
 pub const FORBIDDEN: KnownError =
     KnownError::new(StatusCode::FORBIDDEN, 10000, "Authentication error");
+/// The same, as it was seen for rulesets: without a code.
+pub const NOT_AUTHORIZED: KnownError =
+    KnownError::new(StatusCode::FORBIDDEN, NO_CODE, "request is not authorized");
 /// No such list. The text is unknown.
 pub const LIST_NOT_FOUND: KnownError =
     KnownError::new(StatusCode::NOT_FOUND, 10001, "filters.api.not_found: could not find list");

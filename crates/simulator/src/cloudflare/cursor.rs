@@ -11,6 +11,8 @@ pub(super) struct Cursor {
     pub(super) after: Option<String>,
     /// When it was given out.
     pub(super) issued: Duration,
+    /// Makes cursors to one place differ; usually 0.
+    pub(super) salt: u64,
 }
 
 impl Cursor {
@@ -20,7 +22,11 @@ impl Cursor {
             Some(position) => ('a', position.as_str()),
             None => ('s', ""),
         };
-        let payload = format!("{kind}{:x}.{text}", self.issued.as_millis());
+        let issued = self.issued.as_millis();
+        let payload = match self.salt {
+            0 => format!("{kind}{issued:x}.{text}"),
+            salt => format!("{kind}{issued:x}-{salt:x}.{text}"),
+        };
         let hex: String = payload.bytes().map(|byte| format!("{byte:02x}")).collect();
         format!("{hex}+/{:016x}==", digest(scope, &payload))
     }
@@ -36,9 +42,11 @@ impl Cursor {
             return None;
         }
         let (head, text) = payload.split_once('.')?;
-        let issued = u64::from_str_radix(head.get(1..)?, 16).ok().map(Duration::from_millis)?;
+        let (issued, salt) = head.split_once('-').unwrap_or((head, "0"));
+        let issued = u64::from_str_radix(issued.get(1..)?, 16).ok().map(Duration::from_millis)?;
+        let salt = u64::from_str_radix(salt, 16).ok()?;
         let after = head.starts_with('a').then(|| text.to_owned());
-        Some(Self { after, issued })
+        Some(Self { after, issued, salt })
     }
 }
 
@@ -56,8 +64,12 @@ mod tests {
     #[test]
     fn cursor_given_back_is_read_and_any_other_is_refused() {
         for after in [None, Some("2001:db8::/32".to_owned())] {
-            let cursor = Cursor { after, issued: Duration::from_millis(1_234) };
+            let issued = Duration::from_millis(1_234);
+            let salted = Cursor { after: after.clone(), issued, salt: 7 };
+            let cursor = Cursor { after, issued, salt: 0 };
             let text = cursor.encode("list");
+            assert_ne!(salted.encode("list"), text);
+            assert_eq!(Cursor::decode(&salted.encode("list"), "list"), Some(salted));
             assert_eq!(Cursor::decode(&text, "list"), Some(cursor));
             assert_eq!(Cursor::decode(&text, "another list"), None);
             assert_eq!(Cursor::decode(&text.replace('+', " "), "list"), None, "not encoded");

@@ -4,7 +4,7 @@
 
 pub mod codes;
 mod cursor;
-mod envelope;
+pub(crate) mod envelope;
 pub mod kv;
 pub mod lists;
 pub mod rulesets;
@@ -14,16 +14,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, TokenStatus};
+use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
 use crate::query::Query;
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
-use envelope::failure;
+use envelope::{failure, without_result};
 use kv::Kv;
 use lists::{EdgeChange, ItemView, Lists, Operation, OperationFate};
 use rulesets::Rulesets;
@@ -37,12 +37,16 @@ pub struct Cloudflare {
     kv: Kv,
     rulesets: Rulesets,
     rays: Random,
+    /// Requests so far.
+    requests: u64,
 }
 
 /// One request on its way through a product.
 #[derive(Debug)]
 struct Call<'a> {
     now: Duration,
+    /// The how-manieth request it is, from 1.
+    number: u64,
     method: &'a Method,
     full_path: &'a str,
     /// The segments after the product's prefix.
@@ -57,7 +61,10 @@ struct Call<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Interference {
     operation: OperationFate,
+    /// The state that an operation is told to be in.
+    operation_state: Option<String>,
     page: Option<PageTwist>,
+    result: Option<ResultTwist>,
     /// The first pairs or names of a KV bulk request that fail, in an answer that says success.
     unsuccessful_keys: usize,
 }
@@ -67,8 +74,21 @@ pub(crate) struct Interference {
 pub(crate) enum PageTwist {
     /// Its cursor leads to itself.
     RepeatCursor,
+    /// The same, with another cursor each time.
+    RepeatPage,
+    /// It ends with its first entry once more.
+    RepeatItem,
     /// It is empty, and its cursor leads to its content.
     EmptyWithCursor,
+}
+
+/// What a fault makes of a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResultTwist {
+    /// `"result": null`.
+    Null,
+    /// No `result`.
+    Missing,
 }
 
 impl Interference {
@@ -80,7 +100,17 @@ impl Interference {
             Some(FaultAction::FailOperation(text)) => {
                 interference.operation = OperationFate::Fails(text.clone());
             }
+            Some(FaultAction::SlowOperation(delay)) => {
+                interference.operation = OperationFate::Slow(*delay);
+            }
+            Some(FaultAction::OperationState(state)) => {
+                interference.operation_state = Some(state.clone());
+            }
+            Some(FaultAction::NullResult) => interference.result = Some(ResultTwist::Null),
+            Some(FaultAction::NoResult) => interference.result = Some(ResultTwist::Missing),
             Some(FaultAction::RepeatCursor) => interference.page = Some(PageTwist::RepeatCursor),
+            Some(FaultAction::RepeatPage) => interference.page = Some(PageTwist::RepeatPage),
+            Some(FaultAction::RepeatItem) => interference.page = Some(PageTwist::RepeatItem),
             Some(FaultAction::EmptyPageWithCursor) => {
                 interference.page = Some(PageTwist::EmptyWithCursor);
             }
@@ -98,6 +128,7 @@ impl Cloudflare {
             kv: Kv::new(options.clone(), start, seed),
             rulesets: Rulesets::new(options.clone(), start, seed),
             rays: Random::new(seed, "cloudflare rays"),
+            requests: 0,
             options,
             start,
         }
@@ -177,6 +208,25 @@ impl Cloudflare {
         self.rulesets.configure(self.options.clone());
     }
 
+    /// Somebody else does something to what the path of a request names, just before it arrives.
+    pub(crate) fn meanwhile(&mut self, event: &FaultAction, path: &str) {
+        let (value, is_there) = match event {
+            FaultAction::InsertItem(value) => (value, true),
+            FaultAction::RemoveItem(value) => (value, false),
+            _ => return,
+        };
+        let segments: Vec<&str> = path.split('/').collect();
+        match segments.as_slice() {
+            ["", "client", "v4", "accounts", _, "rules", "lists", id, ..] => {
+                self.lists.set_by_others(id, value, is_there);
+            }
+            ["", "client", "v4", "accounts", _, "storage", "kv", "namespaces", id, ..] => {
+                self.kv.set_by_others(id, value, is_there);
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn settle(&mut self, now: Duration) {
         self.lists.settle(now);
         self.kv.settle(now);
@@ -204,9 +254,20 @@ impl Cloudflare {
         judge: &mut Judge,
     ) -> Response<Bytes> {
         self.settle(now);
+        self.requests += 1;
         judge_content_type(request, judge);
         let mut response =
             self.route(now, request, interference, judge).unwrap_or_else(|errors| failure(&errors));
+        if let Some(twist) = interference.result {
+            response = without_result(response, twist == ResultTwist::Null);
+        }
+        if response.status() == StatusCode::TOO_MANY_REQUESTS
+            && let Ok(value) = HeaderValue::from_str(&self.options.retry_after)
+            && !value.is_empty()
+        {
+            // What the limiter says, and does not honour itself (facts 1.8).
+            response.headers_mut().insert(RETRY_AFTER, value);
+        }
         let ray = hex_id(self.rays.next_u128());
         let headers = response.headers_mut();
         // Always the same, also beside a 429: the headers do not reveal the Lists limiter (facts 1.8).
@@ -233,10 +294,12 @@ impl Cloudflare {
         if let Some(answer) = tokens::verify(&self.options, self.start, request) {
             return answer;
         }
-        self.check_token(request, judge)?;
+        let is_fresh = self.check_token(request, judge)?;
         let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let number = self.requests;
         let call = |path| Call {
             now,
+            number,
             method: request.method(),
             full_path: request.uri().path(),
             path,
@@ -253,9 +316,7 @@ impl Cloudflare {
                     [] => self.options.zone_permission,
                     _ => self.options.waf_permission,
                 };
-                if !permission.permits(is_get) {
-                    return Err(vec![codes::FORBIDDEN.into()]);
-                }
+                self.check_permission(permission, is_get, is_fresh)?;
                 let lists = self.lists.names().into_iter().map(|(_, name)| name).collect();
                 let answer = self.rulesets.handle(&call(path), &lists, judge);
                 self.count_references();
@@ -273,9 +334,10 @@ impl Cloudflare {
             _ => (self.options.permission, is_get),
         };
         // A foreign account and a missing permission look the same (facts 3).
-        if *account_id != self.options.account_id || !permission.permits(is_read) {
+        if *account_id != self.options.account_id {
             return Err(vec![codes::FORBIDDEN.into()]);
         }
+        self.check_permission(permission, is_read, is_fresh)?;
         // The next products go here.
         match product {
             ["rules", "lists", path @ ..] => self.lists.handle(&call(path), judge),
@@ -289,8 +351,23 @@ impl Cloudflare {
         self.lists.set_references(self.rulesets.references());
     }
 
-    /// The table of facts 3, observed for `rules/lists` and for `/zones`.
-    fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<(), ApiError> {
+    fn check_permission(
+        &self,
+        permission: Permission,
+        is_read: bool,
+        is_fresh: bool,
+    ) -> Result<(), ApiError> {
+        match self.options.denied {
+            _ if is_fresh || permission.permits(is_read) => Ok(()),
+            Denial::Forbidden => Err(codes::FORBIDDEN.into()),
+            Denial::Unauthorized => Err(codes::AUTHENTICATION.into()),
+            Denial::Uncoded => Err(codes::NOT_AUTHORIZED.into()),
+        }
+    }
+
+    /// The table of facts 3, observed for `rules/lists` and for `/zones`. Says whether it is the token
+    /// that may do everything.
+    fn check_token(&self, request: &Request<Bytes>, judge: &mut Judge) -> Result<bool, ApiError> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             judge.note("Authorization is missing");
             return Err(codes::MALFORMED_TOKEN.into());
@@ -298,9 +375,10 @@ impl Cloudflare {
         let token = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
         let of_zones = request.uri().path().starts_with("/client/v4/zones");
         match token {
+            Some(token) if token == self.options.fresh_token && !token.is_empty() => Ok(true),
             Some(token) if token == self.options.api_token && !token.is_empty() => {
                 match self.options.token_status {
-                    TokenStatus::Active => Ok(()),
+                    TokenStatus::Active => Ok(false),
                     TokenStatus::Disabled | TokenStatus::Expired => {
                         Err(codes::AUTHENTICATION.into())
                     }

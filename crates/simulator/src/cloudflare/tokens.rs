@@ -12,7 +12,7 @@ use serde_json::json;
 use super::codes::{ApiError, KnownError};
 use super::envelope::success;
 use super::{looks_like_a_token, method_not_allowed};
-use crate::options::{CloudflareOptions, TokenClass};
+use crate::options::{CloudflareOptions, TokenClass, TokenStatus};
 
 /// Not a token of this class; the code of the other class was seen, the same for an unknown one is ours.
 const INVALID: KnownError = KnownError::new(StatusCode::UNAUTHORIZED, 1000, "Invalid API Token");
@@ -39,10 +39,14 @@ pub(super) fn verify(
     }
     let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
     Some(match header.and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(token) if token == options.api_token && class == options.token_class => {
+        Some(token) if is_known(options, token) && class == options.token_class => {
+            let status = match token == options.fresh_token {
+                true => TokenStatus::Active,
+                false => options.token_status,
+            };
             let mut result = json!({
                 "id": "ed17574386854bf78a67040be0a770b0",
-                "status": options.token_status,
+                "status": status,
             });
             if !options.token_lifetime.is_zero() {
                 let end = start + options.token_lifetime;
@@ -50,17 +54,18 @@ pub(super) fn verify(
             }
             Ok(success(StatusCode::OK, result))
         }
-        Some(token) if token == options.api_token || looks_like_a_token(token) => {
-            Err(INVALID.into())
-        }
+        Some(token) if is_known(options, token) || looks_like_a_token(token) => Err(INVALID.into()),
         _ => Err(INVALID_HEADERS.into()),
     })
+}
+
+fn is_known(options: &CloudflareOptions, token: &str) -> bool {
+    !token.is_empty() && (token == options.api_token || token == options.fresh_token)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::TokenStatus;
     use serde_json::Value;
 
     const USER: &str = "/client/v4/user/tokens/verify";

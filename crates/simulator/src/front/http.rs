@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::control;
 use super::in_process::lock;
 use super::wire::{Door, Handle};
+use crate::lapi::LazyRows;
 use crate::reply::{Outcome, Service};
 use crate::world::Shared;
 
@@ -165,14 +166,19 @@ async fn answer(
             let (mut head, body) = response.into_parts();
             match head.headers.remove(TRANSFER_ENCODING) {
                 None => Response::from_parts(head, Body::from(body)),
-                Some(_) => in_chunks(head, body, None),
+                Some(_) => in_chunks(head, body, None, None),
             }
+        }
+        Outcome::Streamed { response, rest, is_cut } => {
+            let (mut head, body) = response.into_parts();
+            head.headers.remove(TRANSFER_ENCODING);
+            in_chunks(head, body, Some(rest), is_cut.then_some(wire))
         }
         Outcome::CutBody { response, keep } => {
             let (mut head, body) = response.into_parts();
             // With a length the rest of the body is missing, without one the last chunk.
             head.headers.remove(TRANSFER_ENCODING);
-            in_chunks(head, body.slice(..keep.min(body.len())), Some(wire))
+            in_chunks(head, body.slice(..keep.min(body.len())), None, Some(wire))
         }
         Outcome::Refused => {
             wire.reset();
@@ -190,16 +196,27 @@ async fn answer(
     }
 }
 
-/// A body in pieces; with `cut` the connection dies after the last one, when it has gone out.
-fn in_chunks(head: response::Parts, body: Bytes, cut: Option<Handle>) -> Response {
-    let pieces = stream::unfold((body, cut), |(mut rest, cut)| async move {
+/// A body in pieces, and then these rows; with `cut` the connection dies after the last piece, when it
+/// has gone out.
+fn in_chunks(
+    head: response::Parts,
+    body: Bytes,
+    rows: Option<LazyRows>,
+    cut: Option<Handle>,
+) -> Response {
+    let pieces = stream::unfold((body, rows, cut), |(mut rest, mut rows, cut)| async move {
+        if rest.is_empty()
+            && let Some(block) = rows.as_mut().and_then(|rows| rows.block(CHUNK_BYTES))
+        {
+            rest = block;
+        }
         if !rest.is_empty() {
             let piece = rest.split_to(CHUNK_BYTES.min(rest.len()));
-            return Some((Ok(piece), (rest, cut)));
+            return Some((Ok(piece), (rest, rows, cut)));
         }
         let wire = cut?;
         wire.flushed().await;
-        Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), (rest, None)))
+        Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), (rest, rows, None)))
     });
     Response::from_parts(head, Body::from_stream(pieces))
 }

@@ -9,8 +9,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::time::Instant;
 
+use crate::lapi::LazyRows;
 use crate::reply::{Outcome, Service};
 use crate::world::{Shared, Simulator};
+
+/// How much of a body is made at a time that is made while it is read.
+const BLOCK_BYTES: usize = 16 * 1024;
 
 /// A connection to the world without a network. Clones share world and clock.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ impl std::error::Error for TransportError {}
 #[derive(Debug)]
 pub struct ChunkedBody {
     rest: Bytes,
+    /// What comes after `rest`.
+    rows: Option<LazyRows>,
     chunk_bytes: usize,
     cut: bool,
 }
@@ -56,6 +62,11 @@ impl ChunkedBody {
     pub async fn chunk(&mut self) -> Option<Result<Bytes, TransportError>> {
         // A real network never gives two pieces in one poll; let others run in between.
         tokio::task::yield_now().await;
+        if self.rest.is_empty()
+            && let Some(block) = self.rows.as_mut().and_then(|rows| rows.block(BLOCK_BYTES))
+        {
+            self.rest = block;
+        }
         if self.rest.is_empty() {
             return std::mem::take(&mut self.cut).then_some(Err(TransportError::BodyCut));
         }
@@ -92,11 +103,15 @@ impl InProcess {
         if !reply.after.is_zero() {
             tokio::time::sleep(reply.after).await;
         }
-        let body = |rest, cut| ChunkedBody { rest, chunk_bytes: self.chunk_bytes, cut };
+        let chunk_bytes = self.chunk_bytes;
+        let body = |rest, rows, cut| ChunkedBody { rest, rows, chunk_bytes, cut };
         match reply.outcome {
-            Outcome::Response(response) => Ok(response.map(|all| body(all, false))),
+            Outcome::Response(response) => Ok(response.map(|all| body(all, None, false))),
+            Outcome::Streamed { response, rest, is_cut } => {
+                Ok(response.map(|beginning| body(beginning, Some(rest), is_cut)))
+            }
             Outcome::CutBody { response, keep } => {
-                Ok(response.map(|all| body(all.slice(..keep.min(all.len())), true)))
+                Ok(response.map(|all| body(all.slice(..keep.min(all.len())), None, true)))
             }
             Outcome::Refused => Err(TransportError::Refused),
             Outcome::Closed => Err(TransportError::Closed),
@@ -156,6 +171,43 @@ mod tests {
         let later = world.send(Service::Lapi, request()).await.unwrap();
         assert_eq!(later.into_body().collect().await.unwrap(), "null");
         assert_eq!(world.world().journal().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_of_200000_rows_arrives_in_pieces_and_is_never_held() {
+        let world = world(None);
+        world.world().lapi().set_lazy_rows(200_000);
+        let body = world.send(Service::Lapi, request()).await.unwrap().into_body();
+        assert!(body.rest.len() < 200, "only the row that is stored");
+        let (mut rows, mut bytes, mut body) =
+            (0, 0_u64, ChunkedBody { chunk_bytes: 65_521, ..body });
+        while let Some(chunk) = body.chunk().await {
+            let chunk = chunk.unwrap();
+            bytes += chunk.len() as u64;
+            rows += chunk.iter().filter(|byte| **byte == b'{').count();
+            assert!(body.rest.len() <= BLOCK_BYTES + 200);
+        }
+        assert_eq!(rows, 200_001);
+        assert_eq!(world.world().journal()[0].bytes_out, bytes);
+
+        world.world().lapi().set_lazy_rows(10);
+        let body = world.send(Service::Lapi, request()).await.unwrap().into_body();
+        let all = body.collect().await.unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&all).unwrap();
+        assert_eq!(rows.len(), 11);
+        for keep in [10, 700] {
+            world.world().clear_faults();
+            world.world().inject(format!("lapi: cut-body {keep}").parse().unwrap());
+            let mut body = world.send(Service::Lapi, request()).await.unwrap().into_body();
+            let mut got = Vec::new();
+            let end = loop {
+                match body.chunk().await.expect("it does not end well") {
+                    Ok(chunk) => got.extend_from_slice(&chunk),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((got.as_slice(), end), (&all[..keep], TransportError::BodyCut));
+        }
     }
 
     #[tokio::test(start_paused = true)]

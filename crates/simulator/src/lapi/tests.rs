@@ -202,6 +202,28 @@ fn body_overridden_is_given_verbatim_and_raw_rows_ride_along() {
 }
 
 #[test]
+fn rows_made_up_come_after_the_stored_ones_and_only_in_an_unfiltered_answer() {
+    let mut bouncer = Bouncer::new();
+    bouncer.lapi.add_all([Decision::ban("10.0.0.1"), Decision::ban("x".repeat(5 << 20))]);
+    bouncer.lapi.set_lazy_rows(3);
+    let mut response = bouncer.send(Duration::ZERO, Method::GET, "/v1/decisions", "");
+    let mut body = response.body().to_vec();
+    let mut rows = response.extensions_mut().remove::<LazyRows>().unwrap();
+    while let Some(block) = rows.block(100) {
+        body.extend_from_slice(&block);
+    }
+    let rows: Vec<Value> = serde_json::from_slice(&body).unwrap();
+    assert_eq!((rows.len(), rows[1]["value"].as_str().unwrap().len()), (5, 5 << 20));
+    assert_eq!(bouncer.values(0, "/v1/decisions?type=ban").len(), 2);
+
+    bouncer.lapi.clear();
+    let response = bouncer.send(Duration::ZERO, Method::GET, "/v1/decisions", "");
+    assert_eq!(response.body(), "", "no null before the rows");
+    bouncer.lapi.set_lazy_rows(0);
+    assert_eq!(bouncer.get(0, "/v1/decisions").1, "null");
+}
+
+#[test]
 fn user_agent_without_exactly_one_slash_is_noted() {
     let mut bouncer = Bouncer::new();
     for agent in ["curl", "a/b/c", "/v1", "a/"] {

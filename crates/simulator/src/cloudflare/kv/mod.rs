@@ -15,6 +15,7 @@ mod store;
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 pub use counters::KvCounters;
 pub use history::{KvCause, KvChange};
 pub use inspect::KvEntryView;
@@ -25,7 +26,7 @@ use crate::options::CloudflareOptions;
 use crate::random::{Random, hex_id};
 use body::{Jurisdiction, Mode, NewPair};
 use quota::{Quota, Usage};
-use store::Store;
+use store::{Entry, Store};
 
 /// All namespaces of the account.
 #[derive(Debug)]
@@ -93,6 +94,19 @@ impl Kv {
             store: Store::new(self.start, self.now),
         });
         id
+    }
+
+    /// Puts one key there, or takes it away, as another tool would; nothing if there is no such
+    /// namespace.
+    pub(super) fn set_by_others(&mut self, id: &str, key: &str, is_there: bool) {
+        let Some(namespace) = self.find_mut(id) else { return };
+        match is_there {
+            true => {
+                let value = Bytes::from_static(b"ban");
+                namespace.store.preload(key, Entry { value, expiration: None, metadata: None });
+            }
+            false => drop(namespace.store.delete(key)),
+        }
     }
 
     fn find(&self, id: &str) -> Option<&Namespace> {

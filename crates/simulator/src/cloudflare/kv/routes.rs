@@ -16,7 +16,7 @@ use crate::cloudflare::cursor::Cursor;
 use crate::cloudflare::envelope::{page, success};
 use crate::cloudflare::{Call, PageTwist, method_not_allowed};
 use crate::journal::Judge;
-use crate::options::{BulkReply, PageEnd};
+use crate::options::{BulkReply, PageCursors, PageEnd};
 use crate::query::decode_segment;
 use crate::random::parse_hex_id;
 use crate::reply::answer;
@@ -185,21 +185,36 @@ impl Kv {
         self.counters.list_calls += 1;
 
         let store = &self.namespaces[index].store;
-        let (mut keys, has_more) = store.page_after(from.as_deref(), limit, prefix);
-        let cursor_after = |after| Cursor { after, issued: call.now }.encode(&scope);
+        let by_offset = self.options.page_cursors == PageCursors::Offset;
+        // What the cursor says: the key before the page, or how many keys come before it.
+        let offset: usize =
+            from.as_ref().filter(|_| by_offset).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let last_key = match by_offset {
+            true => store.last_of_first(offset, prefix),
+            false => from.as_deref(),
+        };
+        let (mut keys, has_more) = store.page_after(last_key, limit, prefix);
+        let cursor_to = |after, salt| Cursor { after, issued: call.now, salt }.encode(&scope);
+        let after_this_page = || {
+            keys.last().map(|last| match by_offset {
+                true => (offset + keys.len()).to_string(),
+                false => last.name.to_owned(),
+            })
+        };
         let next = match call.interference.page {
             // The text must stay the same over the requests: that is the bug.
             Some(PageTwist::RepeatCursor) => {
-                Some(sent.map_or_else(|| cursor_after(from), str::to_owned))
+                Some(sent.map_or_else(|| cursor_to(from.clone(), 0), str::to_owned))
             }
-            Some(PageTwist::EmptyWithCursor) => {
-                keys.clear();
-                Some(cursor_after(from))
-            }
-            None => has_more
-                .then(|| keys.last().map(|last| cursor_after(Some(last.name.to_owned()))))
-                .flatten(),
+            Some(PageTwist::RepeatPage) => Some(cursor_to(from.clone(), call.number)),
+            Some(PageTwist::EmptyWithCursor) => Some(cursor_to(from.clone(), 0)),
+            Some(PageTwist::RepeatItem) | None => has_more.then(|| cursor_to(after_this_page(), 0)),
         };
+        match call.interference.page {
+            Some(PageTwist::EmptyWithCursor) => keys.clear(),
+            Some(PageTwist::RepeatItem) => keys.extend(keys.first().cloned()),
+            _ => {}
+        }
         let count = keys.len();
         let result_info = match (next, self.options.kv_page_end) {
             (Some(next), _) => Some(json!({ "count": count, "cursor": next })),

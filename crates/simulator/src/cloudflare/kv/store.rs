@@ -33,7 +33,7 @@ impl Entry {
 }
 
 /// A key as list-keys shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct ListedKey<'a> {
     pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +175,13 @@ impl Store {
             });
         let page = keys.by_ref().take(count).collect();
         (page, keys.next().is_some())
+    }
+
+    /// The last of the first `count` listed keys, or of all if they are fewer; `None` if `count` is 0.
+    pub(super) fn last_of_first(&self, count: usize, prefix: &str) -> Option<&str> {
+        let listed = self.cells.iter().filter(|(_, cell)| cell.listed.is_some());
+        let keys = listed.map(|(key, _)| key.as_str()).filter(|key| key.starts_with(prefix));
+        keys.take(count).last()
     }
 
     pub(super) fn history(&self) -> &[KvChange] {

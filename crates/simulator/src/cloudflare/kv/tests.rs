@@ -11,6 +11,8 @@ use crate::cloudflare::{Cloudflare, Interference};
 use crate::fault::FaultAction;
 use crate::options::{BulkReply, PageEnd, Permission};
 
+mod odd_reads;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -20,7 +20,7 @@ pub use store::ItemView;
 
 use super::codes::{self, ApiError};
 use crate::journal::{Counters, Judge};
-use crate::options::{CloudflareOptions, PendingMode};
+use crate::options::{CloudflareOptions, ModifiedOn, PendingMode};
 use crate::random::{Random, hex_id};
 use operation::{Change, Unfinished};
 use store::List;
@@ -44,6 +44,8 @@ pub(crate) struct Lists {
     unfinished: VecDeque<Unfinished>,
     last_finished: Duration,
     last_accepted: Option<Duration>,
+    /// Since the beginning, whatever the counters below were set back to.
+    accepted_ever: u64,
     history: Vec<EdgeChange>,
     writes_accepted: u64,
     writes_refused: u64,
@@ -64,6 +66,7 @@ impl Lists {
             unfinished: VecDeque::new(),
             last_finished: Duration::ZERO,
             last_accepted: None,
+            accepted_ever: 0,
             history: Vec::new(),
             writes_accepted: 0,
             writes_refused: 0,
@@ -80,13 +83,36 @@ impl Lists {
     pub(super) fn preload(&mut self, list_id: &str, items: Vec<(String, Option<String>)>) {
         let list = find_mut(&mut self.lists, list_id).expect("preload needs a list that exists");
         let added = list.preload(items, self.now, &mut self.random);
-        self.history.push(EdgeChange::new(self.now, list_id, None, added, Vec::new()));
+        self.changed_by_others(list_id, added, Vec::new());
     }
 
     pub(super) fn empty(&mut self, list_id: &str) {
         if let Some(list) = find_mut(&mut self.lists, list_id) {
             let (added, removed) = list.replace(Vec::new(), self.now, &mut self.random);
-            self.history.push(EdgeChange::new(self.now, list_id, None, added, removed));
+            self.changed_by_others(list_id, added, removed);
+        }
+    }
+
+    /// Puts one value there, or takes it off, as another tool would; nothing if there is no such list.
+    pub(super) fn set_by_others(&mut self, list_id: &str, value: &str, is_there: bool) {
+        let Some(list) = find_mut(&mut self.lists, list_id) else { return };
+        if is_there {
+            self.preload(list_id, vec![(value.to_owned(), None)]);
+        } else if list.take_off(value) {
+            self.changed_by_others(list_id, Vec::new(), vec![value.to_owned()]);
+        }
+    }
+
+    fn changed_by_others(&mut self, list_id: &str, added: Vec<String>, removed: Vec<String>) {
+        if self.options.modified_on != ModifiedOn::Never {
+            self.touch(list_id, self.now);
+        }
+        self.history.push(EdgeChange::new(self.now, list_id, None, added, removed));
+    }
+
+    fn touch(&mut self, list_id: &str, at: Duration) {
+        if let Some(list) = find_mut(&mut self.lists, list_id) {
+            list.touch(at);
         }
     }
 
@@ -95,7 +121,7 @@ impl Lists {
     }
 
     pub(super) fn items(&self, list_id: &str) -> Vec<ItemView> {
-        self.find(list_id).map(|list| list.views(self.start)).unwrap_or_default()
+        self.find(list_id).map(|list| list.content().views(self.start)).unwrap_or_default()
     }
 
     pub(super) fn set_referencing_filters(&mut self, list_id: &str, count: u32) {
@@ -148,9 +174,12 @@ impl Lists {
             self.finish(unfinished, end);
         }
         self.now = self.now.max(now);
+        for list in &mut self.lists {
+            list.forget_past(self.now);
+        }
     }
 
-    /// Stuck operations go on as if they had run all the time, and end no earlier than now.
+    /// Stuck and slow operations go on as if they had run all the time, and end no earlier than now.
     pub(super) fn release_stuck(&mut self) {
         for unfinished in &mut self.unfinished {
             unfinished.release(self.now);
@@ -175,10 +204,16 @@ impl Lists {
             return;
         }
         let touched = unfinished.change.len() as u64;
+        if !self.options.list_read_lag.is_zero() {
+            list.show_until(at.saturating_add(self.options.list_read_lag));
+        }
+        if self.options.modified_on == ModifiedOn::Completion {
+            list.touch(at);
+        }
         let (added, removed) = match unfinished.change {
             Change::Append(items) => (list.append(items, at, &mut self.random), Vec::new()),
             Change::Replace(items) => list.replace(items, at, &mut self.random),
-            Change::Delete(ids) => (Vec::new(), list.delete(&ids, at)),
+            Change::Delete(ids) => (Vec::new(), list.delete(&ids)),
         };
         self.item_modifications += match operation.verb {
             Verb::Append => touched,
@@ -225,15 +260,23 @@ impl Lists {
         }
         self.unfinished.push_back(Unfinished::new(index, self.now, change, fate));
         self.last_accepted = Some(self.now);
+        self.accepted_ever += 1;
+        if self.options.modified_on == ModifiedOn::Acceptance {
+            self.touch(list_id, self.now);
+        }
         // An operation without delay is done when its answer arrives.
         self.settle(self.now);
         Ok(id)
     }
 
     /// The hidden limiter (facts 1.8): spaced by time since the last accepted write of the account;
-    /// refused attempts cost nothing.
+    /// refused attempts cost nothing. It may begin to look only at an account that has written a lot.
     fn check_write_floor(&self) -> Result<(), ApiError> {
-        let free_from = self.last_accepted.map(|last| last + self.options.write_floor);
+        if self.accepted_ever < self.options.write_floor_after {
+            return Ok(());
+        }
+        let free_from =
+            self.last_accepted.map(|last| last.saturating_add(self.options.write_floor));
         match free_from.is_some_and(|free_from| self.now < free_from) {
             true => Err(codes::RATE_LIMITED.into()),
             false => Ok(()),
@@ -251,7 +294,9 @@ impl Lists {
         let is_running = || {
             self.unfinished.front().is_some_and(|first| {
                 let started = first.started(self.last_finished);
-                first.index == index && self.now >= started + self.options.operation_delay / 3
+                let is_slow = matches!(first.fate, OperationFate::Slow(_));
+                let has_begun = self.now >= started + self.options.operation_delay / 3;
+                first.index == index && has_begun && !is_slow
             })
         };
         let status = match (operation.finished, &operation.error) {

@@ -62,6 +62,8 @@ pub(crate) enum OperationFate {
     Normal,
     /// Does not end before it is released.
     Stuck,
+    /// Takes this much time, and reads `pending` for all of it.
+    Slow(Duration),
     /// Ends failed, with this text.
     Fails(String),
     /// Takes effect, but cannot be read.
@@ -123,13 +125,14 @@ impl Unfinished {
     pub(super) fn end(&self, last_finished: Duration, delay: Duration) -> Option<Duration> {
         match self.fate {
             OperationFate::Stuck => None,
+            OperationFate::Slow(delay) => Some(self.started(last_finished).saturating_add(delay)),
             _ => Some((self.started(last_finished) + delay).max(self.not_before)),
         }
     }
 
-    /// Ends a stuck operation's fate; it will not end before `now`.
+    /// Ends the fate of an operation that is stuck or slow; it will not end before `now`.
     pub(super) fn release(&mut self, now: Duration) {
-        if self.fate == OperationFate::Stuck {
+        if matches!(self.fate, OperationFate::Stuck | OperationFate::Slow(_)) {
             self.fate = OperationFate::Normal;
             self.not_before = now;
         }

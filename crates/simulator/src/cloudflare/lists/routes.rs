@@ -2,20 +2,21 @@
 //! order of the checks is ours: list, limiter, body, pending operation; the real one is unknown.
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::address::Address;
+use super::body::NewItem;
 use super::operation::Change;
 use super::store::{ItemView, List, Position};
 use super::{Lists, body, find_mut};
 use crate::cloudflare::codes::{self, ApiError};
 use crate::cloudflare::cursor::Cursor;
-use crate::cloudflare::envelope::{page, success};
+use crate::cloudflare::envelope::{html, page, success};
 use crate::cloudflare::{Call, PageTwist, method_not_allowed};
 use crate::journal::Judge;
-use crate::options::{LimiterBody, PageEnd};
+use crate::options::{LimiterBody, PageCursors, PageEnd, RefusalForm};
 use crate::random::parse_hex_id;
 use crate::reply::answer;
 
@@ -26,7 +27,7 @@ const PER_PAGE_MAX: usize = 500;
 type Answer = Result<Response<Bytes>, Vec<ApiError>>;
 
 /// An item with the empty objects that the API was seen to add on ip lists (facts 1.2).
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct NoisyItem {
     #[serde(flatten)]
     item: ItemView,
@@ -45,7 +46,7 @@ impl Lists {
             }
             (&Method::POST, []) => self.post_list(call, judge),
             (_, []) => Err(method_not_allowed(call.method).into()),
-            (&Method::GET, ["bulk_operations", id]) => self.get_operation(id, judge),
+            (&Method::GET, ["bulk_operations", id]) => self.get_operation(id, call, judge),
             (_, ["bulk_operations", _]) => Err(method_not_allowed(call.method).into()),
             (_, [list_id, path @ ..]) if parse_hex_id(list_id).is_some() => {
                 self.handle_one(list_id, path, call, judge)
@@ -92,7 +93,7 @@ impl Lists {
     }
 
     fn describe(&self, list: &List) -> Value {
-        list.describe(self.start, self.references_to(list))
+        list.describe(self.now, self.start, self.references_to(list))
     }
 
     fn post_list(&mut self, call: &Call<'_>, judge: &mut Judge) -> Answer {
@@ -127,7 +128,7 @@ impl Lists {
 
     fn get_item(&self, list_id: &str, item_id: &str, call: &Call<'_>) -> Answer {
         let id = parse_hex_id(item_id).ok_or_else(|| codes::no_route(call.full_path))?;
-        let item = self.find(list_id).and_then(|list| list.view_of(id, self.start));
+        let item = self.find(list_id).and_then(|list| list.shown(self.now).view_of(id, self.start));
         let item = item.ok_or(codes::ITEM_NOT_FOUND)?;
         Ok(success(StatusCode::OK, self.with_noise(item)))
     }
@@ -155,33 +156,51 @@ impl Lists {
                 Some(cursor)
             }
         };
-        let list = self.find(list_id).ok_or(codes::LIST_NOT_FOUND)?;
-        let from = cursor.and_then(|cursor| cursor.after).map(Position::of);
-        let (mut items, has_more) = list.page_after(from.as_ref(), per_page, search, self.start);
-
-        let cursor_after = |after: Option<Position>| {
-            let after = after.map(|position| position.text().to_owned());
-            Cursor { after, issued: call.now }.encode(list_id)
+        let content = self.find(list_id).ok_or(codes::LIST_NOT_FOUND)?.shown(self.now);
+        let by_offset = self.options.page_cursors == PageCursors::Offset;
+        // What a cursor says: the value of the item before the page, or how many items come before it.
+        let came_before = cursor.and_then(|cursor| cursor.after);
+        let offset = |text: &str| text.parse().unwrap_or_default();
+        let from = match &came_before {
+            Some(text) if by_offset => content.last_of_first(offset(text), search).cloned(),
+            other => other.clone().map(Position::of),
         };
+        let (items, has_more) = content.page_after(from.as_ref(), per_page, search, self.start);
+
+        let cursor_to =
+            |after: Option<String>, salt| Cursor { after, issued: call.now, salt }.encode(list_id);
         let mut cursors = Map::new();
         if let Some(from) = &from {
             // This page begins after `from`; the one before it ends there.
-            let start = list.start_of_page_ending_with(from, per_page, search).cloned();
-            cursors.insert("before".to_owned(), cursor_after(start).into());
+            let start = match by_offset {
+                true => offset(came_before.as_deref().unwrap_or_default())
+                    .checked_sub(per_page)
+                    .filter(|offset| *offset > 0)
+                    .map(|offset| offset.to_string()),
+                false => content
+                    .start_of_page_ending_with(from, per_page, search)
+                    .map(|position| position.text().to_owned()),
+            };
+            cursors.insert("before".to_owned(), cursor_to(start, 0).into());
         }
+        let after_this_page = || {
+            items.last().map(|last| match by_offset {
+                true => {
+                    let before = offset(came_before.as_deref().unwrap_or_default());
+                    (before + items.len()).to_string()
+                }
+                false => last.ip.clone(),
+            })
+        };
         let next = match call.interference.page {
             // The text must stay the same over the requests: that is the bug.
             Some(PageTwist::RepeatCursor) => {
                 let same = call.query.first("cursor").filter(|text| !text.is_empty());
-                Some(same.map_or_else(|| cursor_after(from.clone()), str::to_owned))
+                Some(same.map_or_else(|| cursor_to(came_before.clone(), 0), str::to_owned))
             }
-            Some(PageTwist::EmptyWithCursor) => {
-                items.clear();
-                Some(cursor_after(from.clone()))
-            }
-            None => has_more
-                .then(|| items.last().map(|last| cursor_after(Some(Position::of(last.ip.clone())))))
-                .flatten(),
+            Some(PageTwist::RepeatPage) => Some(cursor_to(came_before.clone(), call.number)),
+            Some(PageTwist::EmptyWithCursor) => Some(cursor_to(came_before.clone(), 0)),
+            Some(PageTwist::RepeatItem) | None => has_more.then(|| cursor_to(after_this_page(), 0)),
         };
         let result_info = match (next, self.options.page_end) {
             (Some(next), _) => {
@@ -199,7 +218,13 @@ impl Lists {
             }
             (None, PageEnd::NoResultInfo) => None,
         };
-        let items: Vec<NoisyItem> = items.into_iter().map(|item| self.with_noise(item)).collect();
+        let mut items: Vec<NoisyItem> =
+            items.into_iter().map(|item| self.with_noise(item)).collect();
+        match call.interference.page {
+            Some(PageTwist::EmptyWithCursor) => items.clear(),
+            Some(PageTwist::RepeatItem) => items.extend(items.first().cloned()),
+            _ => {}
+        }
         Ok(page(StatusCode::OK, items, result_info))
     }
 
@@ -222,16 +247,13 @@ impl Lists {
 
     fn write_items(&mut self, list_id: &str, call: &Call<'_>, judge: &mut Judge) -> Answer {
         if let Err(refusal) = self.check_write_floor() {
-            // Seen both as an envelope and as bare text (facts 1.8).
-            return match self.options.limiter_body {
-                LimiterBody::Envelope => Err(refusal.into()),
-                LimiterBody::PlainText => Ok(plain_refusal(&refusal)),
-            };
+            return refusal_by_limiter(refusal, self.options.limiter_body);
         }
         let change = match *call.method {
             Method::DELETE => Change::Delete(body::item_ids(call.body, judge)?),
             ref method => {
                 let items = body::new_items(call.body, judge)?;
+                self.check_values(&items)?;
                 let holds_ips = self.find(list_id).is_some_and(|list| list.kind == "ip");
                 if !holds_ips && !items.is_empty() {
                     return Err(codes::KIND_MISMATCH.into());
@@ -258,7 +280,43 @@ impl Lists {
         Ok(success(status, json!({ "operation_id": id })))
     }
 
-    fn get_operation(&self, id: &str, judge: &mut Judge) -> Answer {
+    /// Values that are good by all that is known, and that Cloudflare refuses all the same.
+    fn check_values(&self, items: &[NewItem]) -> Result<(), ApiError> {
+        let options = &self.options;
+        for (refused, error, about, why) in [
+            (
+                &options.refused_values,
+                codes::INVALID_VALUE,
+                "invalid value",
+                "filters.api.not an address that can be used",
+            ),
+            // Only the text behind the colon is known.
+            (
+                &options.duplicate_values,
+                codes::DUPLICATE,
+                "duplicate value",
+                codes::DUPLICATE.message,
+            ),
+        ] {
+            let refused: Vec<Address> =
+                refused.iter().filter_map(|value| Address::parse(value).ok()).collect();
+            let Some(position) = items.iter().position(|item| refused.contains(&item.address))
+            else {
+                continue;
+            };
+            let value = items[position].address.canonical();
+            return Err(match options.refusal_form {
+                RefusalForm::Position => {
+                    error.with(format!("{about} for ip at position {position}: {why}"))
+                }
+                RefusalForm::Value => error.with(format!("{about} {value}: {why}")),
+                RefusalForm::Bare => error.into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn get_operation(&self, id: &str, call: &Call<'_>, judge: &mut Judge) -> Answer {
         let Some((operation, status)) = self.operation_status(id) else {
             if !self.operations.iter().any(|operation| operation.id == id) {
                 judge.note("an operation id that was never given out");
@@ -266,6 +324,9 @@ impl Lists {
             return Err(codes::OPERATION_NOT_FOUND.into());
         };
         let mut result = json!({ "id": operation.id, "status": status });
+        if let Some(state) = &call.interference.operation_state {
+            return Ok(success(StatusCode::OK, json!({ "id": operation.id, "status": state })));
+        }
         if let Some(finished) = operation.finished {
             let completed = humantime::format_rfc3339_seconds(self.start + finished);
             result["completed"] = completed.to_string().into();
@@ -277,8 +338,13 @@ impl Lists {
     }
 }
 
-fn plain_refusal(error: &ApiError) -> Response<Bytes> {
-    let mut response = answer(error.status, "text/plain; charset=utf-8", "Too Many Requests\n");
-    response.headers_mut().insert(RETRY_AFTER, 60.into());
-    response
+/// Seen as an envelope and as bare text (facts 1.8); an error page is what any 429 can come with.
+pub(in crate::cloudflare) fn refusal_by_limiter(refusal: ApiError, form: LimiterBody) -> Answer {
+    match form {
+        LimiterBody::Envelope => Err(refusal.into()),
+        LimiterBody::PlainText => {
+            Ok(answer(refusal.status, "text/plain; charset=utf-8", "Too Many Requests\n"))
+        }
+        LimiterBody::Html => Ok(html(refusal.status)),
+    }
 }

@@ -1,7 +1,8 @@
-//! The content of one list, in the API's order: by address, then by mask, IPv4 before IPv6 (facts 1.3).
-//! Items that are no address, which only preloading can bring in, come last.
+//! One list: its content in the API's order, by address, then by mask, IPv4 before IPv6 (facts 1.3),
+//! and for a while what the content was before, where reads lag behind. Items that are no address,
+//! which only preloading can bring in, come last.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
@@ -54,12 +55,70 @@ impl Position {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Item {
     id: u128,
     comment: Option<String>,
     created: Duration,
     modified: Duration,
+}
+
+/// The items of a list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content(BTreeMap<Position, Item>);
+
+impl Content {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn views(&self, start: SystemTime) -> Vec<ItemView> {
+        self.0.iter().map(|(position, item)| view(position, item, start)).collect()
+    }
+
+    pub(super) fn view_of(&self, id: u128, start: SystemTime) -> Option<ItemView> {
+        let (position, item) = self.0.iter().find(|(_, item)| item.id == id)?;
+        Some(view(position, item, start))
+    }
+
+    /// Up to `count` items beyond a position, in order, whose text begins with `search`, and whether
+    /// there are more. Costs what the page costs, wherever it is.
+    pub(super) fn page_after(
+        &self,
+        after: Option<&Position>,
+        count: usize,
+        search: &str,
+        start: SystemTime,
+    ) -> (Vec<ItemView>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut items = self
+            .0
+            .range::<Position, _>((from, Bound::Unbounded))
+            .filter(|(position, _)| position.text.starts_with(search));
+        let page = items.by_ref().take(count).map(|(position, item)| view(position, item, start));
+        (page.collect(), items.next().is_some())
+    }
+
+    /// The item after which a page must begin so that it ends with `last`; `None` = at the list's
+    /// beginning.
+    pub(super) fn start_of_page_ending_with(
+        &self,
+        last: &Position,
+        count: usize,
+        search: &str,
+    ) -> Option<&Position> {
+        self.0
+            .range(..=last)
+            .rev()
+            .map(|(position, _)| position)
+            .filter(|position| position.text.starts_with(search))
+            .nth(count)
+    }
+
+    /// The last of the first `count` items, or of all if they are fewer; `None` if `count` is 0.
+    pub(super) fn last_of_first(&self, count: usize, search: &str) -> Option<&Position> {
+        self.0.keys().filter(|position| position.text.starts_with(search)).take(count).last()
+    }
 }
 
 /// One list.
@@ -72,7 +131,9 @@ pub(super) struct List {
     pub(super) referencing_filters: u32,
     created: Duration,
     modified: Duration,
-    items: BTreeMap<Position, Item>,
+    content: Content,
+    /// What reads show instead, each until a time; the oldest first.
+    past: VecDeque<(Duration, Content)>,
 }
 
 impl List {
@@ -91,12 +152,34 @@ impl List {
             referencing_filters: 0,
             created: now,
             modified: now,
-            items: BTreeMap::new(),
+            content: Content::default(),
+            past: VecDeque::new(),
         }
     }
 
+    /// How many items there are, whatever reads show.
     pub(super) fn len(&self) -> usize {
-        self.items.len()
+        self.content.len()
+    }
+
+    /// What there is, whatever reads show.
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// What reads show.
+    pub(super) fn shown(&self, now: Duration) -> &Content {
+        let past = self.past.iter().find(|(until, _)| now < *until);
+        past.map_or(&self.content, |(_, content)| content)
+    }
+
+    /// Reads show the content as it is now until this time, whatever becomes of it.
+    pub(super) fn show_until(&mut self, until: Duration) {
+        self.past.push_back((until, self.content.clone()));
+    }
+
+    pub(super) fn forget_past(&mut self, now: Duration) {
+        while self.past.pop_front_if(|(until, _)| *until <= now).is_some() {}
     }
 
     pub(super) fn touch(&mut self, now: Duration) {
@@ -104,12 +187,12 @@ impl List {
     }
 
     /// The list itself, as `GET /rules/lists/{id}` shows it.
-    pub(super) fn describe(&self, start: SystemTime, references: u32) -> Value {
+    pub(super) fn describe(&self, now: Duration, start: SystemTime, references: u32) -> Value {
         let mut list = json!({
             "id": self.id,
             "name": self.name,
             "kind": self.kind,
-            "num_items": self.items.len(),
+            "num_items": self.shown(now).len(),
             "num_referencing_filters": references,
             "created_on": rfc3339(start + self.created),
             "modified_on": rfc3339(start + self.modified),
@@ -120,78 +203,40 @@ impl List {
         list
     }
 
-    pub(super) fn views(&self, start: SystemTime) -> Vec<ItemView> {
-        self.items.iter().map(|(position, item)| view(position, item, start)).collect()
-    }
-
-    pub(super) fn view_of(&self, id: u128, start: SystemTime) -> Option<ItemView> {
-        let (position, item) = self.items.iter().find(|(_, item)| item.id == id)?;
-        Some(view(position, item, start))
-    }
-
-    /// Up to `count` items beyond a position, in order, whose text begins with `search`, and whether
-    /// there are more. Costs what the page costs, wherever it is.
-    pub(super) fn page_after(
-        &self,
-        after: Option<&Position>,
-        count: usize,
-        search: &str,
-        start: SystemTime,
-    ) -> (Vec<ItemView>, bool) {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut items = self
-            .items
-            .range::<Position, _>((from, Bound::Unbounded))
-            .filter(|(position, _)| position.text.starts_with(search));
-        let page = items.by_ref().take(count).map(|(position, item)| view(position, item, start));
-        (page.collect(), items.next().is_some())
-    }
-
-    /// The item after which a page must begin so that it ends with `last`; `None` = at the list's
-    /// beginning.
-    pub(super) fn start_of_page_ending_with(
-        &self,
-        last: &Position,
-        count: usize,
-        search: &str,
-    ) -> Option<&Position> {
-        self.items
-            .range(..=last)
-            .rev()
-            .map(|(position, _)| position)
-            .filter(|position| position.text.starts_with(search))
-            .nth(count)
-    }
-
     /// How many items there would be after a change.
     pub(super) fn len_after(&self, change: &Change) -> usize {
         match change {
             Change::Append(items) => {
                 let is_new = |item: &&NewItem| {
-                    !self.items.contains_key(&Position::of(item.address.canonical()))
+                    !self.content.0.contains_key(&Position::of(item.address.canonical()))
                 };
-                self.items.len() + items.iter().filter(is_new).count()
+                self.len() + items.iter().filter(is_new).count()
             }
             Change::Replace(items) => items.len(),
             Change::Delete(_) => 0,
         }
     }
 
-    /// Takes values verbatim; returns them.
+    /// Takes values verbatim; returns those that are new.
     pub(super) fn preload(
         &mut self,
         items: Vec<(String, Option<String>)>,
         now: Duration,
         random: &mut Random,
     ) -> Vec<String> {
-        self.modified = now;
         let mut added = Vec::with_capacity(items.len());
         for (text, comment) in items {
             let item = Item { id: random.next_u128(), comment, created: now, modified: now };
-            added.push(text.clone());
-            self.items.insert(Position::of(text), item);
+            if self.content.0.insert(Position::of(text.clone()), item).is_none() {
+                added.push(text);
+            }
         }
         added
+    }
+
+    /// Takes one value off, as it is spelled; false if it was not there.
+    pub(super) fn take_off(&mut self, text: &str) -> bool {
+        self.content.0.remove(&Position::of(text.to_owned())).is_some()
     }
 
     /// Upserts: a value that is there keeps its id and has its comment overwritten, with none if none
@@ -202,17 +247,16 @@ impl List {
         now: Duration,
         random: &mut Random,
     ) -> Vec<String> {
-        self.modified = now;
         let mut added = Vec::new();
         for NewItem { address, comment } in items {
             let text = address.canonical();
             let position = Position::of(text.clone());
-            if let Some(item) = self.items.get_mut(&position) {
+            if let Some(item) = self.content.0.get_mut(&position) {
                 item.comment = comment;
                 item.modified = now;
             } else {
                 let item = Item { id: random.next_u128(), comment, created: now, modified: now };
-                self.items.insert(position, item);
+                self.content.0.insert(position, item);
                 added.push(text);
             }
         }
@@ -227,10 +271,11 @@ impl List {
         now: Duration,
         random: &mut Random,
     ) -> (Vec<String>, Vec<String>) {
-        let mut old = std::mem::take(&mut self.items);
+        let mut old = std::mem::take(&mut self.content).0;
         self.append(items, now, random);
         let added = self
-            .items
+            .content
+            .0
             .keys()
             .filter(|position| old.remove(position).is_none())
             .map(|position| position.text.clone())
@@ -240,9 +285,9 @@ impl List {
 
     /// Removes the items with these ids. An id that is not there is no error: it is unknown what
     /// Cloudflare does, and a client may lose a race. Returns the values that went.
-    pub(super) fn delete(&mut self, ids: &HashSet<u128>, now: Duration) -> Vec<String> {
-        self.modified = now;
-        self.items
+    pub(super) fn delete(&mut self, ids: &HashSet<u128>) -> Vec<String> {
+        self.content
+            .0
             .extract_if(.., |_, item| ids.contains(&item.id))
             .map(|(position, _)| position.text)
             .collect()

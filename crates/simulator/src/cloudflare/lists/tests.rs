@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cloudflare::{Cloudflare, Interference};
 use crate::fault::FaultAction;
-use crate::options::{LimiterBody, PageEnd, Permission};
+use crate::options::{LimiterBody, PageEnd, Permission, TokenStatus};
+
+mod limits;
+mod reads;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,18 +7,28 @@
 //! | `drop-before-effect` | a proxy dies on the way in | treat a write as unknown, not as failed |
 //! | `drop-after-effect` | a proxy dies on the way out | not repeat the write blindly; read again next time |
 //! | `cut-body` | the sender dies in mid-answer | never take half a list of decisions, or of items, for the whole |
-//! | `answer` | 4xx, 5xx, HTML error pages, plain-text 429, `success:false` in a 200 | judge by status, envelope and body, not by one of them |
+//! | `answer` | 4xx, 5xx, HTML error pages, plain-text 429, `success:false` in a 200, a `retry-after` beyond any sense | judge by status, envelope and body, not by one of them; bound every wait by its own time |
+//! | `answer-after-effect` | the front gives up while what is behind it goes on | take a 5xx for "unknown", read before it writes again |
 //! | `silent` | a connection goes black | end by its own timeout |
+//! | `null-result`, `no-result` | a store behind the API fails and the API does not notice | take it for a failed read, never for an empty list |
 //! | `stuck-operation` | Cloudflare's queue hangs | stop writing, report "partial", go on next time |
+//! | `slow-operation` | the queue is long: hours, days | wait, but not for ever; know the effect although it comes late |
 //! | `fail-operation` | the list is full, found out only after HTTP 200 | poll to the end and fail loudly |
 //! | `vanish-operation` | an operation cannot be read any more | not wait for ever, not take it for success |
+//! | `operation-state` | a release of the API knows one state more | take it for "not known", not for the end |
 //! | `repeat-cursor` | a paging bug on the far side | bound its reading, with an error |
+//! | `repeat-page` | the same, with cursors that look new | notice that a page holds nothing new |
+//! | `repeat-item` | two shards answer for one page | know an item by its id, remove no live one |
 //! | `empty-page-with-cursor` | a page of tombstones | loop on the cursor, not on the page size |
+//! | `insert-item`, `remove-item` | another tool writes while pages are read (see `cloudflare.page_cursors`) | survive a page that begins an item early or late; never touch what is not its own |
 //! | `unsuccessful-keys` | KV stores a part of a bulk request and says success | read the names in the answer, try those again |
 //!
 //! A fault has a text form, which its `Display` prints and `FromStr` reads:
 //! `cloudflare PUT /items skip=1 times=2: drop-after-effect`. This file owns the faults and which
-//! request they hit; what a stuck operation or a repeated cursor means is Cloudflare's module.
+//! request they hit; what a stuck operation or a repeated cursor means is Cloudflare's module. What
+//! lasts, rather than happens, is a switch: [`CloudflareOptions`](crate::CloudflareOptions).
+
+mod action;
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,6 +36,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
+
+pub use action::FaultAction;
 
 use crate::reply::Service;
 
@@ -44,96 +56,6 @@ pub struct Fault {
     pub times: Option<u32>,
     /// What happens to them.
     pub action: FaultAction,
-}
-
-/// What happens to a request that is hit. The table at the top of the module says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FaultAction {
-    /// No connection; the service does not see the request.
-    Refuse,
-    /// The request takes effect at once, its answer comes later by this much. Adds up over several
-    /// faults, and goes together with any other action.
-    Delay(Duration),
-    /// The request takes effect; the connection closes without an answer.
-    DropAfterEffect,
-    /// The connection closes without an answer and without any effect.
-    DropBeforeEffect,
-    /// The request takes effect; the connection dies after `keep` bytes of the answer's body.
-    CutBody {
-        /// Bytes that still arrive.
-        keep: usize,
-    },
-    /// This answer instead of the service's, without any effect.
-    Answer {
-        /// Its status.
-        status: u16,
-        /// Its headers.
-        headers: Vec<(String, String)>,
-        /// Its body.
-        body: String,
-    },
-    /// No effect, and nothing ever comes back.
-    Silent,
-    /// The write is accepted, and its operation stays unfinished until the faults are cleared.
-    StuckOperation,
-    /// The write is accepted, and its operation ends `failed` with this text and without effect.
-    FailOperation(String),
-    /// The write is accepted and takes effect, but its operation cannot be read.
-    VanishOperation,
-    /// The page's cursor leads to the same page again.
-    RepeatCursor,
-    /// The page is empty, and its cursor leads to the content.
-    EmptyPageWithCursor,
-    /// The first so many pairs or names of a KV bulk request have no effect and are named in the
-    /// answer, which says success.
-    UnsuccessfulKeys(usize),
-}
-
-impl FaultAction {
-    /// An HTML error page, as Cloudflare's front gives when what is behind it fails.
-    pub fn html(status: u16) -> Self {
-        Self::Answer {
-            status,
-            headers: vec![("content-type".to_owned(), "text/html; charset=UTF-8".to_owned())],
-            body: format!(
-                "<html>\r\n<head><title>{status} error</title></head>\r\n<body>\r\n\
-                 <center><h1>{status} error</h1></center>\r\n<hr><center>cloudflare</center>\r\n\
-                 </body>\r\n</html>\r\n"
-            ),
-        }
-    }
-
-    /// Cloudflare's failure envelope with one error. With status 200 it is the `success:false` that
-    /// must not be taken for success (facts 0.10).
-    pub fn envelope(status: u16, code: u32, message: &str) -> Self {
-        let body = serde_json::json!({
-            "success": false,
-            "errors": [{ "code": code, "message": message }],
-            "messages": [],
-            "result": null,
-        });
-        Self::Answer {
-            status,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-            body: body.to_string(),
-        }
-    }
-
-    /// The Lists limiter: 429, code 10040, `retry-after: 60` (facts 1.8).
-    pub fn rate_limited() -> Self {
-        let message = crate::cloudflare::codes::RATE_LIMITED.message;
-        let mut action = Self::envelope(429, 10040, message);
-        if let Self::Answer { headers, .. } = &mut action {
-            headers.push(("retry-after".to_owned(), "60".to_owned()));
-        }
-        action
-    }
-
-    /// The free plan's day quota of KV: 429, code 10048, good until 00:00 UTC (facts 2.7).
-    pub fn day_quota_used_up() -> Self {
-        let error = crate::cloudflare::kv::codes::DAY_QUOTA_USED_UP;
-        Self::envelope(error.status.as_u16(), error.code, error.message)
-    }
 }
 
 impl Fault {
@@ -197,6 +119,8 @@ pub(crate) struct Faults(Vec<(Fault, u32)>);
 #[derive(Debug, Default)]
 pub(crate) struct Hit {
     pub(crate) delay: Duration,
+    /// What somebody else does before the request is handled.
+    pub(crate) beside: Vec<FaultAction>,
     pub(crate) action: Option<FaultAction>,
 }
 
@@ -213,8 +137,8 @@ impl Faults {
         self.0.iter().map(|(fault, _)| fault)
     }
 
-    /// Every matching fault counts the request. Delays add up; of the other actions the fault that
-    /// was injected first wins.
+    /// Every matching fault counts the request. Delays add up, what others do all happens; of the other
+    /// actions the fault that was injected first wins.
     pub(crate) fn hit(&mut self, service: Service, request: &Request<Bytes>) -> Hit {
         let mut hit = Hit::default();
         for (fault, met) in &mut self.0 {
@@ -227,6 +151,7 @@ impl Faults {
             match &fault.action {
                 _ if !acts => {}
                 FaultAction::Delay(delay) => hit.delay += *delay,
+                action if action.is_beside_the_request() => hit.beside.push(action.clone()),
                 action => {
                     hit.action.get_or_insert_with(|| action.clone());
                 }
@@ -252,38 +177,6 @@ impl fmt::Display for Fault {
             write!(f, " times={times}")?;
         }
         write!(f, ": {}", self.action)
-    }
-}
-
-impl fmt::Display for FaultAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refuse => f.write_str("refuse"),
-            Self::Delay(delay) => {
-                let text = humantime::format_duration(*delay).to_string();
-                write!(f, "delay {}", text.replace(' ', ""))
-            }
-            Self::DropAfterEffect => f.write_str("drop-after-effect"),
-            Self::DropBeforeEffect => f.write_str("drop-before-effect"),
-            Self::CutBody { keep } => write!(f, "cut-body {keep}"),
-            Self::Answer { status, headers, body } => {
-                write!(f, "answer {status}")?;
-                for (name, value) in headers {
-                    write!(f, " [{name}: {value}]")?;
-                }
-                if !body.is_empty() {
-                    write!(f, " {body}")?;
-                }
-                Ok(())
-            }
-            Self::Silent => f.write_str("silent"),
-            Self::StuckOperation => f.write_str("stuck-operation"),
-            Self::FailOperation(text) => write!(f, "fail-operation {text}"),
-            Self::VanishOperation => f.write_str("vanish-operation"),
-            Self::RepeatCursor => f.write_str("repeat-cursor"),
-            Self::EmptyPageWithCursor => f.write_str("empty-page-with-cursor"),
-            Self::UnsuccessfulKeys(count) => write!(f, "unsuccessful-keys {count}"),
-        }
     }
 }
 
@@ -320,62 +213,6 @@ impl FromStr for Fault {
     }
 }
 
-impl FromStr for FaultAction {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let wrong = |what: &str| format!("fault action {text:?}: {what}");
-        let has_argument = matches!(
-            name,
-            "delay" | "cut-body" | "answer" | "fail-operation" | "unsuccessful-keys"
-        );
-        if rest.is_empty() == has_argument {
-            return Err(wrong("has too much or too little after its name"));
-        }
-        Ok(match name {
-            "refuse" => Self::Refuse,
-            "delay" => Self::Delay(
-                humantime::parse_duration(rest).map_err(|error| wrong(&error.to_string()))?,
-            ),
-            "drop-after-effect" => Self::DropAfterEffect,
-            "drop-before-effect" => Self::DropBeforeEffect,
-            "cut-body" => {
-                Self::CutBody { keep: rest.parse().map_err(|_| wrong("needs a number of bytes"))? }
-            }
-            "answer" => parse_answer(rest).ok_or_else(|| {
-                wrong("must be: answer STATUS [header: value] … BODY, status 200 to 599")
-            })?,
-            "silent" => Self::Silent,
-            "stuck-operation" => Self::StuckOperation,
-            "fail-operation" => Self::FailOperation(rest.to_owned()),
-            "vanish-operation" => Self::VanishOperation,
-            "repeat-cursor" => Self::RepeatCursor,
-            "empty-page-with-cursor" => Self::EmptyPageWithCursor,
-            "unsuccessful-keys" => {
-                Self::UnsuccessfulKeys(rest.parse().map_err(|_| wrong("needs a number of keys"))?)
-            }
-            _ => return Err(wrong("is not one that is known")),
-        })
-    }
-}
-
-fn parse_answer(text: &str) -> Option<FaultAction> {
-    let (status, mut rest) = text.split_once(' ').unwrap_or((text, ""));
-    let status = status.parse().ok().filter(|status| (200..600).contains(status))?;
-    let mut headers = Vec::new();
-    // A JSON array as body also begins with a bracket; only `[name: value]` is a header.
-    while let Some((header, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        let Some((name, value)) = header.split_once(": ") else { break };
-        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            break;
-        }
-        headers.push((name.to_owned(), value.to_owned()));
-        rest = after.strip_prefix(' ').unwrap_or(after);
-    }
-    Some(FaultAction::Answer { status, headers, body: rest.to_owned() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,17 +233,34 @@ mod tests {
             A::html(502),
             A::rate_limited(),
             A::Answer { status: 200, headers: vec![], body: "[1,[2]]".to_owned() },
+            A::Answer {
+                status: 429,
+                headers: vec![("retry-after".to_owned(), u64::MAX.to_string())],
+                body: "slow down".to_owned(),
+            },
             A::Answer { status: 204, headers: vec![], body: String::new() },
             A::Silent,
+            A::html(503).after_effect(),
+            A::NullResult,
+            A::NoResult,
             A::StuckOperation,
+            A::SlowOperation(Duration::from_secs(26 * 3_600 + 1)),
+            A::OperationState("paused".to_owned()),
             A::FailOperation("This list is at the maximum number of items".to_owned()),
             A::VanishOperation,
             A::RepeatCursor,
+            A::RepeatPage,
+            A::RepeatItem,
+            A::InsertItem("192.0.2.1".to_owned()),
+            A::RemoveItem("192.0.2.1".to_owned()),
             A::EmptyPageWithCursor,
             A::UnsuccessfulKeys(3),
             A::day_quota_used_up(),
         ];
         for action in actions {
+            let name = action.to_string();
+            let name = name.split(' ').next().unwrap_or_default();
+            assert!(include_str!("../main.rs").contains(name), "--help does not tell of {name}");
             let plain = Fault::every(Service::Lapi, action);
             let full = plain.clone().method(Method::PUT).path("/items?a=b").skip(1).times(2);
             for fault in [plain, full] {
@@ -425,6 +279,8 @@ mod tests {
             ("lapi: refuse now", "too much"),
             ("lapi: delay", "too little"),
             ("cloudflare: unsuccessful-keys", "too little"),
+            ("cloudflare: slow-operation", "too little"),
+            ("cloudflare: answer-after-effect 99 x", "200 to 599"),
             ("cloudflare: unsuccessful-keys all", "number of keys"),
             ("lapi: delay soon", "delay soon"),
             ("lapi: answer 99 x", "200 to 599"),
@@ -452,12 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn faults_that_overlap_add_their_delays_and_the_first_action_wins() {
+    fn faults_that_overlap_add_up_beside_the_request_and_the_first_action_on_it_wins() {
         let mut faults = Faults::default();
-        for text in ["lapi: delay 2s", "lapi: silent", "lapi: delay 3s", "lapi: refuse"] {
+        for text in [
+            "lapi: delay 2s",
+            "lapi: insert-item a",
+            "lapi: silent",
+            "lapi: delay 3s",
+            "lapi: refuse",
+            "lapi: remove-item b",
+        ] {
             faults.inject(text.parse().unwrap());
         }
         let hit = faults.hit(Service::Lapi, &request(Method::GET, "/"));
         assert_eq!((hit.delay, hit.action), (Duration::from_secs(5), Some(FaultAction::Silent)));
+        let beside = ["insert-item a", "remove-item b"].map(|text| text.parse().unwrap());
+        assert_eq!(hit.beside, beside);
     }
 }
