@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::api::cloudflare::kv::{Metadata, RangeEntry, Ranges};
+use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::kv::Entry;
 use crate::plan::{Class, Why};
@@ -144,7 +145,9 @@ impl KvPlan {
             let entry = there.get(&wanted.address).map(as_key);
             self.still_desired += u64::from(entry.is_some());
             match why_put(entry.as_ref(), &wanted, rules) {
-                Some(why) => self.ranges.puts.push(Put::new(why, &wanted)),
+                Some(why) => {
+                    self.ranges.puts.push(Put::new(why, entry.as_ref(), &wanted, rules));
+                }
                 None => self.keep += 1,
             }
             let expires = rules.now + ttl_secs(wanted.remaining);
@@ -163,6 +166,9 @@ impl KvPlan {
                     self.ranges.content.insert(range, entry);
                 }
                 Undesired::Goes(why, class) => {
+                    let (why, class) = replaced(&range, entry.value, desired)
+                        .filter(|_| why != Why::Protected)
+                        .map_or((why, class), |why| (why, Class::Rest));
                     self.ranges.removals.push(RangeRemoval { why, class, range, entry });
                 }
             }
@@ -176,12 +182,18 @@ impl KvPlan {
     }
 }
 
+/// Why a range goes that lies in desired ones, which are written with the same write at the latest.
+fn replaced(range: &Address, value: Remediation, desired: &Desired) -> Option<Why> {
+    let strongest = desired.kv_ranges_around(range).map(|(_, wanted)| wanted).max()?;
+    Some(if strongest >= value { Why::Covered } else { Why::Moved })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::diff;
     use super::*;
     use crate::api::cloudflare::kv::Key;
-    use crate::decision::Remediation::{self, Ban, Captcha};
+    use crate::decision::Remediation::{Ban, Captcha};
     use crate::observed::kv::ObservedKeys;
     use crate::settings::protected::Protected;
     use crate::state::Ends;
