@@ -311,3 +311,6 @@ impl Schedule {
         parts.collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;
