@@ -61,7 +61,14 @@ impl Case {
         let off = GuardLimits { percent: 0, count: 0, runs: 1, seconds: 0, approved_until: None };
         let approved = review(plan, None, |_| false, &off, self.now).approved;
         let (history, pace) = (&self.history, &pace(self.interval));
-        let inputs = Inputs { observed: &observed, history, pace, token: 0, now: self.now };
+        let inputs = Inputs {
+            observed: &observed,
+            history,
+            pace,
+            token: 0,
+            urgency: Urgency::ByClass,
+            now: self.now,
+        };
         schedule(&approved, inputs)
     }
 
