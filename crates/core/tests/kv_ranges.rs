@@ -136,8 +136,7 @@ async fn ranges_that_run_out_cost_nothing_and_the_key_goes_by_itself() {
 async fn lapi_that_lost_its_database_costs_no_range_and_a_new_one_still_comes() {
     let nets: Vec<_> = (0..60).map(|n| format!("203.0.{n}.0/24")).collect();
     let nets: Vec<_> = nets.iter().map(String::as_str).collect();
-    let mut world = world_with(&nets).await;
-    world.set("removal_confirm_runs", "5");
+    let world = world_with(&nets).await;
     let before = ranges(&world).into_values().map(|(_, left)| left).min().unwrap();
     world.front.world().lapi().override_body(Some("null".into()));
     world.run().await.unwrap();
@@ -157,7 +156,7 @@ async fn lapi_that_lost_its_database_costs_no_range_and_a_new_one_still_comes() 
     assert_eq!(world.kv_metric("crowdsec_kv_sync_drift"), Some(60.0));
     let warnings = world.texts(Level::Warn).join("\n");
     assert!(warnings.contains("KV: 60 of 61 would be removed"), "{warnings}");
-    for _ in 0..4 {
+    for _ in 0..14 {
         tokio::time::sleep(INTERVAL).await;
         world.run().await.unwrap();
     }
@@ -176,7 +175,6 @@ async fn lapi_unreadable_leaves_the_ranges() {
 #[tokio::test(start_paused = true)]
 async fn range_around_the_owner_goes_at_once_although_the_guard_holds_the_others() {
     let mut world = world_with(&["203.0.113.0/24", "198.51.100.0/24"]).await;
-    world.set("removal_confirm_runs", "5");
     world.set("never_block", "203.0.113.200");
     world.front.world().lapi().override_body(Some("null".into()));
     world.run().await.unwrap();
