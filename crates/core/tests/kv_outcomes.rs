@@ -103,7 +103,6 @@ async fn read_that_fails_for_a_moment_is_tried_again() {
         "cloudflare GET /keys times=1: cut-body 20",
         "cloudflare GET /keys times=1: empty-page-with-cursor",
         "cloudflare GET /keys times=1: repeat-item",
-        "cloudflare GET /keys times=1: insert-item another-tool",
         "lapi times=2: refuse",
     ] {
         let said = run_with(&[fault], true, Namespace::AsDesired, 1.0).await;

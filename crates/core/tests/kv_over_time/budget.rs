@@ -21,7 +21,7 @@ fn add(world: &World, decisions: impl IntoIterator<Item = Decision>) {
     world.front.world().lapi().add_all(decisions);
 }
 
-/// Runs by the half hour, so that the test ends; own bans come at every run.
+/// Runs by the hour, so that the test ends; own bans come at every run.
 #[tokio::test(start_paused = true)]
 async fn community_list_of_15000_fills_by_remaining_time_and_pushes_no_own_ban_to_another_day() {
     let mut world = World::kv(|options| {
@@ -35,13 +35,13 @@ async fn community_list_of_15000_fills_by_remaining_time_and_pushes_no_own_ban_t
     let mut midnight = MIDNIGHT;
     let mut before = 0;
     for _ in 0..3 {
-        while world.front.elapsed() + HOUR / 2 < midnight {
-            // 144 of them on a whole day: fewer than a quarter of the day's writes.
-            for _ in 0..3 {
+        while world.front.elapsed() + HOUR < midnight {
+            // 240 of them on a whole day: fewer than a quarter of the day's writes.
+            for _ in 0..10 {
                 own += 1;
                 world.decide("ban", &Ipv4Addr::from_bits(0xc633_6400 + own).to_string(), 9 * DAY);
             }
-            run_after(&world, HOUR / 2).await;
+            run_after(&world, HOUR).await;
             let newest = Ipv4Addr::from_bits(0xc633_6400 + own).to_string();
             assert!(has(&world, &newest), "{newest} at {:?}", world.front.elapsed());
         }

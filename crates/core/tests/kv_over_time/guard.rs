@@ -175,7 +175,7 @@ async fn store_that_forgets_confirms_nothing_and_every_summary_says_so() {
         host.run().await.unwrap();
         let summaries = world.take_lines();
         let forgot = |line: &edge_sync_core::log::Line| {
-            line.text().starts_with("kv ") && line.text().contains("remember")
+            line.text().starts_with("kv ") && line.text().contains("a store that forgets")
         };
         assert_eq!(summaries.iter().filter(|(_, line)| forgot(line)).count(), 1, "{summaries:?}");
     }

@@ -24,13 +24,13 @@ pub(crate) struct Odd<'w> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum OddStore {
     Works,
-    /// Takes everything and has nothing.
+    /// Is empty whenever a run begins: a pod's own.
     Forgets,
     /// Reads what was there and takes nothing.
     ReadOnly,
     /// Fails now and then.
     FailsNowAndThen,
-    /// Answers with this, whatever is asked for.
+    /// Has this under every key whenever a run begins.
     Garbage(&'static str),
 }
 
@@ -40,6 +40,20 @@ impl<'w> Odd<'w> {
     }
 
     pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let keys =
+            ["lease", "lists", "guard", "guard-kv", "guard-kv-0", "kv-quota", "ends", "ends-0"];
+        match self.store.get() {
+            OddStore::Forgets => *self.world.store.borrow_mut() = Some([].into()),
+            OddStore::Garbage(text) => {
+                let garbage = |key: &str| (key.to_owned(), text.as_bytes().to_vec());
+                let mut store = self.world.store.borrow_mut();
+                let store = store.get_or_insert_default();
+                let stored: Vec<String> = store.keys().cloned().collect();
+                store.extend(keys.into_iter().map(garbage));
+                store.extend(stored.iter().map(|key| garbage(key)));
+            }
+            _ => {}
+        }
         edge_sync_core::run(|name| self.world.settings.get(name).cloned(), self).await
     }
 
@@ -78,8 +92,6 @@ impl Store for Odd<'_> {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match self.store.get() {
             _ if self.fails() => Err(StoreError("connection reset".to_owned())),
-            OddStore::Forgets => Ok(None),
-            OddStore::Garbage(text) => Ok(Some(text.as_bytes().to_vec())),
             _ => self.world.get(key),
         }
     }
@@ -88,7 +100,6 @@ impl Store for Odd<'_> {
         match self.store.get() {
             _ if self.fails() => Err(StoreError("connection reset".to_owned())),
             OddStore::ReadOnly => Err(StoreError("read only".to_owned())),
-            OddStore::Forgets | OddStore::Garbage(_) => Ok(()),
             _ => self.world.set(key, value),
         }
     }
