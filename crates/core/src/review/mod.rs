@@ -391,3 +391,6 @@ impl fmt::Display for Yielded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
