@@ -72,8 +72,27 @@ impl Line {
         &self.text
     }
 
-    /// The line as it is written, without its end.
+    /// The line as it is written, without its end, and never longer than [`LINE_BYTES_MAX`]: of what is
+    /// longer the text is cut, so that no collector splits the line.
     pub fn render(&self, style: Style) -> String {
+        let whole = self.render_saying(style, &self.text);
+        let over = whole.len().saturating_sub(LINE_BYTES_MAX);
+        if over == 0 {
+            return whole;
+        }
+        // Each character of the text takes at least its own bytes in the line.
+        let most = self.text.len().saturating_sub(over + CUT.len());
+        let shorter = cut(&self.text, most);
+        let mut line = self.render_saying(style, &format!("{shorter}{CUT}"));
+        if line.len() > LINE_BYTES_MAX {
+            let most = LINE_BYTES_MAX - CUT.len();
+            line.truncate(cut(&line, most).len());
+            line.push_str(CUT);
+        }
+        line
+    }
+
+    fn render_saying(&self, style: Style, text: &str) -> String {
         match style {
             Style::Terminal => {
                 let colour = match self.level {
@@ -82,18 +101,31 @@ impl Line {
                     Level::Error => "\x1b[31m",
                 };
                 let level = self.level.as_str().to_ascii_uppercase();
-                format!("{colour}{level:<5}\x1b[0m {}", self.text)
+                format!("{colour}{level:<5}\x1b[0m {text}")
             }
             Style::KeyValue => {
                 let mut out = format!("level={} event={}", self.level.as_str(), self.event);
                 for (key, value) in &self.fields {
                     let _ = write!(out, " {key}={}", quoted(value));
                 }
-                let _ = write!(out, " msg={:?}", self.text);
+                let _ = write!(out, " msg={text:?}");
                 out
             }
         }
     }
+}
+
+/// The longest line: collectors split longer ones, some at 2 kB.
+pub const LINE_BYTES_MAX: usize = 2_000;
+const CUT: &str = "…";
+
+/// The beginning of `text` in at most so many bytes, on a character's border.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = bytes_max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn quoted(value: &str) -> String {
@@ -105,9 +137,9 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Text from outside, made fit for a log line: control characters escaped, cut after `chars_max`
-/// characters. An error page or a value of LAPI may hold anything, a megabyte of it, or an escape
-/// sequence for the operator's terminal.
+/// Text from outside, made fit for a log line: control characters escaped, and those that change the
+/// direction of what follows; cut after `chars_max` characters. An error page or a value of LAPI may hold
+/// anything, a megabyte of it, or an escape sequence for the operator's terminal.
 pub fn clip(text: &str, chars_max: usize) -> String {
     let mut out = String::new();
     for (at, c) in text.trim().chars().enumerate() {
@@ -115,9 +147,15 @@ pub fn clip(text: &str, chars_max: usize) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() || turns_text(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// Characters that nobody sees and that move what stands after them: overrides and isolates of direction,
+/// line and paragraph separators (Unicode, 23.2).
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A count as people read it: `4,996`.
@@ -164,6 +202,24 @@ mod tests {
     fn hostile_text_clipped_is_short_and_harmless() {
         assert_eq!(clip(" a\nb\x1b[31m ", 99), r"a\nb\u{1b}[31m");
         assert_eq!(clip(&"é".repeat(1_000_000), 3), "ééé…");
+        assert_eq!(clip("a\u{202e}b\u{2066}c\u{2028}d", 99), r"a\u{202e}b\u{2066}c\u{2028}d");
+    }
+
+    #[test]
+    fn line_too_long_for_a_collector_is_cut_in_its_text_and_keeps_its_fields() {
+        for text in ["é".repeat(3_000), "\"".repeat(3_000), "x".repeat(1_999)] {
+            let line = Line::new(Level::Error, "summary", text).with("success", 0);
+            for style in [Style::KeyValue, Style::Terminal] {
+                let shown = line.render(style);
+                assert!(shown.len() <= LINE_BYTES_MAX, "{}", shown.len());
+                assert!(shown.contains('…'));
+            }
+            assert!(line.render(Style::KeyValue).contains(" success=0 msg="));
+        }
+        let field = Line::new(Level::Info, "x", "short").with("long", "y".repeat(3_000));
+        assert!(field.render(Style::KeyValue).len() <= LINE_BYTES_MAX);
+        let short = Line::new(Level::Info, "x", "short");
+        assert_eq!(short.render(Style::KeyValue), r#"level=info event=x msg="short""#);
     }
 
     #[test]

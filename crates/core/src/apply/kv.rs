@@ -67,9 +67,8 @@ pub(crate) async fn apply<H: Host>(
     };
     for bulk in schedule.take_bulks() {
         let has_ranges = bulk.has_ranges();
-        if !sending.carry_out(bulk).await && has_ranges {
-            sending.ranges_are_there = false;
-        }
+        let was_taken = sending.carry_out(bulk).await;
+        sending.ranges_are_there &= was_taken || !has_ranges;
     }
     let Sending { mut applied, failed, waits, .. } = sending;
     applied.stopped = failed.map(Stopped::Failed).or(waits.map(Stopped::Waiting));
@@ -92,19 +91,22 @@ struct Sending<'a, 'h, H> {
 
 impl<H: Host> Sending<'_, '_, H> {
     /// Sends a bulk, and what was not taken of it once more. What is not taken then either is no reason
-    /// not to send the others: it may be one key that is never taken. Whether all of it was taken.
+    /// not to send the others: it may be one key that is never taken. Whether the ranges in it were taken,
+    /// for certain.
     async fn carry_out(&mut self, bulk: Bulk) -> bool {
         let Some(bulk) = self.without_what_waits(bulk) else { return false };
-        if self.quota.is_exhausted(bulk.spending()) {
+        if self.quota.is_exhausted(bulk.spending(), self.session.unix_now()) {
             return false;
         }
         let began = self.session.elapsed();
-        let Some(left) = self.send(&bulk).await else { return false };
-        let mut left = only(&bulk, &left);
+        let Some(names) = self.send(&bulk).await else { return false };
+        let mut left = only(&bulk, &names);
+        let mut is_clear = self.knows_all(&bulk, &names, left.as_ref());
         self.count(&bulk, left.as_ref());
         if let Some(again) = left.take_if(|again| self.may_spend(again)) {
             let Some(names) = self.send(&again).await else { return false };
             left = only(&again, &names);
+            is_clear &= self.knows_all(&again, &names, left.as_ref());
             self.count(&again, left.as_ref());
         }
         let took = self.session.elapsed() - began;
@@ -125,7 +127,22 @@ impl<H: Host> Sending<'_, '_, H> {
                 .with("not_taken", left.as_ref().map_or(0, Bulk::len))
                 .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
         );
-        left.is_none()
+        is_clear && left.is_none_or(|left| !left.has_ranges())
+    }
+
+    /// Whether every key that Cloudflare names as not taken is one that was sent. If not, nobody knows which
+    /// of those that were sent it means: the next run reads what is there.
+    fn knows_all(&mut self, bulk: &Bulk, names: &[String], left: Option<&Bulk>) -> bool {
+        let names: BTreeSet<&String> = names.iter().collect();
+        let strangers = names.len() as u64 - left.map_or(0, Bulk::len);
+        if strangers > 0 {
+            self.waits.get_or_insert(format!(
+                "Cloudflare says that it did not take {} which this program did not send, when {}; the next run reads what is there",
+                plural(strangers, "key"),
+                describe(bulk)
+            ));
+        }
+        strangers == 0
     }
 
     /// The bulk without what goes after ranges that did not come; `None` if nothing is left.
@@ -141,7 +158,8 @@ impl<H: Host> Sending<'_, '_, H> {
 
     /// Whether the day's budget has room for this once more: keys that were not taken are spent too.
     fn may_spend(&self, bulk: &Bulk) -> bool {
-        let left = self.quota.left(bulk.spending(), self.target.daily_max);
+        let now = self.session.unix_now();
+        let left = self.quota.at(now).left(bulk.spending(), self.target.daily_max, now);
         left.is_none_or(|left| bulk.len() <= left)
     }
 
@@ -157,7 +175,7 @@ impl<H: Host> Sending<'_, '_, H> {
         let (spending, keys) = (bulk.spending(), bulk.len());
         let own = u64::from(bulk.effect().own);
         self.applied.writes += 1;
-        self.learn(|quota| quota.spend(spending, keys, own));
+        self.learn(|quota| quota.spend(spending, keys, own, now));
         let answer = self
             .session
             .fetch(Api::Cloudflare, self.request(bulk, now), WRITE_TIMEOUT, ANSWER_BYTES_MAX)
@@ -175,7 +193,7 @@ impl<H: Host> Sending<'_, '_, H> {
         }
         self.learn(|quota| quota.refund(spending, keys, own));
         if source.is_day_used_up() {
-            self.learn(|quota| quota.exhaust(spending));
+            self.learn(|quota| quota.exhaust(spending, now));
             let hours = Quota::next_day_in(now) as f64 / 3_600.0;
             let what = match spending {
                 Spending::Writes => "written",

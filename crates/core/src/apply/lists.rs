@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::api::cloudflare::lists::{self, OperationId, OperationState};
+use crate::api::cloudflare::lists::{self as api, OperationId, OperationState};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
@@ -62,7 +62,8 @@ pub(crate) async fn apply<H: Host>(
     until: Duration,
 ) -> Applied {
     let mut applied = Applied::default();
-    let mut sending = Sending { session, target, schedule, history, until };
+    let items = target.room.items;
+    let mut sending = Sending { session, target, schedule, history, until, items };
     let operations = schedule.operations();
     for (at, operation) in operations.iter().enumerate() {
         if session.elapsed() + WRITE_ROOM > until {
@@ -89,6 +90,8 @@ struct Sending<'a, 'h, H> {
     schedule: &'a Schedule,
     history: &'a mut Remembered<WriteHistory>,
     until: Duration,
+    /// Items that are there now.
+    items: u64,
 }
 
 impl<H: Host> Sending<'_, '_, H> {
@@ -113,14 +116,20 @@ impl<H: Host> Sending<'_, '_, H> {
         match self.watch(operation, &id).await? {
             Ok(()) => {
                 let all = self.schedule.carries_all();
-                let now = self.session.unix_now();
+                let (Effect { added, removed, .. }, now) =
+                    (operation.effect(), self.session.unix_now());
+                self.items = (self.items + added).saturating_sub(removed);
                 self.learn(|history| history.completed(all, now));
             }
             Err(said) => {
                 let now = self.session.unix_now();
-                self.learn(|history| history.failed(now));
+                self.learn(|history| history.failed(pace, now));
                 if is_full(&said) {
-                    self.learn_capacity().await;
+                    let Effect { added, removed, .. } = operation.effect();
+                    let tried = (self.items + added).saturating_sub(removed);
+                    let Self { session, target, history, items, until, .. } = self;
+                    let Target { account, lists, .. } = target;
+                    learn_capacity(session, account, lists, history, (*items, tried), *until).await;
                 }
                 let operation = operation.to_string();
                 return Err(Stopped::Failed(Failure::OperationFailed { operation, said }));
@@ -149,7 +158,7 @@ impl<H: Host> Sending<'_, '_, H> {
         let request = self.request(operation);
         let answer =
             self.session.fetch(Api::Cloudflare, request, WRITE_TIMEOUT, ANSWER_BYTES_MAX).await?;
-        lists::decode_accepted(&answer)
+        api::decode_accepted(&answer)
     }
 
     fn request(&self, operation: &Operation) -> Request {
@@ -158,9 +167,9 @@ impl<H: Host> Sending<'_, '_, H> {
         let id =
             self.target.lists.get(list).expect("a plan is made from the lists of the settings");
         match operation {
-            Operation::Append { items, .. } => lists::append(account, id, items.as_slice()),
-            Operation::Replace { items, .. } => lists::replace(account, id, items.as_slice()),
-            Operation::Delete { ids, .. } => lists::delete(account, id, ids.as_slice()),
+            Operation::Append { items, .. } => api::append(account, id, items.as_slice()),
+            Operation::Replace { items, .. } => api::replace(account, id, items.as_slice()),
+            Operation::Delete { ids, .. } => api::delete(account, id, ids.as_slice()),
         }
     }
 
@@ -169,12 +178,22 @@ impl<H: Host> Sending<'_, '_, H> {
         let (token, now) = (self.target.token, self.session.unix_now());
         let beside = self.schedule.is_beside_the_ladder();
         if !error.is_definite() {
-            return self.learn(|history| history.unanswered(token, now));
+            return self.learn(|history| {
+                if beside { history.owner_refused(now) } else { history.unanswered(token, now) }
+            });
         }
         if error.is_throttled() {
-            return self.learn(|history| history.throttled(beside, now));
+            let pace = self.target.pace;
+            return self.learn(|history| history.throttled(beside, pace, now));
         }
-        if !error.is_value_refused() {
+        if beside {
+            self.learn(|history| history.owner_refused(now));
+        }
+        let is_value = error.is_value_refused() && !matches!(operation, Operation::Delete { .. });
+        if !is_value && beside {
+            return;
+        }
+        if !is_value {
             let status = error.status().unwrap_or(0);
             return self.learn(|history| history.refused_otherwise(status, token, now));
         }
@@ -190,35 +209,9 @@ impl<H: Host> Sending<'_, '_, H> {
             Some(address) if is_new(address) => {
                 self.learn(|history| history.value_refused(address, token, now));
             }
-            Some(_) => self.learn(|history| history.kept_value_refused(now)),
+            Some(_) => self.learn(|history| history.kept_value_refused(token, now)),
             None => self.learn(|history| history.some_value_refused(only, token, now)),
         }
-    }
-
-    /// Learns how many items fit from what the other lists of the account hold, or from what is there.
-    async fn learn_capacity(&mut self) {
-        let Room { items, items_max } = self.target.room;
-        let until = self.until;
-        let request = self.target.account.lists();
-        let all = call(self.session, request, lists::decode_lists, POLL_TIMEOUT, until).await;
-        let fits = all.ok().map(|all| {
-            let ours = |id: &str| self.target.lists.iter().any(|(_, ours)| ours.as_str() == id);
-            let others: u64 = all.iter().filter(|l| !ours(&l.id)).map(|l| l.num_items).sum();
-            items_max.saturating_sub(others)
-        });
-        // What is there fits. If the others leave room for more than what has just failed, the account
-        // has fewer places than the settings say, and only what is there is certain.
-        let tried =
-            items + self.schedule.operations().iter().map(|o| o.effect().added).sum::<u64>();
-        let learned = fits.filter(|fits| *fits < tried).unwrap_or(items).max(items);
-        let now = self.session.unix_now();
-        self.learn(|history| history.learn_capacity(learned, now));
-        let text = format!(
-            "the lists are full: {} fit, by what Cloudflare says, and not {} (list_items_max); this is believed for a day",
-            thousands(learned),
-            thousands(items_max)
-        );
-        self.session.host().log(&Line::new(Level::Warn, "capacity", text).with("items", learned));
     }
 
     /// Looks at the operation until it has ended. The outer result is `Err` if its end was not seen, the
@@ -275,14 +268,48 @@ fn is_full(said: &str) -> bool {
     said.to_ascii_lowercase().contains("maximum number of items")
 }
 
+/// What an account below Enterprise may have over all its lists (facts cloudflare 1.7).
+const ACCOUNT_ITEMS: u64 = 10_000;
+
+/// Learns how many items fit from what the other lists of the account hold, or from what is there. `items`
+/// are there now, and `tried` were too many.
+pub(crate) async fn learn_capacity<H: Host>(
+    session: &Session<'_, H>,
+    account: &Account,
+    lists: &Lists,
+    history: &mut Remembered<WriteHistory>,
+    (items, tried): (u64, u64),
+    until: Duration,
+) {
+    let request = account.lists();
+    let all = call(session, request, api::decode_lists, POLL_TIMEOUT, until).await;
+    let by_settings = lists.items_max;
+    let fits = all.ok().map(|all| {
+        let ours = |id: &str| lists.iter().any(|(_, ours)| ours.as_str() == id);
+        let others: u64 = all.iter().filter(|l| !ours(&l.id)).map(|l| l.num_items).sum();
+        by_settings.max(ACCOUNT_ITEMS).saturating_sub(others)
+    });
+    // What is there fits. If the others leave room for what has just failed, the account has fewer places
+    // than is known here, and only what is there is certain.
+    let learned = fits.filter(|fits| *fits < tried).unwrap_or(items).max(items);
+    let (host, now) = (session.host(), session.unix_now());
+    let _ = history.change(host, |history| history.learn_capacity(learned, now));
+    let text = format!(
+        "the lists are full: {} fit, by what Cloudflare says, and not {} (list_items_max); this is believed for a day",
+        thousands(learned),
+        thousands(by_settings)
+    );
+    host.log(&Line::new(Level::Warn, "capacity", text).with("items", learned));
+}
+
 async fn look_at<H: Host>(
     session: &Session<'_, H>,
     account: &Account,
     id: &OperationId,
     until: Duration,
 ) -> Result<OperationState, CallError> {
-    let request = lists::operation(account, id);
-    call(session, request, lists::decode_operation, POLL_TIMEOUT, until).await
+    let request = api::operation(account, id);
+    call(session, request, api::decode_operation, POLL_TIMEOUT, until).await
 }
 
 /// Asks for the operation that an earlier run left, and learns from the answer. Before the lists are read,
@@ -295,6 +322,7 @@ pub(crate) async fn look_at_earlier<H: Host>(
     session: &Session<'_, H>,
     account: &Account,
     history: &mut Remembered<WriteHistory>,
+    pace: &Pace,
     until: Duration,
 ) -> bool {
     let Some(id) = history.operation().map(OperationId::stored) else { return false };
@@ -312,7 +340,7 @@ pub(crate) async fn look_at_earlier<H: Host>(
                 format!("bulk operation {id} of an earlier run failed: Cloudflare says {shown:?}");
             host.log(&Line::new(Level::Warn, "operation", text).with("operation", &id));
             let is_full = is_full(said.as_str());
-            let _ = history.change(host, |history| history.failed(now));
+            let _ = history.change(host, |history| history.failed(pace, now));
             return is_full;
         }
         Ok(OperationState::Unfinished) => Sight::Pending,

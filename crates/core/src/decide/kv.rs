@@ -51,6 +51,7 @@ pub fn decide(
     When { began, now }: When,
 ) -> Decision {
     let Remembered { quota, held, ends } = remembered;
+    let quota = quota.at(now);
     let rules = Rules {
         prefix: &kv.prefix,
         tolerance: kv.tolerance,
@@ -63,6 +64,6 @@ pub fn decide(
     let plan = diff(desired, observed, rules);
     let is_desired = |address: &_| desired.has_key(address);
     let review = review(plan, held.cloned(), is_desired, &settings.guard, now);
-    let schedule = schedule(&review.approved, &kv.prefix, quota, kv.daily_writes_max, now);
+    let schedule = schedule(&review.approved, &kv.prefix, &quota, kv.daily_writes_max, now);
     Decision { review, schedule }
 }

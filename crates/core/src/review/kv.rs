@@ -25,7 +25,7 @@ impl Reviewable for KvPlan {
     }
 
     fn there(&self) -> BTreeMap<&'static str, u64> {
-        [(PART, self.observed())].into()
+        [(PART, self.lasting())].into()
     }
 
     fn is_nothing_desired(&self) -> bool {
@@ -45,3 +45,6 @@ impl Reviewable for KvPlan {
         self.holding(|address, why| why.opens() && held.contains(address))
     }
 }
+
+#[cfg(test)]
+mod tests;

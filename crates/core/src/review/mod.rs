@@ -192,8 +192,8 @@ fn go_on(
 ) -> Option<Held> {
     let Held { mut streak, groups } = held;
     let first = groups.iter().filter(|(_, group)| *group == GroupId::FIRST);
-    let again = first.filter(|(address, _)| is_desired(address)).count() as u64;
-    if again.saturating_mul(10) > streak.first {
+    streak.again += first.filter(|(address, _)| is_desired(address)).count() as u64;
+    if streak.again.saturating_mul(10) > streak.first {
         return None;
     }
     streak.groups.iter_mut().for_each(|group| group.runs = group.runs.saturating_add(1));
@@ -253,7 +253,7 @@ fn objection(plan: &impl Reviewable, removals: &[Removal], limits: &GuardLimits)
     }
     plan.there().into_iter().find_map(|(part, there)| {
         let count = removals.iter().filter(|removal| removal.part == part).count() as u64;
-        if count > 0 && there >= REPLACED_MIN && plan.keeps_nothing(part) {
+        if count >= REPLACED_MIN && plan.keeps_nothing(part) {
             return Some(Rule::Replaced);
         }
         let is_share = count > limits.count
@@ -282,7 +282,8 @@ fn let_owners_go(removals: &[Removal], held: &mut Held, limits: &GuardLimits) ->
 /// As many of what is held as bans that were decided here need room, the least important first: what the
 /// community wanted, then what was decided here.
 fn make_room(plan: &impl Reviewable, removals: &[Removal], stays: &mut BTreeSet<Address>) {
-    let room = usize::try_from(plan.room_for_own(stays.len() as u64)).unwrap_or(usize::MAX);
+    let held = removals.iter().filter(|removal| stays.contains(&removal.address)).count() as u64;
+    let room = usize::try_from(plan.room_for_own(held)).unwrap_or(usize::MAX);
     if room == 0 {
         return;
     }
@@ -390,3 +391,6 @@ impl fmt::Display for Yielded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,8 +123,8 @@ pub(super) async fn finish<H: Host>(
     if let Some(stopped) = report.applied.stopped.take() {
         report.outcome = Outcome::from(stopped);
     } else if report.waiting > 0 {
-        let exhausted = [Spending::Writes, Spending::Deletes];
-        let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending)) {
+        let (exhausted, now) = ([Spending::Writes, Spending::Deletes], session.unix_now());
+        let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending, now)) {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
         } else if schedule.is_over_budget() {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"

@@ -6,7 +6,7 @@ use crate::apply::lists::{self, Applied};
 use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
 use crate::decide::rules::{Known, urgency};
 use crate::failure::Failure;
-use crate::log::{Level, Line};
+use crate::log::{Level, Line, plural, thousands};
 use crate::observed::lists::Observed;
 use crate::observed::rules::ObservedRules;
 use crate::plan::lists::{Plan, Room};
@@ -38,7 +38,8 @@ pub(super) struct Decided<'a> {
     room: Room,
     schedule: Schedule,
     held: Option<Outcome>,
-    is_full: bool,
+    /// Fewer items fit than the settings say, and it leaves so many out.
+    left_out: Option<u64>,
 }
 
 /// How the lists' part of the run ended, and what the rules' part goes on with.
@@ -85,14 +86,15 @@ pub(super) fn prepare<'a, H: Host>(
     announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     let counts = PlanCounts::of(&review.approved, observed.count());
-    let is_full = is_capacity_learned && review.approved.dropped() > 0;
+    let dropped = review.approved.dropped();
+    let left_out = (is_capacity_learned && dropped > 0).then_some(dropped);
     let (room, held) = (review.approved.room(), review.refusal.as_ref().map(Outcome::held));
     if access.counted {
         guard.hold(host, TARGET, review.remember);
     }
     let sides =
         rules.map(|_| Sides { desired, observed, plan: Plan::clone(&review.approved), may_drain });
-    Prepared::Decided(Box::new(Decided { lists, sides, counts, room, schedule, held, is_full }))
+    Prepared::Decided(Box::new(Decided { lists, sides, counts, room, schedule, held, left_out }))
 }
 
 /// Sends what was decided, if it may be sent now.
@@ -105,14 +107,15 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return Finished { report, sides: None, done: Vec::new() },
         Prepared::Decided(decided) => decided,
     };
-    let Decided { lists, sides, counts, room, schedule, held, is_full } = *decided;
+    let Decided { lists, sides, counts, room, schedule, held, left_out } = *decided;
     let Access { session, settings, clients, may_write, counted, until } = access;
     let host = session.host();
     let now = session.unix_now();
     let token = checksum(settings.token.expose());
     let mut applied = Applied::default();
     if *counted {
-        let _ = history.change(host, |history| history.note_company(schedule.is_alone(), now));
+        let _ =
+            history.change(host, |history| history.note_company(schedule.has_lone_removals(), now));
     }
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
@@ -132,16 +135,21 @@ pub(super) async fn finish<H: Host>(
                 let text = format!("the wait after a refused write cannot be kept: {error}");
                 host.log(&Line::new(Level::Warn, "store", text));
             }
-            applied.stopped.take().map_or(Outcome::Applied, Outcome::from)
+            match (applied.stopped.take(), schedule.company()) {
+                (Some(stopped), _) => stopped.into(),
+                (None, Some(left)) => Outcome::Batched(left),
+                (None, None) => Outcome::Applied,
+            }
         }
     };
     let backoff = history.wait(&settings.pace, token, session.unix_now());
-    let outcome = match (held, outcome.is_well()) {
-        (Some(held), true) => held,
-        (None, true) if is_full => Outcome::Partial(
-            "the lists are full, by what Cloudflare says, and some of what is desired goes without"
-                .to_owned(),
-        ),
+    let outcome = match (held, outcome.is_well(), left_out) {
+        (Some(held), true, _) => held,
+        (None, true, Some(left_out)) => Outcome::Partial(format!(
+            "by what Cloudflare says only {} fit on the lists, and {} of what is desired go without",
+            plural(room.items_max, "item"),
+            thousands(left_out)
+        )),
         _ if schedule.is_beside_the_ladder() && outcome == Outcome::Applied => match backoff {
             Some((left, cause)) => Outcome::Waits(left, cause),
             None => outcome,

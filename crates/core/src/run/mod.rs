@@ -124,9 +124,14 @@ async fn sync_leased<H: Host>(
     };
     let mut failed_as_full = false;
     if settings.targets.lists.is_some() {
-        failed_as_full =
-            apply::lists::look_at_earlier(session, &clients.account, &mut history, read_until)
-                .await;
+        failed_as_full = apply::lists::look_at_earlier(
+            session,
+            &clients.account,
+            &mut history,
+            &settings.pace,
+            read_until,
+        )
+        .await;
     }
     let Readings { desired, lists: observed_lists, keys, rules: observed_rules, watch: () } =
         read::all(session, clients, settings, (), read_until).await;
@@ -163,12 +168,16 @@ async fn sync_leased<H: Host>(
     }
     let desired = desired.map_err(NotDesired::from);
     let access = Access { session, settings, clients, may_write, counted, until };
+    if let (true, Some(lists), Some(Ok(observed))) =
+        (failed_as_full && counted, &settings.targets.lists, &observed_lists)
+    {
+        // How many were tried is not remembered; fewer than the settings allow.
+        let found = (observed.count(), lists.items_max);
+        let account = &clients.account;
+        apply::lists::learn_capacity(session, account, lists, &mut history, found, until).await;
+    }
     // Both are decided before either is applied: nothing that is asked for meanwhile changes it.
     let lists = settings.targets.lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
-        let items = observed.as_ref().map(|observed| observed.count()).unwrap_or_default();
-        if failed_as_full && counted {
-            let _ = history.change(host, |history| history.learn_capacity(items, now));
-        }
         let remembered = (&*history, &mut guard, &ends);
         let rules = settings.targets.rules.as_ref().zip(observed_rules.as_ref());
         let rules = rules.map(|(rules, observed)| (rules, observed, &*rules_history));

@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::api::cloudflare::kv::{Pair, RANGES_KEY, Value};
 use crate::log::thousands;
 use crate::plan::kv::{Delete, KvPlan, Put, RangesWrite};
-use crate::plan::{Batch, Class, Why};
+use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 use crate::review::Approved;
 use crate::state::quota::{Quota, Spending};
 
@@ -44,7 +44,7 @@ pub struct Effect {
     pub refreshed: u32,
     /// Keys deleted, and ranges taken out.
     pub deleted: u32,
-    /// Bans that were decided here, among the written.
+    /// Of the written keys, those of bans that were decided here: a write of all ranges is one.
     pub own: u32,
     /// It goes only after the ranges that are written before it.
     pub after_ranges: bool,
@@ -52,11 +52,18 @@ pub struct Effect {
 
 impl Effect {
     fn of_put(put: &Put) -> Self {
-        let own = u32::from(put.class <= Class::OwnBan);
+        let own = u32::from(put.own);
         match put.why {
             Why::Refresh => Self { refreshed: 1, own, ..Self::default() },
             _ => Self { written: 1, own, ..Self::default() },
         }
+    }
+
+    /// Of the one write, or delete, of the key of all ranges.
+    fn of_ranges(plan: &KvPlan) -> Self {
+        let ranges = plan.ranges();
+        let all = ranges.puts().iter().map(Self::of_put).fold(Self::default(), Self::and);
+        Self { deleted: ranges.removals().len() as u32, own: all.own.min(1), ..all }
     }
 
     /// Both together.
@@ -117,24 +124,22 @@ pub fn schedule(
 ) -> Schedule {
     let mut schedule = Schedule { waiting: plan.waiting().clone(), ..Schedule::default() };
     let mut budget = Budget {
-        writes: quota.left(Spending::Writes, max),
-        deletes: quota.left(Spending::Deletes, max),
-        writes_exhausted: quota.is_exhausted(Spending::Writes),
-        deletes_exhausted: quota.is_exhausted(Spending::Deletes),
+        writes: quota.left(Spending::Writes, max, now),
+        deletes: quota.left(Spending::Deletes, max, now),
+        writes_exhausted: quota.is_exhausted(Spending::Writes, now),
+        deletes_exhausted: quota.is_exhausted(Spending::Deletes, now),
         kept: quota.kept_for_own(max, now),
     };
     // All ranges are one write, as early as the most urgent of them.
     let ranges_class = plan.ranges().class();
-    let own_ranges = plan.ranges().puts().iter().any(|put| put.class <= Class::OwnBan);
+    let own_ranges = plan.ranges().puts().iter().any(|put| put.own);
     let mut ranges_go = false;
     let mut puts: Vec<&Put> = Vec::with_capacity(plan.puts().len());
     let mut wanted = plan.puts().iter().peekable();
     for class in Class::ALL {
         if ranges_class == Some(class) {
             ranges_go = match plan.ranges().write() {
-                Some(RangesWrite::Put { .. }) => {
-                    budget.write(if own_ranges { class.min(Class::OwnBan) } else { class })
-                }
+                Some(RangesWrite::Put { .. }) => budget.write(class, own_ranges),
                 Some(RangesWrite::Delete) => budget.delete(class),
                 None => false,
             };
@@ -143,7 +148,7 @@ pub fn schedule(
             }
         }
         while let Some(put) = wanted.next_if(|put| put.class == class) {
-            if budget.write(class) { puts.push(put) } else { schedule.over(put.why) }
+            if budget.write(class, put.own) { puts.push(put) } else { schedule.over(put.why) }
         }
     }
     let comes: BTreeSet<Address> = if ranges_go {
@@ -161,8 +166,8 @@ pub fn schedule(
             schedule.over(delete.why);
         }
     }
-    schedule.bulks =
-        in_order(plan, prefix, ranges_go.then_some(ranges_class).flatten(), &puts, &deletes);
+    let ranges = ranges_go.then_some(ranges_class).flatten();
+    schedule.bulks = in_order(plan, prefix, ranges, &puts, &deletes);
     schedule
 }
 
@@ -179,38 +184,34 @@ struct Budget {
 impl Budget {
     /// An owner's address leaves whatever our own budget says: from the ranges by a write, as a key by a
     /// delete.
-    fn write(&mut self, class: Class) -> bool {
-        let is_own = class <= Class::OwnBan;
-        if class == Class::Owner && !self.writes_exhausted {
-            return true;
-        }
+    fn write(&mut self, class: Class, own: bool) -> bool {
+        let ignores = class == Class::Owner && !self.writes_exhausted;
         let Some(left) = &mut self.writes else { return true };
-        let usable = if is_own { *left } else { left.saturating_sub(self.kept) };
-        if usable == 0 {
+        let usable = if own { *left } else { left.saturating_sub(self.kept) };
+        if usable == 0 && !ignores {
             return false;
         }
-        *left -= 1;
-        if is_own {
+        *left = left.saturating_sub(1);
+        if own {
             self.kept = self.kept.saturating_sub(1);
         }
         true
     }
 
     fn delete(&mut self, class: Class) -> bool {
-        match &mut self.deletes {
-            _ if class == Class::Owner && !self.deletes_exhausted => true,
-            None => true,
-            Some(0) => false,
-            Some(left) => {
-                *left -= 1;
-                true
-            }
+        let ignores = class == Class::Owner && !self.deletes_exhausted;
+        let Some(left) = &mut self.deletes else { return true };
+        if *left == 0 && !ignores {
+            return false;
         }
+        *left = left.saturating_sub(1);
+        true
     }
 }
 
-/// The requests: the owner's keys first, then by the most urgent change in each; what goes after a range
-/// comes after it.
+/// The requests, by the most urgent change in each. Of equals an owner's keys go first, then what is written,
+/// then what is deleted; last what goes after a range. `ranges` is the class of the ranges' write, if that
+/// goes.
 fn in_order(
     plan: &KvPlan,
     prefix: &str,
@@ -218,67 +219,55 @@ fn in_order(
     puts: &[&Put],
     deletes: &[&Delete],
 ) -> Vec<Bulk> {
-    let ranges_effect = || {
-        let deleted = plan.ranges().removals().len() as u32;
-        let puts = plan.ranges().puts().iter().map(Effect::of_put);
-        puts.fold(Effect { deleted, ..Effect::default() }, Effect::and)
-    };
-    let write = plan.ranges().write().filter(|_| ranges.is_some());
-    let ranges_pair = match &write {
-        Some(RangesWrite::Put { entries, ttl_secs }) => {
-            let value = Value::Ranges(Box::new((*entries).clone()));
-            let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs: *ttl_secs };
-            Some((ranges_effect(), pair))
+    let mut pairs = None;
+    let mut keys = Vec::new();
+    let ranges_effect = Effect::of_ranges(plan);
+    match ranges.zip(plan.ranges().write()) {
+        Some((class, RangesWrite::Put { entries, ttl_secs })) => {
+            let value = Value::Ranges(Box::new(entries.clone()));
+            let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs };
+            pairs = Some((class, (ranges_effect, pair)));
         }
-        _ => None,
-    };
-    let ranges_key = match &write {
-        Some(RangesWrite::Delete) => Some((ranges_effect(), RANGES_KEY.to_owned())),
-        _ => None,
-    };
-    let delete = |delete: &&&Delete| {
-        let after_ranges = delete.after.is_some();
-        (Effect { deleted: 1, after_ranges, ..Effect::default() }, delete.key.clone())
-    };
-    let first_class = |deletes: &[&&Delete]| deletes.iter().map(|delete| delete.class).min();
-    let (after, free): (Vec<&&Delete>, Vec<&&Delete>) =
-        deletes.iter().partition(|delete| delete.after.is_some());
-    let (owners, free): (Vec<&&Delete>, Vec<&&Delete>) =
-        free.into_iter().partition(|delete| delete.class == Class::Owner);
-
-    let mut bulks: Vec<(Class, Bulk)> = Vec::new();
-    let push_deletes = |bulks: &mut Vec<(Class, Bulk)>, class, keys: Vec<(Effect, String)>| {
-        bulks.extend(Batch::split(keys).into_iter().map(|keys| (class, Bulk::Delete(keys))));
-    };
-    let pairs = puts.iter().map(|put| {
-        let pair = Pair {
-            key: format!("{prefix}{}", put.address),
-            value: Value::One(put.value),
-            ttl_secs: put.ttl_secs,
-        };
-        (Effect::of_put(put), pair)
-    });
-    let put_class = puts.first().map(|put| put.class).into_iter().chain(ranges).min();
-    let mut put_class = put_class.unwrap_or(Class::Rest);
-    let ranges_owner = ranges == Some(Class::Owner);
-    push_deletes(&mut bulks, Class::Owner, owners.iter().map(delete).collect());
-    for batch in Batch::split(ranges_pair.into_iter().chain(pairs)) {
-        bulks.push((put_class, Bulk::Put(batch)));
-        // The further ones hold what is less urgent.
-        put_class = put_class.max(Class::CommunityBan);
+        Some((class, RangesWrite::Delete)) => {
+            keys.push((class, (ranges_effect, RANGES_KEY.to_owned())));
+        }
+        None => {}
     }
-    let class = first_class(&free).unwrap_or(Class::Rest);
-    let class = if ranges_owner && ranges_key.is_some() { Class::Owner } else { class };
-    push_deletes(
-        &mut bulks,
-        class,
-        ranges_key.into_iter().chain(free.iter().map(delete)).collect(),
-    );
-    bulks.sort_by_key(|(class, bulk)| {
-        (*class, matches!(bulk, Bulk::Delete(_)) && *class != Class::Owner)
-    });
-    push_deletes(&mut bulks, Class::Rest, after.iter().map(delete).collect());
+    let pairs = pairs.into_iter().chain(puts.iter().map(|put| {
+        let key = format!("{prefix}{}", put.address);
+        let pair = Pair { key, value: Value::One(put.value), ttl_secs: put.ttl_secs };
+        (put.class, (Effect::of_put(put), pair))
+    }));
+    keys.extend(deletes.iter().map(|delete| {
+        let after_ranges = delete.after.is_some();
+        let effect = Effect { deleted: 1, after_ranges, ..Effect::default() };
+        (delete.class, (effect, delete.key.clone()))
+    }));
+    let (after, keys): (Vec<_>, Vec<_>) =
+        keys.into_iter().partition(|(_, (effect, _))| effect.after_ranges);
+    let (owners, keys): (Vec<_>, Vec<_>) =
+        keys.into_iter().partition(|(class, _)| *class == Class::Owner);
+
+    let mut bulks = in_batches(owners.into_iter(), Bulk::Delete);
+    bulks.extend(in_batches(pairs, Bulk::Put));
+    bulks.extend(in_batches(keys.into_iter(), Bulk::Delete));
+    bulks.sort_by_key(|(class, _)| *class);
+    bulks.extend(in_batches(after.into_iter(), Bulk::Delete));
     bulks.into_iter().map(|(_, bulk)| bulk).collect()
+}
+
+/// As many bulks as the items need, each with the most urgent class in it.
+fn in_batches<T>(
+    items: impl Iterator<Item = (Class, T)>,
+    bulk: impl Fn(Batch<T>) -> Bulk,
+) -> Vec<(Class, Bulk)> {
+    let mut classes = Vec::new();
+    let batches = Batch::split(items.map(|(class, item)| {
+        classes.push(class);
+        item
+    }));
+    let most_urgent = classes.chunks(BATCH_ITEMS_MAX).filter_map(|of| of.iter().min().copied());
+    most_urgent.zip(batches.into_iter().map(bulk)).collect()
 }
 
 impl Schedule {
@@ -322,3 +311,6 @@ impl Schedule {
         parts.collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests;

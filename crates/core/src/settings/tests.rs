@@ -230,13 +230,13 @@ fn prefix_as_wide_as_may_be_is_protected() {
 #[test]
 fn zones_named_are_read_once_each_and_need_a_list() {
     let (one, two) = ("a".repeat(32), "B".repeat(32));
-    let text = format!(" {one}, {two},,{one} ");
-    let rules = parse(&[("cf_rules_zones", &text)]).unwrap().targets.rules.unwrap();
+    let text: &'static str = format!(" {one}, {two},,{one} ").leak();
+    let rules = parse(&[("cf_rules_zones", text)]).unwrap().targets.rules.unwrap();
     assert_eq!(rules.zones.iter().map(Id::as_str).collect::<Vec<_>>(), [one, two.to_lowercase()]);
     assert_eq!(rules.characters_max, 4_000);
     assert!(parse(&[]).unwrap().targets.rules.is_none());
     let without_lists = [
-        ("cf_rules_zones", text.as_str()),
+        ("cf_rules_zones", text),
         ("cf_ban_list_id", ""),
         ("cf_captcha_list_id", ""),
         ("cf_kv_namespace_id", "33333333333333333333333333333333"),

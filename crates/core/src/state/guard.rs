@@ -31,6 +31,8 @@ pub struct Streak {
     pub there: BTreeMap<String, u64>,
     /// How many removals the first run wanted.
     pub first: u64,
+    /// How many of those have been desired again since.
+    pub again: u64,
     /// What was wrong with them.
     pub rule: Rule,
     /// Owner's addresses that the guard has let go at once.

@@ -13,8 +13,9 @@ use super::Record;
 const DAY_SECS: u64 = 24 * 3_600;
 /// The time between two runs where it is not known yet.
 const INTERVAL_SECS: u64 = 120;
-/// Bounds of what is believed of it: a run by hand a second after another says nothing.
-const INTERVAL_SECS_MAX: u64 = 3_600;
+/// Where our clock is ahead of Cloudflare's, our day begins while theirs has not ended: that the day is used
+/// up is believed for so long only, when it is said within so long of 00:00 UTC.
+const DAWN_SECS: u64 = 600;
 
 /// What was spent on one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +29,16 @@ pub struct Quota {
     own: u64,
     /// Keys deleted.
     deleted: u64,
-    /// Cloudflare said that the day's writes are used up.
-    writes_exhausted: bool,
+    /// When Cloudflare said that the day's writes are used up, Unix seconds; 0 = it did not.
+    writes_exhausted_at: u64,
     /// The same of deletes.
-    deletes_exhausted: bool,
+    deletes_exhausted_at: u64,
     /// When a run last looked, Unix seconds.
     ran_at: u64,
-    /// How long it is from one run to the next, in seconds; 0 = not known.
+    /// How long before that the run before it had looked, in seconds; 0 = not known.
+    gap: u64,
+    /// How long it is from one run to the next, in seconds: the shorter of the last two gaps, for a host that
+    /// was switched off for a while does not run more seldom because of it. 0 = not known.
     interval: u64,
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
@@ -57,18 +61,27 @@ impl Record for Quota {
     fn settle(&mut self, now: u64) {
         let today = now / DAY_SECS;
         if self.day != today {
-            let Self { ran_at, interval, ahead_since, .. } = *self;
-            *self = Self { day: today, ran_at, interval, ahead_since, ..Self::default() };
+            let Self { ran_at, gap, interval, ahead_since, .. } = *self;
+            *self = Self { day: today, ran_at, gap, interval, ahead_since, ..Self::default() };
         }
+        self.writes_exhausted_at = self.writes_exhausted_at.min(now);
+        self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);
         self.ran_at = self.ran_at.min(now);
         self.ahead_since = self.ahead_since.min(now);
     }
 }
 
 impl Quota {
+    /// The same at `now`, Unix seconds: midnight may have passed since it was loaded.
+    #[must_use]
+    pub fn at(mut self, now: u64) -> Self {
+        self.settle(now);
+        self
+    }
+
     /// How many more may be spent today; `None` = as many as needed. `max` is `kv_daily_writes_max`.
-    pub fn left(&self, spending: Spending, max: Option<NonZeroU64>) -> Option<u64> {
-        if self.is_exhausted(spending) {
+    pub fn left(&self, spending: Spending, max: Option<NonZeroU64>, now: u64) -> Option<u64> {
+        if self.is_exhausted(spending, now) {
             return Some(0);
         }
         let used = match spending {
@@ -93,16 +106,19 @@ impl Quota {
     }
 
     /// Whether Cloudflare refuses this until 00:00 UTC.
-    pub fn is_exhausted(&self, spending: Spending) -> bool {
-        match spending {
-            Spending::Writes => self.writes_exhausted,
-            Spending::Deletes => self.deletes_exhausted,
-        }
+    pub fn is_exhausted(&self, spending: Spending, now: u64) -> bool {
+        let at = match spending {
+            Spending::Writes => self.writes_exhausted_at,
+            Spending::Deletes => self.deletes_exhausted_at,
+        };
+        let is_believed = at % DAY_SECS >= DAWN_SECS || now.saturating_sub(at) < DAWN_SECS;
+        at > 0 && is_believed
     }
 
-    /// Counts `keys`, before they are sent: if the answer is lost, they may have been billed. `own` of them
-    /// are bans that were decided here.
-    pub(crate) fn spend(&mut self, spending: Spending, keys: u64, own: u64) {
+    /// Counts `keys` on the day of `now`, before they are sent: if the answer is lost, they may have been
+    /// billed. `own` of them are bans that were decided here.
+    pub(crate) fn spend(&mut self, spending: Spending, keys: u64, own: u64, now: u64) {
+        self.settle(now);
         match spending {
             Spending::Writes => {
                 self.written = self.written.saturating_add(keys);
@@ -124,17 +140,19 @@ impl Quota {
     }
 
     /// Cloudflare said that the day is used up.
-    pub(crate) fn exhaust(&mut self, spending: Spending) {
+    pub(crate) fn exhaust(&mut self, spending: Spending, now: u64) {
         match spending {
-            Spending::Writes => self.writes_exhausted = true,
-            Spending::Deletes => self.deletes_exhausted = true,
+            Spending::Writes => self.writes_exhausted_at = now,
+            Spending::Deletes => self.deletes_exhausted_at = now,
         }
     }
 
     /// Notes that a run looks now, and whether it sees keys that were written in the future.
     pub(crate) fn ran(&mut self, sees_ahead: bool, now: u64) {
         if self.ran_at > 0 && self.ran_at < now {
-            self.interval = (now - self.ran_at).min(INTERVAL_SECS_MAX);
+            let gap = now - self.ran_at;
+            self.interval = if self.gap == 0 { gap } else { gap.min(self.gap) };
+            self.gap = gap;
         }
         self.ran_at = now;
         self.ahead_since = match (sees_ahead, self.ahead_since) {
@@ -160,6 +178,7 @@ mod tests {
     use super::*;
 
     const NOON: u64 = 20_000 * DAY_SECS + DAY_SECS / 2;
+    const MIDNIGHT: u64 = 20_001 * DAY_SECS;
 
     fn today() -> Quota {
         let mut quota = Quota::default();
@@ -170,17 +189,17 @@ mod tests {
     #[test]
     fn writes_and_deletes_are_counted_apart_and_never_below_nothing() {
         let mut quota = today();
-        let left = |quota: &Quota, spending| quota.left(spending, NonZeroU64::new(10));
-        quota.spend(Spending::Writes, 7, 0);
+        let left = |quota: &Quota, spending| quota.left(spending, NonZeroU64::new(10), NOON);
+        quota.spend(Spending::Writes, 7, 0, NOON);
         assert_eq!(left(&quota, Spending::Writes), Some(3));
         assert_eq!(left(&quota, Spending::Deletes), Some(10));
-        quota.spend(Spending::Writes, 7, 0);
+        quota.spend(Spending::Writes, 7, 0, NOON);
         assert_eq!(left(&quota, Spending::Writes), Some(0));
         quota.refund(Spending::Writes, 20, 0);
         assert_eq!(left(&quota, Spending::Writes), Some(10));
-        quota.exhaust(Spending::Deletes);
-        assert_eq!(quota.left(Spending::Deletes, None), Some(0));
-        assert_eq!(quota.left(Spending::Writes, None), None);
+        quota.exhaust(Spending::Deletes, NOON);
+        assert_eq!(quota.left(Spending::Deletes, None, NOON), Some(0));
+        assert_eq!(quota.left(Spending::Writes, None, NOON), None);
     }
 
     #[test]
@@ -188,12 +207,36 @@ mod tests {
         let max = NonZeroU64::new(1_000);
         let mut quota = today();
         assert_eq!(quota.kept_for_own(max, NOON), 250);
-        quota.spend(Spending::Writes, 300, 100);
+        quota.spend(Spending::Writes, 300, 100, NOON);
         assert_eq!(quota.kept_for_own(max, NOON), 150);
-        let midnight = NOON + DAY_SECS / 2;
-        assert_eq!(quota.kept_for_own(max, midnight - 121), 150);
-        assert_eq!(quota.kept_for_own(max, midnight - 119), 0);
+        assert_eq!(quota.kept_for_own(max, MIDNIGHT - 121), 150);
+        assert_eq!(quota.kept_for_own(max, MIDNIGHT - 119), 0);
         assert_eq!(quota.kept_for_own(None, NOON), 0);
+    }
+
+    #[test]
+    fn run_every_six_hours_keeps_nothing_that_only_the_next_day_could_use() {
+        let (max, mut quota) = (NonZeroU64::new(1_000), today());
+        for hours in [0, 6] {
+            quota.ran(false, NOON - 6 * 3_600 + hours * 3_600);
+        }
+        assert_eq!(quota.kept_for_own(max, NOON), 250);
+        assert_eq!(quota.kept_for_own(max, NOON + 6 * 3_600), 0);
+    }
+
+    #[test]
+    fn host_that_was_switched_off_for_hours_still_runs_every_two_minutes() {
+        let (max, mut quota) = (NonZeroU64::new(1_000), today());
+        let evening = NOON + 8 * 3_600;
+        for at in [NOON, NOON + 120, evening] {
+            quota.ran(false, at);
+        }
+        assert_eq!(quota.kept_for_own(max, evening), 250);
+        quota.ran(false, evening + 1);
+        quota.ran(false, evening + 121);
+        assert_eq!(quota.kept_for_own(max, MIDNIGHT - 60), 250, "as if by hand, a second apart");
+        quota.ran(false, evening + 241);
+        assert_eq!(quota.kept_for_own(max, MIDNIGHT - 60), 0);
     }
 
     #[test]
@@ -201,9 +244,28 @@ mod tests {
         assert_eq!(Quota::next_day_in(0), 86_400);
         assert_eq!(Quota::next_day_in(86_399), 1);
         let mut quota = today();
-        quota.spend(Spending::Writes, 7, 0);
-        quota.exhaust(Spending::Writes);
-        quota.settle(NOON + DAY_SECS);
-        assert_eq!((quota.used(), quota.is_exhausted(Spending::Writes)), (0, false));
+        quota.spend(Spending::Writes, 7, 0, NOON);
+        quota.exhaust(Spending::Writes, NOON);
+        let next = quota.at(NOON + DAY_SECS);
+        assert_eq!((next.used(), next.is_exhausted(Spending::Writes, NOON + DAY_SECS)), (0, false));
+    }
+
+    #[test]
+    fn keys_sent_after_midnight_by_a_run_that_began_before_count_for_the_new_day() {
+        let mut quota = today();
+        quota.spend(Spending::Writes, 600, 0, MIDNIGHT - 10);
+        quota.spend(Spending::Writes, 400, 0, MIDNIGHT + 10);
+        let left = quota.at(MIDNIGHT + 100).left(Spending::Writes, NonZeroU64::new(1_000), NOON);
+        assert_eq!(left, Some(600));
+    }
+
+    #[test]
+    fn day_used_up_as_said_a_moment_after_midnight_is_believed_for_ten_minutes() {
+        let mut quota = today().at(MIDNIGHT + 20);
+        quota.exhaust(Spending::Writes, MIDNIGHT + 20);
+        assert!(quota.is_exhausted(Spending::Writes, MIDNIGHT + 619));
+        assert!(!quota.is_exhausted(Spending::Writes, MIDNIGHT + 620), "it was yesterday's");
+        quota.exhaust(Spending::Writes, MIDNIGHT + 620);
+        assert!(quota.is_exhausted(Spending::Writes, MIDNIGHT + DAY_SECS - 1));
     }
 }

@@ -40,8 +40,13 @@ const UNKNOWN_SECS: u64 = 3_600;
 const PENDING_SECS: u64 = DAY_SECS;
 /// How long it may take until a list's new content is in force everywhere.
 const SETTLED_SECS: u64 = 120;
-/// Values that are set aside at a time; a refusal of more than that is no matter of values.
+/// Values that are set aside at a time; a refusal of more than that is no matter of values, …
 const SET_ASIDE_MAX: usize = 100;
+/// … nor are so many refusals in a row: enough to find three values among 10,000.
+const VALUES_REFUSED_MAX: u32 = 50;
+/// How long after the end of a wait the next attempt is expected. What passes after that, nobody wanted to
+/// write.
+const ATTEMPT_SECS: u64 = 900;
 
 /// See the module. Times are Unix seconds of our clock; 0 = never.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,14 +75,14 @@ pub struct WriteHistory {
     setback: Option<Setback>,
     /// When an owner's address was last tried while other writes waited.
     owner_tried_at: u64,
-    /// Since when there is nothing but removals that are not urgent.
+    /// Since when removals that are not urgent would have to be written for themselves.
     alone_since: u64,
     /// Fewer items fit than the settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<Capacity>,
     /// How often the additions were halved, in search of the value that Cloudflare refuses.
     halved: u32,
-    /// Refused values in a row without a write that was accepted.
+    /// Writes in a row that were refused for a value, since one was accepted.
     values_refused: u32,
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -179,16 +184,19 @@ impl WriteHistory {
     /// and to climb from the bottom would cost five attempts each time. There the next attempt is half
     /// way to when it is expected to open, not sooner than the last step and not later than twice that.
     fn ladder(&self, pace: &Pace, now: u64) -> Option<Duration> {
+        left(self.ladder_wait(pace)?, self.refused_at, now)
+    }
+
+    fn ladder_wait(&self, pace: &Pace) -> Option<Duration> {
         let step = usize::try_from(self.refused).unwrap_or(usize::MAX).checked_sub(1)?;
         let last = *pace.backoff.last()?;
         let opens_in =
             self.accepted_at.saturating_add(self.spacing).saturating_sub(self.refused_at);
-        let wait = match (self.spacing, Duration::from_secs(opens_in)) {
+        Some(match (self.spacing, Duration::from_secs(opens_in)) {
             (0, _) => *pace.backoff.get(step).unwrap_or(&last),
             (_, Duration::ZERO) => last,
             (_, opens_in) => (opens_in / 2).clamp(last, 2 * last).min(opens_in),
-        };
-        left(wait, self.refused_at, now)
+        })
     }
 
     /// How long a write that is not urgent has to wait; `None` = it need not.
@@ -255,22 +263,40 @@ impl WriteHistory {
     }
 
     /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is.
-    pub(crate) fn throttled(&mut self, beside_the_ladder: bool, now: u64) {
+    pub(crate) fn throttled(&mut self, beside_the_ladder: bool, pace: &Pace, now: u64) {
         self.throttled_at = now;
         if beside_the_ladder {
             self.owner_tried_at = now;
         } else {
-            self.climb(now);
+            self.climb(pace, now);
         }
     }
 
-    fn climb(&mut self, now: u64) {
+    /// An owner's address was tried although other writes waited, and nothing came of it: what they wait
+    /// for stays as it is.
+    pub(crate) fn owner_refused(&mut self, now: u64) {
+        self.owner_tried_at = now;
+    }
+
+    fn climb(&mut self, pace: &Pace, now: u64) {
+        self.skip_idle(pace, now);
         if self.refused == 0 {
             self.refused_since = now;
         }
         self.refused = self.refused.saturating_add(1);
         self.refused_at = now;
         self.setback = None;
+    }
+
+    /// Moves the first refusal on by the time in which writing was allowed and nobody wanted to: it says
+    /// nothing about the account.
+    fn skip_idle(&mut self, pace: &Pace, now: u64) {
+        let wait = self.ladder_wait(pace).unwrap_or_default().as_secs();
+        let expected = self.refused_at.saturating_add(wait).saturating_add(ATTEMPT_SECS);
+        if self.refused > 0 {
+            let idle = now.saturating_sub(expected);
+            self.refused_since = self.refused_since.saturating_add(idle).min(now);
+        }
     }
 
     /// Refused with a status that says neither "later" nor "this value".
@@ -295,10 +321,18 @@ impl WriteHistory {
     /// Cloudflare refuses `address` as a value: it is not sent for a day, and the rest goes at once.
     pub(crate) fn value_refused(&mut self, address: Address, token: u32, now: u64) {
         self.halved = 0;
-        self.values_refused = self.values_refused.saturating_add(1);
         if self.set_aside.len() < SET_ASIDE_MAX {
             self.set_aside.insert(address, now.saturating_add(BELIEVED_SECS));
+            self.count_refused_value(token, now);
         } else {
+            self.set_back(Kind::Refused, token, now);
+        }
+    }
+
+    /// So many in a row are no matter of values any more.
+    fn count_refused_value(&mut self, token: u32, now: u64) {
+        self.values_refused = self.values_refused.saturating_add(1);
+        if self.values_refused > VALUES_REFUSED_MAX {
             self.set_back(Kind::Refused, token, now);
         }
     }
@@ -308,21 +342,23 @@ impl WriteHistory {
     pub(crate) fn some_value_refused(&mut self, only: Option<Address>, token: u32, now: u64) {
         match only {
             Some(address) => self.value_refused(address, token, now),
-            None => self.halved = (self.halved + 1).min(31),
-        }
-        if only.is_none() && self.halved == 31 {
-            self.set_back(Kind::Refused, token, now);
+            None => {
+                self.halved = (self.halved + 1).min(31);
+                self.count_refused_value(token, now);
+            }
         }
     }
 
     /// Cloudflare refuses a value that is on the list already: it is not sent again for a day, which a
     /// rewrite would do.
-    pub(crate) fn kept_value_refused(&mut self, now: u64) {
+    pub(crate) fn kept_value_refused(&mut self, token: u32, now: u64) {
         self.no_rewrite_until = now.saturating_add(BELIEVED_SECS);
+        self.count_refused_value(token, now);
     }
 
     /// A write was accepted. That its operation ends well has yet to be seen.
     pub(crate) fn accepted(&mut self, operation: &str, pace: &Pace, now: u64) {
+        self.skip_idle(pace, now);
         let climbed_all = self.refused as usize >= pace.backoff.len();
         let still_slow = self.spacing > 0 && self.refused > 0;
         // From the first refusal, not from the last accepted write: what passed before, nobody wanted to
@@ -332,7 +368,6 @@ impl WriteHistory {
             _ => 0,
         };
         self.accepted_at = now;
-        self.alone_since = 0;
         self.operation = Some(operation.to_owned());
     }
 
@@ -344,15 +379,17 @@ impl WriteHistory {
         self.refused_since = 0;
         self.setback = None;
         self.values_refused = 0;
-        if all {
+        if all && self.halved > 0 {
+            // Every addition went well: what was refused is on a list already.
             self.halved = 0;
+            self.no_rewrite_until = now.saturating_add(BELIEVED_SECS);
         }
     }
 
     /// The operation was seen to fail.
-    pub(crate) fn failed(&mut self, now: u64) {
+    pub(crate) fn failed(&mut self, pace: &Pace, now: u64) {
         self.operation = None;
-        self.climb(now);
+        self.climb(pace, now);
     }
 
     /// Fewer items fit than the settings say.
@@ -373,7 +410,7 @@ impl WriteHistory {
         given_up
     }
 
-    /// Whether there is nothing to write but removals that are not urgent.
+    /// Whether removals that are not urgent would have to be written for themselves.
     pub(crate) fn note_company(&mut self, alone: bool, now: u64) {
         self.alone_since = match (alone, self.alone_since) {
             (false, _) => 0,
@@ -413,3 +450,6 @@ fn left(wait: Duration, since: u64, now: u64) -> Option<Duration> {
     let passed = Duration::from_secs(now.saturating_sub(since.min(now)));
     wait.checked_sub(passed).filter(|left| !left.is_zero())
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,9 @@ pub struct Put {
     pub why: Why,
     /// How urgent it is.
     pub class: Class,
+    /// Whether it is of a ban that was decided here and is not in force, or would soon be no more: part of the
+    /// day's budget is kept for these.
+    pub own: bool,
     /// Whose key.
     pub address: Address,
     /// Its value.
@@ -123,7 +126,7 @@ pub struct Rules<'a> {
 /// | of a protected address | none | delete |
 /// | expires within two minutes | none | leave: it runs out |
 /// | written just now | none | leave until the next run |
-/// | else | none | delete, after the range that takes its place |
+/// | else | none | delete, for it has run out or was lifted; after the range that takes its place |
 pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvPlan {
     let mut plan = KvPlan {
         observed: observed.entries().len() as u64,
@@ -134,7 +137,7 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
         let entry = observed.entries().get(&wanted.address);
         plan.still_desired += u64::from(entry.is_some());
         match why_put(entry, &wanted, rules) {
-            Some(why) => plan.puts.push(Put::new(why, &wanted)),
+            Some(why) => plan.puts.push(Put::new(why, entry, &wanted, rules)),
             None => plan.keep += 1,
         }
     }
@@ -173,7 +176,7 @@ fn ttl_secs(remaining: Duration) -> u64 {
 }
 
 impl Put {
-    fn new(why: Why, wanted: &KeyWanted) -> Self {
+    fn new(why: Why, entry: Option<&Entry>, wanted: &KeyWanted, rules: Rules<'_>) -> Self {
         let class = match (why, wanted.value) {
             (Why::NewBan | Why::BanOverCaptcha, _) if wanted.own => Class::OwnBan,
             (Why::NewBan | Why::BanOverCaptcha, _) => Class::CommunityBan,
@@ -181,8 +184,11 @@ impl Put {
             (Why::Adopted, Remediation::Ban) if wanted.own => Class::OwnBan,
             _ => Class::Rest,
         };
+        let lapses = entry.is_some_and(|entry| is_soon(entry, wanted, rules));
+        let own = class <= Class::OwnBan
+            || why == Why::Refresh && lapses && wanted.own && wanted.value == Remediation::Ban;
         let ttl_secs = ttl_secs(wanted.remaining);
-        Self { why, class, address: wanted.address, value: wanted.value, ttl_secs }
+        Self { why, class, own, address: wanted.address, value: wanted.value, ttl_secs }
     }
 }
 
@@ -201,6 +207,7 @@ impl Undesired {
             None if runs_out => Self::RunsOut,
             None if is_fresh(entry, rules) => Self::Fresh,
             None => match rules.ends.get(address) {
+                Some(known) if known.is_over(rules.now) => Self::Goes(Why::RanOut, Class::Rest),
                 Some(known) if !known.own => Self::Goes(Why::Lifted, Class::Rest),
                 _ => Self::Goes(Why::Lifted, Class::Lift),
             },
@@ -243,8 +250,16 @@ fn why_put(entry: Option<&Entry>, wanted: &KeyWanted, rules: Rules<'_>) -> Optio
     // those is a write of the whole list.
     let has_less_than_half = left.saturating_mul(2) < ttl_secs(wanted.remaining);
     let is_early = ends.saturating_sub(expires) > tolerance && has_less_than_half;
-    let is_soon = left <= LEAD_SECS && expires < ends + ROUNDING_SECS;
+    let is_soon = is_soon(entry, wanted, rules);
     (too_late || is_early || is_soon).then_some(Why::Refresh)
+}
+
+/// Whether it expires before its decision ends, and in a moment.
+fn is_soon(entry: &Entry, wanted: &KeyWanted, rules: Rules<'_>) -> bool {
+    let ends = rules.now + wanted.remaining.as_secs();
+    entry.expires.is_some_and(|expires| {
+        expires.saturating_sub(rules.now) <= LEAD_SECS && expires < ends + ROUNDING_SECS
+    })
 }
 
 impl KvPlan {
@@ -305,6 +320,11 @@ impl KvPlan {
         self.observed
     }
 
+    /// Keys and ranges that are there, but for those whose time is over: that they go opens nothing.
+    pub(crate) fn lasting(&self) -> u64 {
+        self.observed.saturating_sub(self.running_out + self.count(Why::RanOut))
+    }
+
     /// Whether nothing of what is there is desired any more.
     pub(crate) fn keeps_nothing(&self) -> bool {
         self.still_desired == 0
@@ -355,7 +375,7 @@ impl KvPlan {
             Delete { why, class, key, address: Some(*address), after }
         };
         let around: Vec<_> = match why {
-            Why::Lifted => desired.kv_ranges_around(address).collect(),
+            Why::Lifted | Why::RanOut => desired.kv_ranges_around(address).collect(),
             _ => Vec::new(),
         };
         if around.is_empty() {

@@ -143,8 +143,8 @@ mod tests {
         }
         let observed = Observed::of(ObservedList::of(observed), ObservedList::default());
         let places = Places::assign(&desired, &observed, places);
-        let kept = Remediation::ALL.into_iter().flat_map(|list| places.addresses(list));
-        kept.map(|address| address.to_string()).collect::<Vec<_>>().join(" ")
+        let kept = Remediation::ALL.into_iter().flat_map(|list| places.candidates(list));
+        kept.map(|candidate| candidate.address.to_string()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

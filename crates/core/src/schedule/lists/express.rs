@@ -16,7 +16,7 @@ use crate::api::cloudflare::lists::NewItem;
 use crate::decision::Remediation;
 use crate::observed::lists::ObservedList;
 use crate::plan::lists::{Addition, ListPlan, Plan, Removal, Room};
-use crate::plan::{Batch, Class};
+use crate::plan::{BATCH_ITEMS_MAX, Batch, Class};
 
 use super::{Inputs, Items, Operation};
 
@@ -52,11 +52,12 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     cut_to_half(&mut lists, inputs.history.additions_max(additions));
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, inputs);
+    let is_scarce = inputs.history.is_scarce(inputs.now);
     let operations = loop {
-        match in_order(&lists, plan.room()) {
+        match in_order(&lists, plan.room(), is_scarce) {
             Ok(operations) => break operations,
-            Err(list) => {
-                lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = false)
+            Err((list, rewrite)) => {
+                lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = rewrite)
             }
         }
     };
@@ -69,8 +70,18 @@ struct List<'a> {
     observed: &'a ObservedList,
     additions: Vec<&'a Addition>,
     removals: Vec<&'a Removal>,
-    /// By one PUT.
-    rewrite: bool,
+    rewrite: Rewrite,
+}
+
+/// Whether one PUT carries what is to be done on a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rewrite {
+    /// Not: POST and DELETE.
+    No,
+    /// All of it.
+    Whole,
+    /// All but what has to wait for another list, which a DELETE takes off later.
+    Split,
 }
 
 impl<'a> List<'a> {
@@ -80,12 +91,21 @@ impl<'a> List<'a> {
             observed,
             additions: plan.additions.iter().collect(),
             removals: plan.removals.iter().collect(),
-            rewrite: false,
+            rewrite: Rewrite::No,
         }
     }
 
     fn adds(&self, address: &Address) -> bool {
         self.additions.binary_search_by_key(address, |addition| addition.address).is_ok()
+    }
+
+    /// Whether a removal has to wait for what another request brings.
+    fn is_bound(&self, removal: &Removal) -> bool {
+        removal.after.is_some_and(|(on, address)| match self.rewrite {
+            Rewrite::No => true,
+            // What the same PUT brings is there at the same moment.
+            Rewrite::Whole | Rewrite::Split => on != self.list || !self.adds(&address),
+        })
     }
 }
 
@@ -181,7 +201,9 @@ fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
     candidates.sort_by_key(|(cost, list)| (*cost, list.list));
     for (cost, list) in candidates {
         allowance -= cost as f64;
-        list.rewrite = is_scarce || allowance >= 0.0;
+        if is_scarce || allowance >= 0.0 {
+            list.rewrite = Rewrite::Whole;
+        }
     }
 }
 
@@ -201,12 +223,16 @@ enum Kind {
     /// What can go at once.
     Delete,
     /// What goes after its replacement.
-    DeleteReplaced,
+    DeleteBound,
 }
 
-/// The operations in order; `Err` with a list that must not be rewritten whole, because its most urgent
-/// change would have to wait for what the rest of it waits for.
-fn in_order(lists: &[List<'_>], room: Room) -> Result<Vec<(Class, Operation)>, Remediation> {
+/// The operations in order; `Err` with a list that must be rewritten otherwise: its most urgent change would
+/// have to wait for what the rest of it waits for, or it does not fit.
+fn in_order(
+    lists: &[List<'_>],
+    room: Room,
+    is_scarce: bool,
+) -> Result<Vec<(Class, Operation)>, (Remediation, Rewrite)> {
     let mut pieces: Vec<Piece<'_>> = lists.iter().flat_map(List::pieces).collect();
     // The most urgent first; of equals the ban list, and what adds before what removes.
     pieces.sort_by_key(|piece| (piece.class, piece.list.list != Remediation::Ban, piece.kind));
@@ -220,22 +246,22 @@ fn in_order(lists: &[List<'_>], room: Room) -> Result<Vec<(Class, Operation)>, R
             added == 0 || (items + added).saturating_sub(removed) <= room.items_max
         };
         let next = pieces.iter().position(|piece| is_free(piece) && fits(piece));
-        let first_bound =
-            pieces.iter().position(|piece| !is_free(piece) && piece.kind == Kind::Rewrite);
-        if let Some(bound) = first_bound
-            && next.is_none_or(|next| {
-                let piece = &pieces[bound];
-                bound < next && piece.urgent_part() < pieces[next].class
-            })
-        {
-            return Err(pieces[bound].list.list);
+        let bound = pieces.iter().position(|piece| !is_free(piece) && piece.is_whole());
+        if let Some(bound) = bound {
+            let class = pieces[bound].urgent_part();
+            // One operation more is worth it where only one may be accepted, or what it brings is urgent.
+            let is_late =
+                |next: usize| class < pieces[next].class && (is_scarce || class.is_urgent());
+            if next.is_none_or(is_late) {
+                return Err((pieces[bound].list.list, Rewrite::Split));
+            }
         }
         let Some(next) = next else {
             // Only what does not fit is left: as much of it as does, the most urgent first.
-            let Some(at) = pieces.iter().position(&is_free) else { break };
+            let Some(at) = pieces.iter().position(is_free) else { break };
             let piece = pieces.remove(at);
             if piece.kind == Kind::Rewrite {
-                return Err(piece.list.list);
+                return Err((piece.list.list, Rewrite::No));
             }
             let most = usize::try_from(room.items_max.saturating_sub(items)).unwrap_or(usize::MAX);
             let part = piece.list.append_at_most(most);
@@ -259,25 +285,29 @@ fn in_order(lists: &[List<'_>], room: Room) -> Result<Vec<(Class, Operation)>, R
 
 impl List<'_> {
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        let (replaced, free): (Vec<&Removal>, Vec<&Removal>) =
-            self.removals.iter().partition(|removal| removal.after.is_some());
+        let (bound, free): (Vec<&Removal>, Vec<&Removal>) =
+            self.removals.iter().partition(|removal| self.is_bound(removal));
         let additions = self.additions.iter().map(|addition| addition.class).min();
         let class_of = |removals: &[&Removal]| removals.iter().map(|removal| removal.class).min();
-        let after = |own: bool| -> Vec<(Remediation, Address)> {
-            let after = replaced.iter().filter_map(|removal| removal.after);
-            after.filter(|(on, address)| own || *on != self.list || !self.adds(address)).collect()
-        };
-        let pieces = if self.rewrite {
-            let class =
-                additions.into_iter().chain(class_of(&free)).chain(class_of(&replaced)).min();
-            // What it adds itself is there at the same moment.
-            [class.map(|class| (Kind::Rewrite, class, after(false))), None, None]
-        } else {
-            [
+        let after = || bound.iter().filter_map(|removal| removal.after).collect();
+        let with = additions.into_iter().chain(class_of(&free)).min();
+        let bound_after = class_of(&bound).map(|class| (Kind::DeleteBound, class, after()));
+        let pieces = match self.rewrite {
+            Rewrite::No => [
                 additions.map(|class| (Kind::Append, class, Vec::new())),
                 class_of(&free).map(|class| (Kind::Delete, class, Vec::new())),
-                class_of(&replaced).map(|class| (Kind::DeleteReplaced, class, after(true))),
-            ]
+                bound_after,
+            ],
+            Rewrite::Whole => {
+                let class = with.into_iter().chain(class_of(&bound)).min();
+                [class.map(|class| (Kind::Rewrite, class, after())), None, None]
+            }
+            Rewrite::Split if free.is_empty() => {
+                [additions.map(|class| (Kind::Append, class, Vec::new())), bound_after, None]
+            }
+            Rewrite::Split => {
+                [with.map(|class| (Kind::Rewrite, class, Vec::new())), bound_after, None]
+            }
         };
         let pieces = pieces.into_iter().flatten();
         pieces.map(|(kind, class, after)| Piece { list: self, kind, class, after })
@@ -286,7 +316,7 @@ impl List<'_> {
     /// The POSTs of at most so many additions: the most urgent ones, if not all of them.
     fn append_at_most(&self, most: usize) -> Vec<(Class, Operation)> {
         let mut additions = self.additions.clone();
-        if additions.len() > most || additions.len() > crate::plan::BATCH_ITEMS_MAX {
+        if additions.len() > most || additions.len() > BATCH_ITEMS_MAX {
             additions.sort_by_key(|addition| (addition.class, addition.rank, addition.address));
             additions.truncate(most);
         }
@@ -304,18 +334,24 @@ impl List<'_> {
         batches.into_iter().filter_map(operation).collect()
     }
 
-    fn delete(&self, replaced: bool, class: Class) -> Vec<(Class, Operation)> {
-        let mut removals: Vec<&&Removal> =
-            self.removals.iter().filter(|removal| removal.after.is_some() == replaced).collect();
-        if removals.len() > crate::plan::BATCH_ITEMS_MAX {
+    fn delete(&self, bound: bool) -> Vec<(Class, Operation)> {
+        let mut removals: Vec<&Removal> = self.removals.clone();
+        removals.retain(|removal| self.is_bound(removal) == bound);
+        if removals.len() > BATCH_ITEMS_MAX {
             removals.sort_by_key(|removal| removal.class);
         }
-        let batches = Batch::split(removals.into_iter().map(|removal| removal.id.clone()));
-        batches.into_iter().map(|ids| (class, Operation::Delete { list: self.list, ids })).collect()
+        let operation = |batch: Batch<&Removal>| {
+            let class = batch.as_slice().iter().map(|removal| removal.class).min();
+            let mut ids = Batch::split(batch.as_slice().iter().map(|removal| removal.id.clone()));
+            let delete = |ids| Operation::Delete { list: self.list, ids };
+            ids.pop().map(|ids| (class.unwrap_or(Class::Rest), delete(ids)))
+        };
+        Batch::split(removals).into_iter().filter_map(operation).collect()
     }
 
     fn replace(&self, class: Class) -> Option<(Class, Operation)> {
-        let gone: BTreeSet<_> = self.removals.iter().map(|removal| &removal.id).collect();
+        let going = self.going();
+        let gone: BTreeSet<_> = going.iter().map(|removal| &removal.id).collect();
         let kept = self.observed.items().iter().filter(|(_, item)| !gone.contains(&item.id));
         let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
         let new = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
@@ -325,27 +361,39 @@ impl List<'_> {
             list: self.list,
             items: Items::new(items)?,
             new: self.additions.iter().map(|addition| addition.address).collect(),
-            removed: self.removals.len() as u64,
+            removed: going.len() as u64,
         };
         Some((class, operation))
+    }
+
+    /// What a rewrite leaves out.
+    fn going(&self) -> Vec<&Removal> {
+        let removals = self.removals.iter().copied();
+        removals.filter(|r| self.rewrite == Rewrite::Whole || !self.is_bound(r)).collect()
     }
 }
 
 impl Piece<'_> {
     fn counts(&self) -> (u64, u64) {
         let List { additions, removals, .. } = self.list;
-        let replaced = removals.iter().filter(|removal| removal.after.is_some()).count();
+        let bound = removals.iter().filter(|removal| self.list.is_bound(removal)).count() as u64;
+        let (added, removed) = (additions.len() as u64, removals.len() as u64);
         match self.kind {
-            Kind::Rewrite => (additions.len() as u64, removals.len() as u64),
-            Kind::Append => (additions.len() as u64, 0),
-            Kind::Delete => (0, (removals.len() - replaced) as u64),
-            Kind::DeleteReplaced => (0, replaced as u64),
+            Kind::Rewrite => (added, self.list.going().len() as u64),
+            Kind::Append => (added, 0),
+            Kind::Delete => (0, removed - bound),
+            Kind::DeleteBound => (0, bound),
         }
+    }
+
+    /// Whether it could be made less bound.
+    fn is_whole(&self) -> bool {
+        self.kind == Kind::Rewrite && self.list.rewrite == Rewrite::Whole
     }
 
     /// The class of what could go at once, if this were not one request.
     fn urgent_part(&self) -> Class {
-        let removals = self.list.removals.iter().filter(|removal| removal.after.is_none());
+        let removals = self.list.removals.iter().filter(|removal| !self.list.is_bound(removal));
         let classes = removals.map(|removal| removal.class);
         classes.chain(self.list.additions.iter().map(|a| a.class)).min().unwrap_or(Class::Rest)
     }
@@ -354,8 +402,8 @@ impl Piece<'_> {
         match self.kind {
             Kind::Rewrite => self.list.replace(self.class).into_iter().collect(),
             Kind::Append => self.list.append_at_most(usize::MAX),
-            Kind::Delete => self.list.delete(false, self.class),
-            Kind::DeleteReplaced => self.list.delete(true, self.class),
+            Kind::Delete => self.list.delete(false),
+            Kind::DeleteBound => self.list.delete(true),
         }
     }
 }

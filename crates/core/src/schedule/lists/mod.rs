@@ -25,7 +25,8 @@ pub struct Schedule {
     operations: Vec<Operation>,
     wait: Option<Wait>,
     beside_the_ladder: bool,
-    is_alone: bool,
+    company: Option<Duration>,
+    has_lone_removals: bool,
     additions: u64,
     without_room: u64,
 }
@@ -207,23 +208,26 @@ pub struct Inputs<'a> {
 pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     let Inputs { history, pace, token, urgency, now, .. } = inputs;
     let expressed = express::express(plan, inputs);
-    let waits_for_company = |(class, operation): &(Class, Operation)| match urgency {
-        Urgency::ByClass => !class.is_urgent() && matches!(operation, Operation::Delete { .. }),
-        Urgency::Never => true,
-        Urgency::Now => false,
-    };
-    let is_alone =
-        !expressed.operations.is_empty() && expressed.operations.iter().all(waits_for_company);
     let most_urgent = expressed.operations.iter().map(|(class, _)| *class).min();
     let mut schedule = Schedule {
         wait: None,
         beside_the_ladder: false,
-        is_alone,
+        company: None,
+        has_lone_removals: false,
         additions: expressed.additions,
         without_room: expressed.without_room,
         operations: Vec::new(),
     };
     let mut operations = expressed.operations;
+    // What is last and only takes off what is not urgent would be a write for itself; what makes room for
+    // an addition comes before that. Where the rules say what the lists lack, every write is one for itself.
+    let is_lone = |(class, operation): &&(Class, Operation)| match urgency {
+        Urgency::ByClass => !class.is_urgent() && matches!(operation, Operation::Delete { .. }),
+        Urgency::Never => true,
+        Urgency::Now => false,
+    };
+    let lone = operations.iter().rev().take_while(is_lone).count();
+    schedule.has_lone_removals = lone > 0;
     let is_urgent = match urgency {
         Urgency::ByClass => most_urgent.is_some_and(Class::is_urgent),
         Urgency::Never => false,
@@ -244,8 +248,15 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         }
     } else if !is_urgent && let Some(left) = history.interval_left(pace, now) {
         schedule.wait = Some(Wait::Interval(left));
-    } else if is_alone && let Some(left) = history.company_left(now) {
-        schedule.wait = Some(Wait::Company(left));
+    } else if lone > 0
+        && let Some(left) = history.company_left(now)
+    {
+        schedule.company = Some(left);
+        if lone == operations.len() {
+            schedule.wait = Some(Wait::Company(left));
+        } else {
+            operations.truncate(operations.len() - lone);
+        }
     }
     if operations.is_empty() && !matches!(schedule.wait, Some(Wait::Backoff(..))) {
         // Nothing waits where there is nothing to do; but that Cloudflare refuses is told all the same.
@@ -271,9 +282,14 @@ impl Schedule {
         self.beside_the_ladder
     }
 
-    /// Whether there are only removals that are not urgent.
-    pub fn is_alone(&self) -> bool {
-        self.is_alone
+    /// How long removals that are not urgent wait for company, while other operations go or not.
+    pub fn company(&self) -> Option<Duration> {
+        self.company
+    }
+
+    /// Whether removals that are not urgent would have to be written for themselves.
+    pub fn has_lone_removals(&self) -> bool {
+        self.has_lone_removals
     }
 
     /// Additions that find no room, because removals are held on a full list.
@@ -304,3 +320,6 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub(super) fn some_set(up_to: usize) -> impl Strategy<Value = AddressSet> {
 
 fn some_items() -> impl Strategy<Value = Vec<Item>> {
     use Class::*;
-    let item = (some_address(), select(vec![Own, Lifted, Community, Captcha, Rest]), 0u64..3)
+    let item = (some_address(), select(vec![OwnBan, Lift, CommunityBan, Captcha, Rest]), 0u64..3)
         .prop_map(|(address, class, order)| Item { address, class, order });
     vec(item, 0..12)
 }
