@@ -163,8 +163,7 @@ async fn sync_leased<H: Host>(
             });
             on_lists || in_kv
         };
-        let next = ends.next(desired.known(now), is_at_edge);
-        let _ = next.save(host, &ends);
+        let _ = ends.save_next(host, || desired.known(now), is_at_edge);
     }
     let desired = desired.map_err(NotDesired::from);
     let access = Access { session, settings, clients, may_write, counted, until };

@@ -156,6 +156,10 @@ fn cut_to_half(lists: &mut [List<'_>], most: u64) {
 
 /// Takes out removals whose replacement does not come.
 fn drop_unreplaced(lists: &mut [List<'_>]) {
+    let is_replaced = |list: &List<'_>| list.removals.iter().any(|removal| removal.after.is_some());
+    if !lists.iter().any(is_replaced) {
+        return;
+    }
     let coming: Vec<(Remediation, BTreeSet<Address>)> = lists
         .iter()
         .map(|list| (list.list, list.additions.iter().map(|addition| addition.address).collect()))
@@ -275,7 +279,8 @@ fn in_order(
         let piece = pieces.remove(next);
         let (added, removed) = piece.counts();
         items = (items + added).saturating_sub(removed);
-        if matches!(piece.kind, Kind::Rewrite | Kind::Append) {
+        let is_waited_for = pieces.iter().any(|piece| !piece.after.is_empty());
+        if is_waited_for && matches!(piece.kind, Kind::Rewrite | Kind::Append) {
             done.extend(piece.list.additions.iter().map(|a| (piece.list.list, a.address)));
         }
         operations.extend(piece.operations());
