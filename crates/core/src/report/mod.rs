@@ -79,7 +79,7 @@ impl Outcome {
         matches!(self, Self::InSync | Self::Applied | Self::Batched(_))
     }
 
-    fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
             Self::Applied => "applied",

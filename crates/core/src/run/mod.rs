@@ -3,9 +3,11 @@
 mod clients;
 mod inspect;
 mod kv;
+mod last;
 mod lists;
 mod read;
 mod rules;
+mod status;
 mod usage;
 
 use std::rc::Rc;
@@ -30,7 +32,10 @@ use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
 
-pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
+pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
+pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
+pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};
+pub use status::{GuardStatus, KvStatus, ListsStatus, Status, status};
 
 /// The whole run: reads the settings through `variable`, syncs, says what happened, pushes metrics.
 ///
@@ -95,8 +100,10 @@ pub async fn run<H: Host>(
 /// Reads all sides, decides, applies; everything but settings, summary and metrics.
 async fn sync<H: Host>(settings: &Settings, clients: &Clients, host: &H) -> Result<Report, Leased> {
     let session = Session::start(host);
-    let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
+    let began = session.unix_now();
+    let lease = Lease::take(host, session.draw(), began, settings.run_budget)?;
     let report = sync_leased(&session, settings, clients, &lease).await;
+    last::remember(host, &report, began, settings.dry_run);
     lease.release(host, session.unix_now());
     Ok(report)
 }

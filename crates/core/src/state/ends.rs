@@ -10,7 +10,7 @@ use crate::ports::{Store, StoreError};
 use super::parts;
 use super::table::{Cell, Table};
 
-const KEY: &str = "ends";
+const KEY: &str = Ends::KEY;
 
 /// An end within this of another is the same: LAPI rounds, clocks differ, and each difference would be a
 /// write to the store.
@@ -64,6 +64,9 @@ impl Cell for Known {
 pub struct Ends(Table<Known>);
 
 impl Ends {
+    /// The key of the store.
+    pub const KEY: &'static str = "ends";
+
     /// What is stored; what cannot be read is not known.
     pub fn load(store: &impl Store) -> Self {
         let bytes = parts::load(store, KEY);

@@ -6,6 +6,7 @@
 
 mod ends;
 pub mod guard;
+pub mod last;
 mod lease;
 pub mod parts;
 pub mod quota;
@@ -23,6 +24,7 @@ use crate::ports::{Store, StoreError};
 
 pub use ends::{Ends, Known};
 pub use guard::GuardHistory;
+pub use last::LastRun;
 pub use lease::{Lease, LeaseRecord, Leased};
 pub use quota::Quota;
 pub use rules::RulesHistory;

@@ -6,6 +6,5 @@ mod common;
 
 mod capacity;
 mod guard;
-mod inspect;
 mod limits;
 mod usage;

@@ -1,35 +1,53 @@
 //! What a manifest says about one component, once its variables have values: where its code is, what
-//! it may reach, what it is told. Both ways to work with a component, [`App`](crate::App) and
-//! [`Native`](crate::native::Native), begin here, so that they cannot disagree.
+//! it may reach, what it is told. Whatever works with a component begins here.
 
 use crate::allowed_hosts::AllowedHosts;
-use crate::app::Options;
 use crate::key_value::Store;
 use crate::manifest::{Component, Manifest};
+use crate::variables::Variables;
 use crate::{runtime_config, variables};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// Which application, and what is supplied to it from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The `spin.toml`.
+    pub manifest: PathBuf,
+    /// Which of the manifest's components; needed only if its triggers name more than one.
+    pub component: Option<String>,
+    /// Values for the manifest's variables. The default has none: the environment is read only by
+    /// [`Variables::from_env`].
+    pub variables: Variables,
+    /// Where the key-value store persists; default `.spin` beside the manifest.
+    pub state_dir: Option<PathBuf>,
+    /// Spin's runtime configuration; it may put the key-value store elsewhere.
+    pub runtime_config: Option<PathBuf>,
+}
+
 /// See the module.
-pub(crate) struct Resolved {
+#[derive(Debug)]
+pub struct Resolved {
     /// The component's id in the manifest.
-    pub(crate) id: String,
+    pub id: String,
     /// The file with its code.
-    pub(crate) source: PathBuf,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) allowed_hosts: AllowedHosts,
+    pub source: PathBuf,
+    /// What the manifest sets for it.
+    pub environment: BTreeMap<String, String>,
+    /// What it may reach.
+    pub allowed_hosts: AllowedHosts,
     /// The component's own variables, expanded.
-    pub(crate) variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
     /// The labels of the key-value stores that it may open.
-    pub(crate) key_value_stores: BTreeSet<String>,
+    pub key_value_stores: BTreeSet<String>,
     /// Of its cron triggers.
-    pub(crate) cron_expressions: Vec<String>,
+    pub cron_expressions: Vec<String>,
 }
 
 impl Resolved {
     /// Reads the manifest and resolves everything in it, as Spin does before it starts an application.
-    pub(crate) fn read(options: &Options) -> Result<Self> {
+    pub fn read(options: &Options) -> Result<Self> {
         let path = &options.manifest;
         let (manifest, id) = choose(options)?;
         let declared = &manifest.components[&id];
@@ -39,10 +57,7 @@ impl Resolved {
                 format!("{}: component.{id}.allowed_outbound_hosts", path.display())
             })?;
         Ok(Self {
-            source: options
-                .component_override
-                .clone()
-                .unwrap_or_else(|| folder(options).join(&declared.source)),
+            source: folder(options).join(&declared.source),
             environment: declared.environment.clone(),
             allowed_hosts,
             variables: expand(declared, &values).collect::<Result<_>>()?,
@@ -61,19 +76,19 @@ impl Resolved {
 
 /// The component's variables as far as they have values: those that are made from a required one
 /// without a value are left out. For finding out what is wrong, where [`Resolved::read`] gives up.
-pub(crate) fn variables_with_values(options: &Options) -> Result<BTreeMap<String, String>> {
+pub fn variables_with_values(options: &Options) -> Result<BTreeMap<String, String>> {
     let (manifest, id) = choose(options)?;
     let values = variables::known(&manifest.variables, &options.variables);
     Ok(expand(&manifest.components[&id], &values).filter_map(Result::ok).collect())
 }
 
 /// Where the key-value store and compiled code are kept.
-pub(crate) fn state_dir(options: &Options) -> PathBuf {
+pub fn state_dir(options: &Options) -> PathBuf {
     options.state_dir.clone().unwrap_or_else(|| folder(options).join(".spin"))
 }
 
 /// The default key-value store: where the runtime configuration says, else in the state directory.
-pub(crate) fn store(options: &Options) -> Result<Store> {
+pub fn store(options: &Options) -> Result<Store> {
     let configured = match &options.runtime_config {
         Some(path) => runtime_config::read(path)?,
         None => None,

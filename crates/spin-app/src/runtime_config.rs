@@ -1,4 +1,4 @@
-//! Spin's runtime configuration, as far as this host has what it configures: where the key-value store
+//! Spin's runtime configuration, as far as there is here what it configures: where the key-value store
 //! `default` keeps its values.
 //!
 //! ```toml
@@ -18,8 +18,8 @@ use toml::{Table, Value};
 /// Where the values of the default store are.
 #[derive(Debug)]
 pub(crate) enum DefaultStore {
-    /// Type `spin`. Spin makes its `path` an SQLite file; here it is a folder.
-    Folder(PathBuf),
+    /// Type `spin`: an SQLite file.
+    File(PathBuf),
     /// Type `redis`.
     Redis(redis::Client),
 }
@@ -42,7 +42,7 @@ fn parse(text: &str, folder: &Path) -> Result<Option<DefaultStore>> {
     for key in file.keys() {
         ensure!(
             key == "key_value_store",
-            "{key}: this host supports only [key_value_store.{DEFAULT_LABEL}]; give other settings to \
+            "{key}: only supported is [key_value_store.{DEFAULT_LABEL}]; give other settings to \
              Spin in a file of their own"
         );
     }
@@ -51,7 +51,7 @@ fn parse(text: &str, folder: &Path) -> Result<Option<DefaultStore>> {
     for label in stores.keys() {
         ensure!(
             label == DEFAULT_LABEL,
-            "key_value_store.{label}: the only store of this host is {DEFAULT_LABEL:?}"
+            "key_value_store.{label}: the only store is {DEFAULT_LABEL:?}"
         );
     }
     let Some(store) = stores.get(DEFAULT_LABEL) else { return Ok(None) };
@@ -68,12 +68,11 @@ fn parse_store(store: &Table, folder: &Path) -> Result<DefaultStore> {
             )?;
             let path = folder.join(path);
             ensure!(
-                !path.is_file(),
-                "path: {} is a file, such as Spin's own SQLite store, which this host does not read; \
-                 name another",
+                !path.is_dir(),
+                "path: {} is a folder; a store of type \"spin\" is a file in SQLite's format",
                 path.display()
             );
-            Ok(DefaultStore::Folder(path))
+            Ok(DefaultStore::File(path))
         }
         Some("redis") => {
             only(store, "redis", "url")?;
@@ -81,7 +80,7 @@ fn parse_store(store: &Table, folder: &Path) -> Result<DefaultStore> {
                 text(store, "url")?.context("url: missing, such as \"redis://redis:6379\"")?;
             ensure!(
                 !url.starts_with("rediss:"),
-                "url: Redis over TLS (rediss://) is supported by Spin, but not by this host"
+                "url: Redis over TLS (rediss://) is supported by Spin, but not here"
             );
             // The URL is not repeated: it may hold a password.
             let client = redis::Client::open(url)
@@ -89,9 +88,9 @@ fn parse_store(store: &Table, folder: &Path) -> Result<DefaultStore> {
             Ok(DefaultStore::Redis(client))
         }
         Some(other) => {
-            bail!("type: {other:?} is not supported by this host, only \"spin\" and \"redis\"")
+            bail!("type: {other:?} is not supported here, only \"spin\" and \"redis\"")
         }
-        None => bail!("type: missing; this host supports \"spin\" and \"redis\""),
+        None => bail!("type: missing; supported are \"spin\" and \"redis\""),
     }
 }
 
@@ -136,8 +135,8 @@ mod tests {
     fn spin_parse_takes_a_path_from_the_folder_of_the_file() {
         for (path, expected) in [("state/kv", "config/state/kv"), ("/state", "/state")] {
             let store = store(&format!("type = \"spin\"\npath = \"{path}\"")).unwrap();
-            let Some(DefaultStore::Folder(folder)) = store else { panic!("not a folder") };
-            assert_eq!(folder, Path::new(expected));
+            let Some(DefaultStore::File(file)) = store else { panic!("not a file") };
+            assert_eq!(file, Path::new(expected));
         }
     }
 
@@ -151,7 +150,7 @@ mod tests {
     fn anything_else_parse_names_the_key_and_what_is_supported() {
         let default = |body: &str| format!("[key_value_store.default]\n{body}");
         for (text, says) in [
-            (default(""), "key_value_store.default: type: missing; this host supports \"spin\""),
+            (default(""), "key_value_store.default: type: missing; supported are \"spin\""),
             (default("type = \"azure_cosmos\"\nkey = \"k\""), "type: \"azure_cosmos\" is not supp"),
             (default("type = 1"), "type: not a text"),
             (default("type = \"redis\""), "url: missing"),
@@ -168,7 +167,7 @@ mod tests {
                 "key_value_store.cache: the only",
             ),
             ("key_value_store = 1".to_owned(), "key_value_store: not a table"),
-            ("state_dir = \"x\"".to_owned(), "state_dir: this host supports only"),
+            ("state_dir = \"x\"".to_owned(), "state_dir: only supported is"),
             ("\nurl = pass".to_owned(), "line 2 is not TOML"),
         ] {
             let error = format!("{:#}", parsed(&text).unwrap_err());
@@ -178,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_file_of_spins_parse_refuses() {
+    fn folder_for_a_file_parse_refuses() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("kv.db"), "SQLite format 3").unwrap();
+        std::fs::create_dir(folder.path().join("kv.db")).unwrap();
         let text = "[key_value_store.default]\ntype = \"spin\"\npath = \"kv.db\"";
         let error = format!("{:#}", parse(text, folder.path()).unwrap_err());
-        assert!(error.contains("is a file"), "{error}");
+        assert!(error.contains("is a folder"), "{error}");
     }
 
     #[test]

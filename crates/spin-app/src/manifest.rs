@@ -56,6 +56,11 @@ pub(crate) struct CommandTrigger {
     pub(crate) component: String,
 }
 
+/// The names of the variables that a manifest declares.
+pub fn variables(path: &Path) -> Result<BTreeSet<String>> {
+    Ok(Manifest::read(path)?.variables.into_keys().collect())
+}
+
 impl Manifest {
     /// Reads and checks the file; errors name it and the key.
     pub(crate) fn read(path: &Path) -> Result<Self> {

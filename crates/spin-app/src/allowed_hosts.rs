@@ -11,7 +11,8 @@ use std::ops::Range;
 
 /// What one component may reach.
 #[derive(Clone, Debug)]
-pub(crate) enum AllowedHosts {
+pub enum AllowedHosts {
+    /// These origins.
     Only(Vec<AllowedHost>),
     /// An entry made from a variable is not valid. Spin finds that out at the first request, and from
     /// then on denies every one of them, allowed elsewhere in the list or not.
@@ -45,7 +46,7 @@ impl AllowedHosts {
     }
 
     /// `Err` says why not, in words that fit after "denied: ".
-    pub(crate) fn check(&self, origin: &Origin) -> Result<(), String> {
+    pub fn check(&self, origin: &Origin) -> Result<(), String> {
         match self {
             AllowedHosts::Only(hosts) if hosts.iter().any(|host| host.allows(origin)) => Ok(()),
             AllowedHosts::Only(_) => Err("it is not among them".to_owned()),
@@ -56,14 +57,15 @@ impl AllowedHosts {
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Origin {
+pub struct Origin {
     scheme: String,
     host: String,
     port: Option<u16>,
 }
 
 impl Origin {
-    pub(crate) fn new(scheme: &str, authority: &http::uri::Authority) -> Self {
+    /// From the parts of an address.
+    pub fn new(scheme: &str, authority: &http::uri::Authority) -> Self {
         Self {
             scheme: scheme.to_ascii_lowercase(),
             host: authority.host().to_ascii_lowercase(),
@@ -84,7 +86,7 @@ impl fmt::Display for Origin {
 
 /// One entry: `<scheme>://<host>[:<port>]`, each of which may be a wildcard.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AllowedHost {
+pub struct AllowedHost {
     /// None = any.
     scheme: Option<String>,
     host: HostRule,

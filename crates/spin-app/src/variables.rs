@@ -4,11 +4,30 @@
 
 use crate::manifest::Variable;
 use anyhow::{Result, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Spin's prefix for application variables in the environment.
 const ENV_PREFIX: &str = "SPIN_VARIABLE_";
+
+/// A variable of the environment that the manifest does not declare: a slip, most likely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// As it stands in the environment.
+    pub name: String,
+    /// The one that was meant, if there is one with a name like that.
+    pub meant: Option<String>,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a variable of this application, and does nothing", self.name)?;
+        match &self.meant {
+            Some(meant) => write!(f, "; did you mean {meant}?"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Values supplied from outside the manifest, by the variable's name as the manifest spells it.
 #[derive(Clone, Default)]
@@ -85,13 +104,33 @@ pub(crate) fn known(
         .collect()
 }
 
+/// The supplied values that no variable of the manifest takes, in order.
+pub fn unknown(declared: &BTreeSet<String>, supplied: &Variables) -> Vec<Unknown> {
+    let undeclared = supplied.0.keys().filter(|name| !declared.contains(*name));
+    let unknown = undeclared.map(|name| Unknown {
+        name: env_name(name),
+        meant: nearest(name, declared).map(|meant| env_name(meant)),
+    });
+    unknown.collect()
+}
+
+/// The declared name that `name` is most like: up to a third of its letters may be wrong. Underscores do not
+/// count, for they are what is forgotten most easily.
+fn nearest<'d>(name: &str, declared: &'d BTreeSet<String>) -> Option<&'d str> {
+    let plain = |name: &str| name.replace('_', "");
+    let name = plain(name);
+    let distance = |other: &str| strsim::osa_distance(&name, &plain(other));
+    let (distance, nearest) = declared.iter().map(|other| (distance(other), other)).min()?;
+    (distance * 3 <= name.chars().count()).then_some(nearest.as_str())
+}
+
 /// The environment variable that supplies `name`.
-pub(crate) fn env_name(name: &str) -> String {
+pub fn env_name(name: &str) -> String {
     format!("{ENV_PREFIX}{}", name.to_ascii_uppercase())
 }
 
 /// Spin's rules for names, made so that every name has exactly one environment variable.
-pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
+pub fn check_name(name: &str) -> Result<(), &'static str> {
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         Err("a variable's name starts with a lower-case letter")
     } else if name.contains(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')) {
@@ -133,6 +172,25 @@ mod tests {
             "no value for required variable key, token: \
              set SPIN_VARIABLE_KEY, SPIN_VARIABLE_TOKEN in the environment"
         );
+    }
+
+    #[test]
+    fn mistyped_variable_is_told_with_the_nearest_name() {
+        let declared = ["dry_run", "lapi_url", "lapi_key", "cf_ban_list_id", "cf_captcha_list_id"];
+        let declared = declared.map(str::to_owned).into();
+        for (given, meant) in [
+            ("dryrun", Some("SPIN_VARIABLE_DRY_RUN")),
+            ("lapi_ulr", Some("SPIN_VARIABLE_LAPI_URL")),
+            ("lapi_keys", Some("SPIN_VARIABLE_LAPI_KEY")),
+            ("cf_ban_list", Some("SPIN_VARIABLE_CF_BAN_LIST_ID")),
+            ("greeting", None),
+            ("", None),
+        ] {
+            let told = unknown(&declared, &[(given, "secret")].into());
+            assert_eq!(told[0].meant.as_deref(), meant, "{given}");
+            assert_eq!(told[0].name, env_name(given));
+        }
+        assert_eq!(unknown(&declared, &[("dry_run", "")].into()), []);
     }
 
     #[test]

@@ -1,85 +1,17 @@
-//! The default key-value store and the `fermyon:spin/key-value` interface over it. Owns where the values
-//! are, files or Redis, and nothing of what they mean.
+//! The `fermyon:spin/key-value` interface over the default store. Owns which stores a component may open,
+//! and nothing of where values are or what they mean.
 //!
-//! A store is asked on the thread of the run that asks, and answers or fails within seconds: the
-//! component cannot go on without it anyway.
+//! A store is asked on the thread of the run that asks: the component cannot go on without it anyway.
 
-mod files;
-mod redis;
-
-use self::files::Files;
-use self::redis::Redis;
 use crate::bindings::fermyon::spin::key_value::{Error, Host, HostStore};
-use crate::runtime_config::DefaultStore;
+use spin_app::DEFAULT_LABEL;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{HasData, Resource, ResourceTable};
 
-/// The one store that exists, as in Spin without a runtime configuration.
-pub(crate) const DEFAULT_LABEL: &str = "default";
-
-/// An open store.
-#[derive(Clone, Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Store(Backend);
-
-#[derive(Clone, Debug)]
-enum Backend {
-    Files(Files),
-    Redis(Arc<Redis>),
-}
-
-impl Store {
-    /// The default store without a runtime configuration: where `--state-dir` says.
-    pub(crate) fn in_state_dir(state_dir: &Path) -> Self {
-        Self(Backend::Files(Files::new(state_dir.join("key-value").join(DEFAULT_LABEL))))
-    }
-
-    /// The default store as a runtime configuration wants it. Nothing is connected to yet.
-    pub(crate) fn configured(config: DefaultStore) -> Self {
-        Self(match config {
-            DefaultStore::Folder(folder) => Backend::Files(Files::new(folder)),
-            DefaultStore::Redis(client) => Backend::Redis(Arc::new(Redis::new(client))),
-        })
-    }
-
-    pub(crate) fn get(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
-        match &self.0 {
-            Backend::Files(files) => files.get(key),
-            Backend::Redis(redis) => redis.get(key),
-        }
-    }
-
-    pub(crate) fn set(&self, key: &str, value: &[u8]) -> io::Result<()> {
-        match &self.0 {
-            Backend::Files(files) => files.set(key, value),
-            Backend::Redis(redis) => redis.set(key, value),
-        }
-    }
-
-    pub(crate) fn delete(&self, key: &str) -> io::Result<()> {
-        match &self.0 {
-            Backend::Files(files) => files.delete(key),
-            Backend::Redis(redis) => redis.delete(key),
-        }
-    }
-
-    pub(crate) fn exists(&self, key: &str) -> io::Result<bool> {
-        match &self.0 {
-            Backend::Files(files) => files.exists(key),
-            Backend::Redis(redis) => redis.exists(key),
-        }
-    }
-
-    pub(crate) fn keys(&self) -> io::Result<Vec<String>> {
-        match &self.0 {
-            Backend::Files(files) => files.keys(),
-            Backend::Redis(redis) => redis.keys(),
-        }
-    }
-}
+pub use spin_app::Store;
 
 /// What one component may open.
 #[derive(Clone, Debug)]
