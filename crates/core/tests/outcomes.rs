@@ -208,7 +208,7 @@ async fn operation_that_vanishes_ends_well_as_not_confirmed() {
     world.fault("cloudflare POST: vanish-operation");
     world.run().await.unwrap();
     let warnings = world.texts(Level::Warn);
-    assert!(warnings[0].contains("no longer knows its operation"), "{warnings:?}");
+    assert!(warnings[0].contains("Cloudflare does not know its operation"), "{warnings:?}");
 }
 
 #[tokio::test(start_paused = true)]
