@@ -65,7 +65,7 @@ impl<H: Transport + Clock + Log + Store> Host for H {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// Nothing listens there, or it hung up before it answered.
-    #[error("connection refused or closed: {0}")]
+    #[error("connection {0}")]
     Connection(String),
     /// The name does not resolve.
     #[error("the host name does not resolve: {0}")]

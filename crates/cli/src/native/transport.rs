@@ -86,7 +86,7 @@ fn transport_error(error: Error) -> TransportError {
             TransportError::Dns(error.to_string())
         }
         Error::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            TransportError::Connection("nothing listens there".to_owned())
+            TransportError::Connection("refused: nothing listens there".to_owned())
         }
         Error::Connect(error) => TransportError::Connection(error.to_string()),
         Error::Tls(error) => TransportError::Tls(error.to_string()),

@@ -9,7 +9,7 @@ use crate::observed::kv::ObservedKeys;
 use crate::plan::kv::{Delete, KvPlan};
 use crate::schedule::kv::Schedule;
 
-use super::{CHANGES_LOGGED_MAX, Outcome, RunCounts};
+use super::{Outcome, RunCounts, few};
 
 /// KV's part of a run.
 #[derive(Debug)]
@@ -51,7 +51,12 @@ impl From<&Desired> for KeyCounts {
 }
 
 /// Says what is going to change in KV, before it is tried.
-pub(crate) fn announce(plan: &KvPlan, schedule: &Schedule, observed: &ObservedKeys) -> Vec<Line> {
+pub(crate) fn announce(
+    plan: &KvPlan,
+    schedule: &Schedule,
+    observed: &ObservedKeys,
+    all: bool,
+) -> Vec<Line> {
     let mut lines = left_alone(plan, observed);
     let waiting = schedule.waiting();
     if plan.is_empty() && waiting == 0 && plan.held() == 0 {
@@ -79,10 +84,11 @@ pub(crate) fn announce(plan: &KvPlan, schedule: &Schedule, observed: &ObservedKe
         let why = delete.why.as_str();
         (format!("  - {} ({why})", clip(&delete.key, 80)), why)
     });
-    let changes = puts.chain(removals).chain(deletes).take(CHANGES_LOGGED_MAX);
-    lines.extend(changes.map(|(text, why)| {
+    let line = |(text, why): (String, &'static str)| {
         Line::new(Level::Info, "change", text).with("target", "kv").with("why", why)
-    }));
+    };
+    lines.extend(removals.chain(deletes).map(line));
+    lines.extend(few(puts.map(line), "write", "kv", all));
     lines
 }
 

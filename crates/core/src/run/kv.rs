@@ -74,7 +74,8 @@ pub(super) fn prepare<'a, H: Host>(
     let states = (&*desired, &observed);
     let Decision { review, schedule } =
         decide(access.settings, kv, states, remembered, When { began, now });
-    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
+    access.say(lines, TARGET, schedule.bulks().is_empty(), now);
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     report.drift = Some(review.approved.drift());
     report.held = review.approved.held();

@@ -11,7 +11,7 @@ mod status;
 mod usage;
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{OptionFuture, join, join_all};
 
@@ -22,11 +22,12 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::metrics::Metrics;
-use crate::report::{Memory, Outcome, Report};
+use crate::report::{Memory, Outcome, Report, only_news};
 use crate::session::{PUSH_TIMEOUT, Session, collect, within};
 use crate::settings::Settings;
 use crate::state::guard::GuardHistory;
-use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, WriteHistory};
+use crate::state::last::LastRun;
+use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, Said, WriteHistory};
 
 use clients::Clients;
 use lists::Finished;
@@ -78,7 +79,12 @@ pub async fn run<H: Host>(
             return Ok(());
         }
     };
-    report.lines().iter().for_each(|line| host.log(line));
+    let now = host.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut said = Remembered::<Said>::load(host, now);
+    let mut lines = Vec::new();
+    let remember = |said: &mut Said| lines = report.lines(said, now);
+    let _ = said.change(host, remember);
+    lines.iter().for_each(|line| host.log(line));
     let pushes = async {
         if let Some(pushgateway) = &clients.pushgateway {
             let metrics = Metrics::of(&report, host.wall());
@@ -172,7 +178,11 @@ async fn sync_leased<H: Host>(
         };
         let _ = ends.save_next(host, || desired.known(now), is_at_edge);
     }
-    let desired = desired.map_err(NotDesired::from);
+    let last = Remembered::<LastRun>::load(host, now);
+    // Without a store nobody knows.
+    let was_ever_read = last.store_error().is_some() || last.lapi_read_at > 0;
+    let desired = desired
+        .map_err(|unavailable| NotDesired::of(unavailable, &clients.lapi, was_ever_read));
     let access = Access { session, settings, clients, may_write, counted, until };
     if let (true, Some(lists), Some(Ok(observed))) =
         (failed_as_full && counted, &settings.targets.lists, &observed_lists)
@@ -234,6 +244,17 @@ struct Access<'a, 'h, H> {
     /// Whether what this run finds is remembered: not by a dry run, nor without the lease.
     counted: bool,
     until: Duration,
+}
+
+impl<H: Host> Access<'_, '_, H> {
+    /// Says what is going to change; where it `waits`, only what is news.
+    fn say(&self, lines: Vec<Line>, target: &'static str, waits: bool, now: u64) {
+        let host = self.session.host();
+        let mut said = Remembered::<Said>::load(host, now);
+        let mut news = Vec::new();
+        let _ = said.change(host, |said| news = only_news(lines, said, target, waits, now));
+        news.iter().for_each(|line| host.log(line));
+    }
 }
 
 /// Said by a run whose lease another run took while it was reading.

@@ -269,6 +269,9 @@ impl CallError {
 
     /// What the operator can do about it, where the answer tells. `resource` is what was asked for.
     pub fn remedy(&self, resource: Resource) -> Option<String> {
+        if let Self::Transport(error) = self {
+            return Some(error.remedy("cf_api_url"));
+        }
         let status = self.status()?;
         if self.is_day_used_up() {
             return Some("the free plan has a quota a day, which begins anew at 00:00 UTC".into());
