@@ -45,3 +45,6 @@ impl Reviewable for KvPlan {
         self.holding(|address, why| why.opens() && held.contains(address))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn ranges_within_the_tolerance_are_kept_without_a_write() {
-        for left in [3_600, 3_660, 4_260, 3_000] {
+        for left in [3_600, 3_660, 4_260, 3_000, 1_830] {
             let plan = plan(&[(NET, Ban, 3_600)], ours(&[(NET, Ban, left)]));
             assert_eq!((written(&plan), plan.drift()), (None, 0), "{left}: {plan}");
         }
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn one_reason_rewrites_the_key_and_gives_every_range_its_whole_time() {
         for (value, left, why) in [
-            (Ban, 2_999, Why::Refresh),
+            (Ban, 1_829, Why::Refresh),
             (Ban, 4_261, Why::Refresh),
             (Captcha, 3_660, Why::BanOverCaptcha),
         ] {
@@ -309,8 +309,8 @@ mod tests {
     fn last_range_that_is_lifted_takes_the_key_with_it() {
         let plan = plan(&[], ours(&[(NET, Ban, 3_660), (NET6, Ban, 60)]));
         assert_eq!(plan.ranges().write(), Some(RangesWrite::Delete));
-        assert_eq!(plan.lifted().collect::<Vec<_>>(), [NET]);
-        assert_eq!(plan.observed(), 2);
+        assert_eq!(plan.ranges().removals().len(), 1);
+        assert_eq!((plan.observed(), plan.lasting()), (2, 1));
     }
 
     #[test]
@@ -320,9 +320,20 @@ mod tests {
             plan(&[(NET6, Ban, 3_600)], there()).holding(|_, why| why == Why::Lifted);
         let content = vec![(NET.to_owned(), Captcha, 900), (NET6.to_owned(), Ban, 3_660)];
         assert_eq!(written(&plan_with_new), Some((content, 3_660)));
-        assert_eq!((plan_with_new.waiting(), plan_with_new.drift()), (1, 2));
+        assert_eq!((plan_with_new.held(), plan_with_new.drift()), (1, 2));
         let alone = plan(&[], there()).holding(|_, why| why == Why::Lifted);
         assert_eq!((written(&alone), alone.drift()), (None, 1));
+    }
+
+    #[test]
+    fn range_inside_of_a_desired_one_is_no_lift_for_it_goes_with_the_write_that_brings_it() {
+        for (wanted, why) in [(Ban, Why::Covered), (Captcha, Why::Moved)] {
+            let plan = plan(&[("203.0.0.0/16", wanted, 3_600)], ours(&[(NET, Ban, 3_600)]));
+            let removals = plan.ranges().removals();
+            assert_eq!((removals[0].why, removals[0].class), (why, Class::Rest));
+            let content = vec![("203.0.0.0/16".to_owned(), wanted, 3_660)];
+            assert_eq!(written(&plan), Some((content, 3_660)));
+        }
     }
 
     #[test]
@@ -335,34 +346,16 @@ mod tests {
         protected.add("2001:db8::7".parse().unwrap());
         let plan = plan_by(&[], there, Rules { protected: &protected, ..rules() });
         assert_eq!(written(&plan), Some((vec![(NET.to_owned(), Ban, 3_600)], 3_600)));
-        assert_eq!((plan.count(Why::Protected), plan.waiting()), (1, 1));
-    }
-
-    #[test]
-    fn ranges_spend_one_write_as_early_as_the_most_important_of_them() {
-        let desired = [
-            ("1.1.1.1", Ban, 3_600),
-            ("2.2.2.2", Captcha, 3_600),
-            (NET, Ban, 3_600),
-            (NET6, Ban, 3_600),
-        ];
-        let there = ours(&[("198.51.100.0/24", Ban, 3_600)]);
-        let whole = plan(&desired, there);
-        let within = |budget| {
-            let plan = whole.clone().within(Some(budget));
-            (plan.range_puts().count(), plan.puts().len(), plan.waiting())
-        };
-        assert_eq!(within(0), (0, 0, 5), "each range waits by itself");
-        assert_eq!(within(1), (2, 0, 2));
-        assert_eq!(within(2), (2, 1, 1));
-        assert_eq!(within(3), (2, 2, 0));
+        assert_eq!(plan.count(Why::Protected), 1);
+        assert_eq!(plan.waiting(), &[(Why::Lifted, 1)].into());
     }
 
     #[test]
     fn key_that_is_not_ours_is_left_alone_and_the_ranges_wait() {
         let plan = plan(&[("1.1.1.1", Ban, 3_600), (NET, Ban, 3_600)], Ranges::Foreign);
         assert_eq!((plan.puts().len(), plan.ranges().write()), (1, None));
-        assert_eq!((plan.waiting(), plan.ranges().blocked().describe()), (1, format!("{NET:?}")));
+        assert_eq!(plan.waiting(), &[(Why::NewBan, 1)].into());
+        assert_eq!(plan.ranges().blocked().describe(), format!("{NET:?}"));
         assert_eq!(self::plan(&[], Ranges::Foreign).drift(), 0);
     }
 
@@ -370,7 +363,7 @@ mod tests {
     fn plan_as_json_shows_ranges_by_themselves() {
         let there = ours(&[(NET, Ban, 3_660)]);
         let plan = plan(&[(NET6, Ban, 3_600)], there);
-        insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"drift":2,"keep":0,"put":[],"delete":[],"put_ranges":[["2001:db8::/32","ban",3660,"new_ban"]],"delete_ranges":[["203.0.113.0/24","lifted"]],"waiting":{}}"#);
+        insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"drift":2,"keep":0,"put":[],"delete":[],"put_ranges":[["2001:db8::/32","ban",3660,"new_ban"]],"delete_ranges":[["203.0.113.0/24","lifted"]],"held":[]}"#);
     }
 
     #[test]
@@ -381,6 +374,8 @@ mod tests {
         let name = "ip:203.0.113.7".to_owned();
         keys.add(Key { name, expires: Some(NOW + 3_660), metadata }, "ip:");
         let plan = diff(&Desired::of_keys(&[(NET, Ban, 3_600)]), &keys, rules());
-        assert_eq!(plan.lifted().collect::<Vec<_>>(), ["ip:203.0.113.7"]);
+        let delete = &plan.deletes()[0];
+        assert_eq!((delete.key.as_str(), delete.why), ("ip:203.0.113.7", Why::Covered));
+        assert_eq!(delete.after, None, "the range is in force");
     }
 }
