@@ -58,6 +58,12 @@ impl Installation {
         resources
     }
 
+    /// Puts a component before the others.
+    fn add(&self, component: &str) {
+        let list = "components:\n";
+        self.edit("kustomization.yaml", list, &format!("{list}  - ../components/{component}\n"));
+    }
+
     /// Takes Redis out, as the README says.
     fn without_redis(&self, instead: &str) {
         self.edit("kustomization.yaml", "  - ../components/redis\n", instead);
@@ -127,6 +133,12 @@ fn assert_names_exist(resources: &[Value]) {
             if let Some(secret) = volume.get("secret") {
                 exists("Secret", &secret["secretName"]);
             }
+            if let Some(claim) = volume.get("persistentVolumeClaim") {
+                exists("PersistentVolumeClaim", &claim["claimName"]);
+            }
+        }
+        for secret in list(&spec["imagePullSecrets"]) {
+            exists("Secret", &secret["name"]);
         }
         for container in list(&spec["containers"]) {
             for from in list(&container["envFrom"]) {
@@ -205,7 +217,7 @@ fn example_without_redis_built_has_nothing_of_it() {
 #[test]
 fn example_with_the_deployment_built_has_it_in_the_place_of_the_cronjob() {
     let Some(installation) = Installation::new() else { return };
-    installation.without_redis("  - ../components/deployment\n");
+    installation.without_redis("  - ../components/deployment\n  - ../components/state-volume\n");
     let resources = installation.resources();
     assert_eq!(all(&resources, "CronJob").count(), 0);
     let deployment = find(&resources, "Deployment", NAMESPACE).unwrap();
@@ -220,6 +232,95 @@ fn example_with_the_deployment_built_has_it_in_the_place_of_the_cronjob() {
     let mounts: BTreeSet<_> =
         list(&container["volumeMounts"]).iter().map(|mount| text(&mount["mountPath"])).collect();
     assert_eq!(mounts, BTreeSet::from(["/state", "/tmp"]));
+    let volumes = list(&pod["volumes"]);
+    let state = volumes.iter().find(|volume| volume["name"] == "state").unwrap();
+    let expected = serde_json::json!({
+        "name": "state",
+        "persistentVolumeClaim": { "claimName": "crowdsec-edge-sync-state" },
+    });
+    assert_eq!(*state, expected, "what Spin remembers outlives the pod");
+}
+
+#[test]
+fn deployment_with_redis_built_tells_spin_where_its_store_is() {
+    let Some(installation) = Installation::new() else { return };
+    installation.add("deployment");
+    let resources = installation.resources();
+    let deployment = find(&resources, "Deployment", NAMESPACE).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let mounts = list(&container["volumeMounts"]);
+    let config = mounts.iter().find(|mount| mount["name"] == "runtime-config").unwrap();
+    let expected = serde_json::json!([
+        { "name": "RUNTIME_CONFIG_FILE", "value": config["mountPath"] },
+    ]);
+    assert_eq!(container["env"], expected);
+    // The pod's labels are those that Redis lets in.
+    let redis = find(&resources, "NetworkPolicy", "crowdsec-edge-sync-redis").unwrap();
+    let allowed = &redis["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
+    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], *allowed);
+}
+
+/// A pod that stays has the settings of its start; only another pod has new ones.
+#[test]
+fn setting_or_secret_changed_is_another_pod() {
+    let Some(installation) = Installation::new() else { return };
+    installation.add("deployment");
+    let pod = || {
+        let resources = installation.resources();
+        find(&resources, "Deployment", NAMESPACE).unwrap()["spec"]["template"].clone()
+    };
+    let before = pod();
+    assert_eq!(pod(), before);
+    installation.edit("settings.env", "DRY_RUN=true", "DRY_RUN=false");
+    let with_setting = pod();
+    assert_ne!(with_setting, before);
+    installation.edit("secret.env", "API_TOKEN=", "API_TOKEN=another");
+    let with_secret = pod();
+    assert_ne!(with_secret, with_setting);
+    installation.edit("runtime-config.toml", ":6379", ":6380");
+    assert_ne!(pod(), with_secret);
+}
+
+/// Names that change leave the old ones behind; the README's `kubectl apply --prune` looks for a label.
+#[test]
+fn everything_built_has_the_label_by_which_what_is_left_behind_is_found() {
+    let Some(installation) = Installation::new() else { return };
+    let readme = std::fs::read_to_string(spinkube().join("README.md")).unwrap();
+    let label = "app.kubernetes.io/name";
+    assert!(readme.contains(&format!("--prune -l {label}={NAMESPACE} ")));
+    for resource in installation.resources() {
+        assert_eq!(resource["metadata"]["labels"][label], NAMESPACE, "{resource}");
+    }
+}
+
+#[test]
+fn registry_with_a_password_built_has_its_secret_before_the_first_pod() {
+    let Some(installation) = Installation::new() else { return };
+    installation.edit(
+        "kustomization.yaml",
+        "  # - ../components/pull-secret",
+        "  - ../components/pull-secret",
+    );
+    let generator = [
+        "- name: crowdsec-edge-sync-registry\n",
+        "  type: kubernetes.io/dockerconfigjson\n",
+        "  files: [.dockerconfigjson=registry.json]\n",
+    ];
+    let remarks: String = generator.iter().map(|line| format!("  # {line}")).collect();
+    let lines: String = generator.iter().map(|line| format!("  {line}")).collect();
+    installation.edit("kustomization.yaml", &remarks, &lines);
+    std::fs::write(installation.mine("registry.json"), r#"{"auths":{}}"#).unwrap();
+    for kind in ["CronJob", "Deployment"] {
+        if kind == "Deployment" {
+            installation.add("deployment");
+        }
+        // That the names exist is checked for all resources.
+        let resources = installation.resources();
+        let pods = pods(&resources).into_iter().map(|pod| &pod["spec"]);
+        let with: Vec<_> = pods.filter(|pod| pod.get("imagePullSecrets").is_some()).collect();
+        assert_eq!(with.len(), 1, "{kind}, and not Redis, whose image is public");
+        assert_eq!(with[0]["containers"][0]["name"], "sync");
+    }
 }
 
 #[test]
@@ -250,6 +351,29 @@ fn field_misspelled_is_refused() {
     assert!(error.to_string().contains("backOffLimit"), "{error}");
 }
 
+/// The seconds that a run has, and those after which Kubernetes ends its Job.
+fn budget_and_deadline(cronjob: &Value) -> (u64, u64) {
+    let job = &cronjob["jobTemplate"]["spec"];
+    let variables = list(&job["template"]["spec"]["containers"][0]["env"]);
+    let name = once::variable("run_budget_seconds");
+    let budget = variables.iter().find(|variable| variable["name"] == name).expect(&name);
+    let budget = text(&budget["value"]).parse().expect("seconds");
+    (budget, job["activeDeadlineSeconds"].as_u64().expect("seconds"))
+}
+
+#[test]
+fn budget_patched_as_the_readme_has_it_takes_the_deadline_and_the_schedule_with_it() {
+    let Some(installation) = Installation::new() else { return };
+    let readme = std::fs::read_to_string(spinkube().join("README.md")).unwrap();
+    let (_, patch) = readme.split_once("```yaml\npatches:\n").unwrap();
+    let (patch, _) = patch.split_once("```").unwrap();
+    installation.edit("kustomization.yaml", "images:\n", &format!("patches:\n{patch}images:\n"));
+    let resources = installation.resources();
+    let cronjob = &find(&resources, "CronJob", NAMESPACE).unwrap()["spec"];
+    assert_eq!(budget_and_deadline(cronjob), (250, 290));
+    assert_eq!(cronjob["schedule"], "*/5 * * * *");
+}
+
 #[test]
 fn cronjob_fits_the_component_and_leaves_a_pod_nothing_that_it_can_do_without() {
     let Some(installation) = Installation::new() else { return };
@@ -267,12 +391,14 @@ fn cronjob_fits_the_component_and_leaves_a_pod_nothing_that_it_can_do_without() 
     let job = &cronjob["jobTemplate"]["spec"];
     assert_eq!(job["backoffLimit"], 0);
     assert!(job["ttlSecondsAfterFinished"].is_u64());
-    let budget = spin["variables"]["run_budget_seconds"]["default"].as_str().unwrap();
-    let budget: u64 = budget.parse().unwrap();
-    let deadline = job["activeDeadlineSeconds"].as_u64().unwrap();
-    assert!((budget + 20..=budget + 60).contains(&deadline), "{deadline} s for {budget} s");
-
     let pod = &job["template"]["spec"];
+    let default = &spin["variables"]["run_budget_seconds"]["default"];
+    let (budget, deadline) = budget_and_deadline(cronjob);
+    assert_eq!(default.as_str(), Some(budget.to_string().as_str()));
+    assert_eq!(deadline, budget + 40);
+    let name = once::variable("run_budget_seconds");
+    assert!(!variables("settings.env").contains_key(&name), "it has no effect there");
+
     assert_eq!(pod["runtimeClassName"], "wasmtime-spin-v2");
     assert_eq!(pod["restartPolicy"], "Never");
     let container = &pod["containers"][0];
