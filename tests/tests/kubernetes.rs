@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use end_to_end::kubernetes::{Kubectl, find_schemas, resources, validate};
+use end_to_end::resources::{all, assert_names_exist, find, list, pods, text};
 use end_to_end::{once, skip, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -54,7 +55,13 @@ impl Installation {
         let yaml = self.kubectl.kustomize(&self.mine("")).unwrap();
         validate(&yaml).unwrap_or_else(|error| panic!("{error:#}\n{yaml}"));
         let resources = resources(&yaml).unwrap();
-        assert_names_exist(&resources);
+        assert_names_exist(&resources, &[]);
+        for resource in &resources {
+            match text(&resource["kind"]) {
+                "Namespace" => assert_eq!(resource["metadata"]["name"], NAMESPACE),
+                _ => assert_eq!(resource["metadata"]["namespace"], NAMESPACE, "{resource}"),
+            }
+        }
         resources
     }
 
@@ -90,82 +97,6 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &to),
             false => drop(std::fs::copy(entry.path(), to).unwrap()),
         }
-    }
-}
-
-fn find<'a>(resources: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
-    resources.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name)
-}
-
-fn all<'a>(resources: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
-    resources.iter().filter(move |one| one["kind"] == kind)
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-/// The pods that the resources start.
-fn pods(resources: &[Value]) -> Vec<&Value> {
-    let jobs = all(resources, "CronJob").map(|job| &job["spec"]["jobTemplate"]["spec"]["template"]);
-    jobs.chain(all(resources, "Deployment").map(|deployment| &deployment["spec"]["template"]))
-        .collect()
-}
-
-/// Every name that a resource refers to is the name of another, and everything is in one namespace.
-fn assert_names_exist(resources: &[Value]) {
-    for resource in resources {
-        match text(&resource["kind"]) {
-            "Namespace" => assert_eq!(resource["metadata"]["name"], NAMESPACE),
-            _ => assert_eq!(resource["metadata"]["namespace"], NAMESPACE, "{resource}"),
-        }
-    }
-    let exists = |kind: &str, name: &Value| {
-        assert!(find(resources, kind, text(name)).is_some(), "there is no {kind} {name}");
-    };
-    for pod in pods(resources) {
-        let spec = &pod["spec"];
-        for volume in list(&spec["volumes"]) {
-            if let Some(secret) = volume.get("secret") {
-                exists("Secret", &secret["secretName"]);
-            }
-            if let Some(claim) = volume.get("persistentVolumeClaim") {
-                exists("PersistentVolumeClaim", &claim["claimName"]);
-            }
-        }
-        for secret in list(&spec["imagePullSecrets"]) {
-            exists("Secret", &secret["name"]);
-        }
-        for container in list(&spec["containers"]) {
-            for from in list(&container["envFrom"]) {
-                if let Some(reference) = from.get("configMapRef") {
-                    exists("ConfigMap", &reference["name"]);
-                }
-                if let Some(reference) = from.get("secretRef") {
-                    exists("Secret", &reference["name"]);
-                }
-            }
-            for mount in list(&container["volumeMounts"]) {
-                let volumes = list(&spec["volumes"]);
-                assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount}");
-            }
-        }
-    }
-    // Policies and services choose pods by label: each must find one.
-    let selectors = all(resources, "NetworkPolicy")
-        .map(|policy| &policy["spec"]["podSelector"]["matchLabels"])
-        .chain(all(resources, "Service").map(|service| &service["spec"]["selector"]));
-    for selector in selectors {
-        let selector = selector.as_object().expect("labels");
-        let chosen = pods(resources).into_iter().any(|pod| {
-            let labels = &pod["metadata"]["labels"];
-            selector.iter().all(|(label, value)| labels[label] == *value)
-        });
-        assert!(chosen, "no pod has {selector:?}");
     }
 }
 
