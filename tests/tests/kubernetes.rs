@@ -104,12 +104,8 @@ fn spin_manifest() -> Table {
     std::fs::read_to_string(once::manifest()).unwrap().parse().unwrap()
 }
 
-/// A file of `NAME=value` lines, by the rules of Kustomize.
 fn variables(file: &str) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(spinkube().join("example").join(file)).unwrap();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let pairs = lines.map(|line| line.split_once('=').expect("NAME=value"));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    once::variables_of(&spinkube().join("example").join(file))
 }
 
 #[test]
@@ -446,30 +442,11 @@ fn runtime_configuration_is_where_the_shim_looks_and_names_the_redis_beside_it()
 
 #[test]
 fn settings_of_the_example_are_variables_of_the_application_and_its_secrets_are_empty() {
-    let manifest = spin_manifest();
-    let declared = manifest["variables"].as_table().unwrap();
-    let is = |variable: &toml::Value, key: &str| {
-        variable.get(key).and_then(toml::Value::as_bool) == Some(true)
-    };
-    let of = |choice: &dyn Fn(&toml::Value) -> bool| -> BTreeSet<String> {
-        let chosen = declared.iter().filter(|(_, variable)| choice(variable));
-        chosen.map(|(name, _)| once::variable(name)).collect()
-    };
-    let settings = variables("settings.env");
-    let secrets = variables("secret.env");
-    assert_eq!(
-        secrets.keys().cloned().collect::<BTreeSet<_>>(),
-        of(&|variable| is(variable, "secret"))
-    );
-    assert!(secrets.values().all(String::is_empty), "a value was committed");
-    let known = of(&|variable| !is(variable, "secret"));
-    for name in settings.keys() {
-        assert!(known.contains(name), "settings.env: {name} is not a variable, or a secret one");
-    }
-    for name in of(&|variable| is(variable, "required")) {
-        assert!(settings.contains_key(&name) || secrets.contains_key(&name), "{name} is missing");
-    }
-    assert_eq!(settings["SPIN_VARIABLE_DRY_RUN"], "true", "the first run shows its plan only");
+    let (settings, secrets) = (variables("settings.env"), variables("secret.env"));
+    assert!(secrets.keys().all(|name| !settings.contains_key(name)), "a secret among the settings");
+    let secret: BTreeSet<_> = once::secret_variables().into_iter().collect();
+    assert_eq!(secrets.keys().cloned().collect::<BTreeSet<_>>(), secret);
+    once::assert_is_example(&settings.into_iter().chain(secrets).collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
