@@ -22,7 +22,7 @@ enum Shown {
 }
 
 /// Every command of a README that does not say `# needs …` at its end.
-const COMMANDS: [(&str, Shown); 13] = [
+const COMMANDS: [(&str, Shown); 14] = [
     ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
     ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
     ("cargo xtask build", Shown::By("xtask/src/test.rs", "build::execute(")),
@@ -42,6 +42,10 @@ const COMMANDS: [(&str, Shown); 13] = [
     ("cp -r deploy/spinkube/example deploy/spinkube/mine", Shown::Here),
     ("kubectl kustomize deploy/spinkube/mine", Shown::Here),
     ("cp deploy/compose/example.env deploy/compose/.env", Shown::Here),
+    (
+        "sed -i '/^SPIN_VARIABLE_CF_.*=$/d' deploy/spinkube/mine/settings.env deploy/spinkube/mine/secret.env",
+        Shown::Here,
+    ),
     ("promtool check rules deploy/monitoring/alerts.yaml", Shown::Here),
     ("promtool test rules deploy/monitoring/alerts.test.yaml", Shown::Here),
     ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
