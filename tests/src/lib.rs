@@ -11,6 +11,7 @@ pub mod helm;
 pub mod kubernetes;
 pub mod log;
 pub mod net;
+pub mod node;
 pub mod once;
 pub mod prometheus;
 pub mod python;
