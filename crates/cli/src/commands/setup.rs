@@ -1,14 +1,19 @@
-//! `host setup`: the Cloudflare side of the sync, made or taken away through the API. Only flags,
+//! `edge-sync setup`: the Cloudflare side of the sync, made or taken away through the API. Only flags,
 //! environment and printing; the rest is [`crate::setup`].
 
+use super::print;
 use crate::setup::{
-    Access, Applied, BAN_LIST, CAPTCHA_LIST, Client, Plan, Report, Wish, apply, observe, plan,
+    Applied, BAN_LIST, CAPTCHA_LIST, Client, Plan, Report, Wish, apply, observe, plan,
     plan_removal, settings,
 };
-use anyhow::{Context, Result};
+use crate::words::{harmless, wrapped};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use edge_sync_core::api::cloudflare::Account;
+use edge_sync_core::settings::Settings;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Make the lists, the KV namespace and the WAF rules at Cloudflare that the sync needs.
 ///
@@ -41,62 +46,104 @@ pub struct Args {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// How the settings are printed.
+    #[arg(long, value_enum, default_value_t = Format::Shell)]
+    format: Format,
+    /// Where Spin keeps the key-value store; taken as by the other commands, and not needed here.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<std::path::PathBuf>,
+}
+
+/// How settings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for a shell: export NAME=value.
+    Shell,
+    /// Lines NAME=value, for an env file (kustomize, docker).
+    Env,
 }
 
 /// Plans, and applies if asked to.
 pub async fn execute(args: Args) -> Result<ExitCode> {
-    // The requests block, one after the other.
-    tokio::task::spawn_blocking(|| run(args)).await.context("setup ended early")?
-}
-
-fn run(args: Args) -> Result<ExitCode> {
-    let variable = |name: &str| std::env::var(format!("SPIN_VARIABLE_{name}"));
-    let needed = |name| {
-        variable(name).with_context(|| format!("set SPIN_VARIABLE_{name} in the environment"))
-    };
-    let client = Client::new(Access {
-        url: variable("CF_API_URL").unwrap_or_else(|_| "https://api.cloudflare.com".to_owned()),
-        account: needed("CF_ACCOUNT_ID")?,
-        token: needed("CF_API_TOKEN")?,
-    })?;
+    let client = Client::new(account()?);
     let captcha_list = (!args.ban_only).then_some(args.captcha_list.as_str());
     let mut wish = Wish::new(&args.ban_list, captcha_list)?;
     (wish.namespace, wish.zones) = (args.kv, args.zone);
 
     let plan = match args.remove {
-        false => plan(&wish, &observe(&client, &wish, None)?)?,
+        false => plan(&wish, &observe(&client, &wish, None).await?)?,
         true => {
-            let own_keys = variable("KV_KEY_PREFIX").unwrap_or_else(|_| "ip:".to_owned());
-            plan_removal(&wish, &observe(&client, &wish, Some(&own_keys))?)
+            let own_keys = variable("kv_key_prefix").unwrap_or_else(|| "ip:".to_owned());
+            plan_removal(&wish, &observe(&client, &wish, Some(&own_keys)).await?)
         }
     };
     if !args.json {
-        print(&format!("{plan}\n"))?;
+        print(&lines(&plan.to_string()))?;
     }
     let applied = match args.apply {
-        true => Some(apply(&client, &plan, |step| {
-            // A line lost to a closed pipe must not end the work half-way.
-            if !args.json {
-                let _ = print(&format!("done: {step}\n"));
-            }
-        })?),
+        true => {
+            let done = |step: &crate::setup::Step| {
+                // A line lost to a closed pipe must not end the work half-way.
+                if !args.json {
+                    let _ = print(&lines(&format!("done: {step}")));
+                }
+            };
+            Some(apply(&client, &plan, done).await?)
+        }
         false => None,
     };
     match args.json {
         true => {
-            print(&format!("{:#}\n", Report { plan: &plan, applied: applied.as_ref() }.to_json()))?
+            let report = Report { plan: &plan, applied: applied.as_ref() };
+            print(&format!("{:#}\n", report.to_json()))?;
         }
-        false => print(&ending(&plan, applied.as_ref()))?,
+        false => print(&ending(&plan, applied.as_ref(), args.format))?,
     }
     let is_done = applied.is_none_or(|applied| applied.left.is_empty());
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ending(plan: &Plan, applied: Option<&Applied>) -> String {
+fn variable(name: &str) -> Option<String> {
+    std::env::var(spin_app::env_name(name)).ok()
+}
+
+/// What setup needs of the settings.
+const NEEDED: [&str; 3] = ["cf_account_id", "cf_api_token", "cf_api_url"];
+
+/// The account, by the same reading of the settings as a run's; or all that is wrong with it at once.
+fn account() -> Result<Account> {
+    let value = |name: &str| match name {
+        "cf_api_url" => variable(name).or_else(|| Some("https://api.cloudflare.com".to_owned())),
+        name if NEEDED.contains(&name) => variable(name),
+        // The others are not there yet: setup is what makes them.
+        "lapi_url" => Some("http://lapi.invalid".to_owned()),
+        "lapi_key" => Some("none".to_owned()),
+        "cf_ban_list_id" => Some("0".repeat(32)),
+        _ => None,
+    };
+    let error = match Settings::parse(value, SystemTime::now()) {
+        Ok(Settings { cloudflare, account, token, .. }) => {
+            return Ok(Account::new(cloudflare, account, token));
+        }
+        Err(error) => error,
+    };
+    let problems = error.0.iter().map(|problem| {
+        format!("\n  {}: {}", spin_app::env_name(problem.variable), problem.message)
+    });
+    let problems: Vec<_> = problems.collect();
+    bail!("the account cannot be reached with these settings:{}", problems.concat());
+}
+
+/// Each line made harmless, and wrapped.
+fn lines(text: &str) -> String {
+    text.lines().map(|line| wrapped(&harmless(line), 4) + "\n").collect()
+}
+
+fn ending(plan: &Plan, applied: Option<&Applied>, format: Format) -> String {
     let mut text = String::new();
     let has_steps = plan.steps().next().is_some();
     for left in applied.into_iter().flat_map(|applied| &applied.left) {
-        let _ = writeln!(text, "! {left}");
+        text.push_str(&lines(&format!("! {left}")));
     }
     let _ = match (has_steps, applied) {
         (false, _) => writeln!(text, "nothing to do"),
@@ -104,16 +151,12 @@ fn ending(plan: &Plan, applied: Option<&Applied>) -> String {
         (true, Some(applied)) if applied.left.is_empty() => writeln!(text, "all done"),
         (true, Some(_)) => writeln!(text, "done but for what stays"),
     };
+    let export = if format == Format::Shell { "export " } else { "" };
     for (name, value) in settings(plan, applied.unwrap_or(&Applied::default())) {
         let _ = match value {
-            Some(value) => writeln!(text, "{name}={value}"),
+            Some(value) => writeln!(text, "{export}{name}={value}"),
             None => writeln!(text, "# {name}: known after --apply"),
         };
     }
     text
-}
-
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("failed to print")
 }

@@ -6,12 +6,12 @@
 //! are what some accounts are punished for.
 
 use super::Finding;
-use super::ask::{ask, get, remedy};
+use super::ask::ask;
 use crate::native::Native;
-use edge_sync_core::api::cloudflare::{CallError, Message, Resource};
+use edge_sync_core::api::cloudflare::{self, CallError, Resource};
 use edge_sync_core::decision::Remediation;
 use edge_sync_core::log::clip;
-use edge_sync_core::ports::ResponseHead;
+use edge_sync_core::ports::{Answer, Method, Request};
 use edge_sync_core::settings::{Id, Lists, Settings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,13 +25,18 @@ const ACCOUNT_ITEMS_MAX: u64 = 10_000;
 /// From this share of it on, in percent, capacity is worth a word.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
+/// Refused writes are what some accounts are punished for, so none is tried.
+const EDIT_NOT_TRIED: &str = "that the token may edit it was not verified, only reading was tried";
+
 /// What it says of a token that it does not know, or that is of the other class.
 const INVALID_TOKEN: i64 = 1000;
 /// What it says of a header that cannot hold a token.
 const INVALID_HEADERS: i64 = 6003;
 
 pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding> {
-    let account = Account { native, settings };
+    let Settings { cloudflare, account, token, .. } = settings;
+    let client = cloudflare::Account::new(cloudflare.clone(), account.clone(), token.clone());
+    let account = Account { native, client };
     let token = account.token().await;
     // Nobody is let in with a token that is not one: all the rest would say the same again.
     let unknown = token.status == super::Status::Fail;
@@ -62,7 +67,7 @@ fn skipped(check: impl Into<String>) -> Finding {
 
 struct Account<'a> {
     native: &'a Native,
-    settings: &'a Settings,
+    client: cloudflare::Account,
 }
 
 /// A token, as verifying it shows it.
@@ -92,11 +97,10 @@ impl Account<'_> {
     async fn token(&self) -> Finding {
         // Two classes of tokens, and no call that takes both.
         let mut last = None;
-        for (class, path) in [
-            ("user", "/user/tokens/verify".to_owned()),
-            ("account-owned", format!("/accounts/{}/tokens/verify", self.settings.account)),
-        ] {
-            match self.get::<Token>(&path).await {
+        let user = self.client.beside(Method::Get, "/user/tokens/verify");
+        let account = self.client.request(Method::Get, "/tokens/verify");
+        for (class, request) in [("user", user), ("account-owned", account)] {
+            match self.result::<Token>(request).await {
                 Ok(token) => return describe_token(class, &token),
                 Err(error) => last = Some(error),
             }
@@ -108,7 +112,7 @@ impl Account<'_> {
         let detail = error.to_string();
         match &error {
             CallError::Transport(error) => {
-                Finding::fail(TOKEN_CHECK, detail, remedy(error, "cf_api_url"))
+                Finding::fail(TOKEN_CHECK, detail, error.remedy("cf_api_url"))
             }
             error if error.has_code(INVALID_HEADERS) => Finding::fail(
                 TOKEN_CHECK,
@@ -133,12 +137,13 @@ impl Account<'_> {
     async fn list(&self, remediation: Remediation, id: &Id) -> Finding {
         let check = format!("{remediation} list");
         let variable = Lists::variable(remediation);
-        let path = format!("/accounts/{}/rules/lists/{id}", self.settings.account);
+        let path = format!("/rules/lists/{id}");
         let list: List = match self.get(&path).await {
             Ok(list) => list,
             Err(error) => return refused(check, &error, Resource::List(remediation)),
         };
         let List { name, kind, num_items, num_referencing_filters, .. } = list;
+        let name = clip(&name, 80);
         if kind != "ip" {
             return Finding::fail(
                 check,
@@ -163,12 +168,11 @@ impl Account<'_> {
             );
         }
         let rules = plural(num_referencing_filters, "rule");
-        Finding::ok(check, format!("{name}: {items}, used by {rules}"))
+        Finding::ok(check, format!("{name}: {items}, used by {rules}; {EDIT_NOT_TRIED}"))
     }
 
     async fn capacity(&self, lists: &Lists) -> Finding {
-        let path = format!("/accounts/{}/rules/lists", self.settings.account);
-        let all: Vec<List> = match self.get(&path).await {
+        let all: Vec<List> = match self.get("/rules/lists").await {
             Ok(all) => all,
             Err(error) => {
                 let first = lists.iter().next();
@@ -207,44 +211,29 @@ impl Account<'_> {
     }
 
     async fn namespace(&self, id: &Id) -> Finding {
-        let path = format!("/accounts/{}/storage/kv/namespaces/{id}", self.settings.account);
+        let path = format!("/storage/kv/namespaces/{id}");
         match self.get::<Namespace>(&path).await {
             Ok(namespace) => {
-                Finding::ok(NAMESPACE_CHECK, format!("{} exists", clip(&namespace.title, 80)))
+                let title = clip(&namespace.title, 80);
+                Finding::ok(NAMESPACE_CHECK, format!("{title} exists; {EDIT_NOT_TRIED}"))
             }
             Err(error) => refused(NAMESPACE_CHECK, &error, Resource::Namespace),
         }
     }
 
-    /// The result of a GET; `path` begins after the API's version.
+    /// The result of a GET to the account.
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        let mut request = get(format!("{}/client/v4{path}", self.settings.cloudflare));
-        let token = self.settings.token.expose();
-        request.headers.push(("authorization", format!("Bearer {token}")));
+        self.result(self.client.request(Method::Get, path)).await
+    }
+
+    async fn result<T: DeserializeOwned>(&self, request: Request) -> Result<T, CallError> {
         let answer = ask(self.native, request).await?;
-        let head = ResponseHead::new(answer.status, []);
-        decode(head, &answer.body)
+        let (result, _) = cloudflare::decode_any(&answer)?;
+        serde_json::from_value(result).map_err(|_| {
+            let Answer { head, body } = answer;
+            CallError::NotTheApi { head, start: clip(&String::from_utf8_lossy(&body), 120) }
+        })
     }
-}
-
-/// What stands around every result.
-#[derive(Deserialize)]
-struct Envelope {
-    success: bool,
-    errors: Option<Vec<Message>>,
-    result: Option<serde_json::Value>,
-}
-
-fn decode<T: DeserializeOwned>(head: ResponseHead, body: &[u8]) -> Result<T, CallError> {
-    let start = || clip(&String::from_utf8_lossy(body), 120);
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
-        return Err(CallError::NotTheApi { head, start: start() });
-    };
-    if !envelope.success || !(200..300).contains(&head.status) {
-        return Err(CallError::Refused { head, messages: envelope.errors.unwrap_or_default() });
-    }
-    serde_json::from_value(envelope.result.unwrap_or_default())
-        .map_err(|_| CallError::NotTheApi { head, start: start() })
 }
 
 fn describe_token(class: &str, token: &Token) -> Finding {
@@ -267,7 +256,7 @@ fn describe_token(class: &str, token: &Token) -> Finding {
 /// A list or namespace that could not be asked for, with the core's own advice.
 fn refused(check: impl Into<String>, error: &CallError, resource: Resource) -> Finding {
     let remedy = match error {
-        CallError::Transport(error) => remedy(error, "cf_api_url"),
+        CallError::Transport(error) => error.remedy("cf_api_url"),
         error => error.remedy(resource).unwrap_or_else(|| {
             "try again in a few minutes; if it stays, see www.cloudflarestatus.com".to_owned()
         }),

@@ -2,10 +2,10 @@
 //! to 1.5).
 
 use super::Finding;
-use super::ask::{Answer, ask, get, remedy};
+use super::ask::{ask, describe, get};
 use crate::native::Native;
 use edge_sync_core::api::lapi::Lapi;
-use edge_sync_core::ports::Request;
+use edge_sync_core::ports::{Answer, Request};
 use edge_sync_core::settings::Settings;
 
 const CHECK: &str = "LAPI";
@@ -22,7 +22,7 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
         Err(error) => {
             let detail = format!("{origin}: {error}");
             return vec![
-                Finding::fail(CHECK, detail, remedy(&error, "lapi_url")),
+                Finding::fail(CHECK, detail, error.remedy("lapi_url")),
                 Finding::skipped(KEY_CHECK, "cannot be told before LAPI answers"),
             ];
         }
@@ -32,33 +32,35 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
 
 async fn reachable(native: &Native, settings: &Settings, health: &Answer) -> Finding {
     let origin = &settings.lapi;
-    if health.status != 200 {
+    if health.head.status != 200 {
         return Finding::warn(
             CHECK,
-            format!("{origin}/health answers {}", health.describe()),
+            format!("{origin}/health answers {}", describe(health)),
             "check that lapi_url is LAPI itself and not a proxy that hides a part of it",
         );
     }
     // The route exists since 1.6.3, for POST only. No call tells the version itself.
-    let age = match ask(native, get(format!("{origin}/v1/usage-metrics"))).await {
-        Ok(Answer { status: 405, .. }) => "1.6.3 or newer",
-        Ok(Answer { status: 404, .. }) => "older than 1.6.3",
+    let usage = ask(native, get(format!("{origin}/v1/usage-metrics"))).await;
+    let age = match usage.map(|answer| answer.head.status) {
+        Ok(405) => "1.6.3 or newer",
+        Ok(404) => "older than 1.6.3",
         _ => "of unknown version",
     };
     Finding::ok(CHECK, format!("{origin} is up; CrowdSec is {age}"))
 }
 
 async fn key(native: &Native, settings: &Settings) -> Finding {
-    let decisions = Lapi::new(settings.lapi.clone(), settings.lapi_key.clone()).decisions();
+    let lapi = Lapi::new(settings.lapi.clone(), settings.lapi_key.clone());
+    let decisions = lapi.decisions();
     let url = format!("{}?{ONE_ADDRESS}", decisions.url);
     let answer = match ask(native, Request { url, ..decisions }).await {
         Ok(answer) => answer,
         Err(error) => {
-            return Finding::fail(KEY_CHECK, error.to_string(), remedy(&error, "lapi_url"));
+            return Finding::fail(KEY_CHECK, error.to_string(), error.remedy("lapi_url"));
         }
     };
-    let said = answer.describe();
-    match answer.status {
+    let said = describe(&answer);
+    match answer.head.status {
         // `null` is how LAPI says that there are none.
         200 if answer.body.starts_with(b"null") || answer.body.starts_with(b"[") => {
             Finding::ok(KEY_CHECK, "accepted; decisions can be read")

@@ -1,4 +1,4 @@
-//! What `host doctor` finds out: everything that a sync stands on, looked at once and changed nowhere.
+//! What `edge-sync doctor` finds out: everything that a sync stands on, looked at once and changed nowhere.
 //!
 //! A module for each thing that is asked, in the order of the findings. A finding says what is, and if
 //! that is not well, what to do; no secret is ever part of one. Not here: how findings are shown
@@ -11,10 +11,11 @@ mod pushgateway;
 mod settings;
 mod store;
 
-use crate::Options;
 use crate::native::Native;
+use crate::words::harmless;
 use anyhow::Result;
 use serde::Serialize;
+use spin_app::Options;
 
 /// One thing that was looked at. Field names are an interface (`--json`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +58,8 @@ impl Status {
 
 impl Finding {
     fn ok(check: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { check: check.into(), status: Status::Ok, detail: detail.into(), remedy: None }
+        let (check, detail) = (harmless(&check.into()), harmless(&detail.into()));
+        Self { check, status: Status::Ok, detail, remedy: None }
     }
 
     fn skipped(check: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -100,6 +102,6 @@ pub async fn examine(options: &Options) -> Result<Vec<Finding>> {
     findings.extend(lapi);
     findings.extend(cloudflare);
     findings.push(pushgateway);
-    findings.push(store::examine(&native, &settings, options));
+    findings.extend(store::examine(&native, &settings).await);
     Ok(findings)
 }

@@ -1,7 +1,7 @@
 //! The Pushgateway: is it ready (its README, "Management API").
 
 use super::Finding;
-use super::ask::{Answer, ask, get, remedy};
+use super::ask::{ask, describe, get};
 use crate::native::Native;
 use edge_sync_core::settings::Settings;
 
@@ -13,16 +13,16 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Finding {
     };
     // A run without metrics is a run all the same: nothing here fails.
     match ask(native, get(format!("{origin}/-/ready"))).await {
-        Ok(Answer { status: 200, .. }) => Finding::ok(CHECK, format!("{origin} is ready")),
+        Ok(answer) if answer.head.status == 200 => Finding::ok(CHECK, format!("{origin} is ready")),
         Ok(answer) => Finding::warn(
             CHECK,
-            format!("{origin}/-/ready answers {}", answer.describe()),
+            format!("{origin}/-/ready answers {}", describe(&answer)),
             "check that pushgateway_url is the origin of a Prometheus Pushgateway, and read its log",
         ),
         Err(error) => Finding::warn(
             CHECK,
             format!("{origin}: {error}; runs go on without metrics"),
-            remedy(&error, "pushgateway_url"),
+            error.remedy("pushgateway_url"),
         ),
     }
 }

@@ -1,31 +1,29 @@
 //! The core's ports outside of WebAssembly, for commands that look and change nothing: settings, HTTP
 //! and the remembered values are the ones that the component would meet, from the same manifest.
 //!
-//! Requests go out by the component's own way (`wasmtime_wasi_http::default_send_request`), so that an
-//! address which works here works there. The store is read only: what the core sets stays in memory.
+//! The store is read only: what the core sets stays in memory.
 
 mod clock;
 mod log;
 mod store;
 mod transport;
 
-use crate::allowed_hosts::AllowedHosts;
-use crate::app::Options;
-use crate::resolved::Resolved;
 use anyhow::Result;
 use edge_sync_core::log::Style;
+use edge_sync_core::ports::{Request, ResponseHead, Transport, TransportError};
+use spin_app::{Options, Resolved};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
 use tokio::time::Instant;
 
-pub(crate) use store::ReadOnly;
-pub use transport::Incoming;
+pub use store::ReadOnly;
+pub use transport::{Http, Incoming};
 
 /// What the core runs on. Implements [`edge_sync_core::ports::Host`]; needs a Tokio runtime.
 pub struct Native {
     variables: BTreeMap<String, String>,
-    allowed_hosts: AllowedHosts,
+    http: Http,
     store: ReadOnly,
     style: Style,
     started: Instant,
@@ -38,7 +36,7 @@ impl Native {
         let resolved = Resolved::read(options)?;
         Ok(Self {
             variables: resolved.variables,
-            allowed_hosts: resolved.allowed_hosts,
+            http: Http::new(Some(resolved.allowed_hosts)),
             store: ReadOnly::open(options, &resolved.key_value_stores)?,
             style: match std::io::stderr().is_terminal() {
                 true => Style::Terminal,
@@ -51,6 +49,26 @@ impl Native {
     /// The component's variable of this name: what [`edge_sync_core::settings::Settings::parse`] asks.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
+    }
+}
+
+impl Native {
+    /// Where the store is, without a password.
+    pub fn store_place(&self) -> String {
+        self.store.place()
+    }
+
+    /// Sends requests, where the manifest allows it.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+}
+
+impl Transport for Native {
+    type Body = Incoming;
+
+    async fn send(&self, request: Request) -> Result<(ResponseHead, Incoming), TransportError> {
+        self.http.send(request).await
     }
 }
 

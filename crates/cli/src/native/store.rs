@@ -2,16 +2,15 @@
 //! not make the next one wait, or take its lease.
 
 use super::Native;
-use crate::app::Options;
-use crate::key_value::{DEFAULT_LABEL, Store as Backend};
-use crate::resolved;
 use anyhow::Result;
 use edge_sync_core::ports::{Store, StoreError};
+use spin_app::{DEFAULT_LABEL, Options, Store as Backend};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// A store below, and what was set here above it.
-pub(crate) struct ReadOnly {
+#[derive(Debug)]
+pub struct ReadOnly {
     /// `None` = the manifest does not give the component the store.
     below: Option<Backend>,
     above: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -19,12 +18,19 @@ pub(crate) struct ReadOnly {
 
 impl ReadOnly {
     /// The store that the component would open.
-    pub(crate) fn open(options: &Options, allowed: &BTreeSet<String>) -> Result<Self> {
+    pub fn open(options: &Options, allowed: &BTreeSet<String>) -> Result<Self> {
         let below = match allowed.contains(DEFAULT_LABEL) {
-            true => Some(resolved::store(options)?),
+            true => Some(spin_app::store(options)?.read_only()),
             false => None,
         };
         Ok(Self { below, above: Mutex::default() })
+    }
+}
+
+impl ReadOnly {
+    /// Where it is, without a password.
+    pub fn place(&self) -> String {
+        self.below.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string)
     }
 }
 

@@ -1,48 +1,144 @@
-//! Outgoing HTTP by the component's own way: same rules, same TLS roots, no redirects, no proxies.
+//! Outgoing HTTP as the component's runtimes do it: HTTP/1.1, a connection for each request, TLS with the roots
+//! of webpki, no redirects, no proxies. So an address that works here works there.
 
-use super::Native;
-use crate::allowed_hosts::Origin;
-use edge_sync_core::ports::{Body, Request, ResponseHead, Transport, TransportError};
+use edge_sync_core::ports::{Answer, Body, Request, ResponseHead, Transport, TransportError};
 use http::header::HOST;
+use http::uri::{Authority, Scheme};
 use http_body_util::{BodyExt, Full};
-use std::io::ErrorKind;
+use hyper::body::{Bytes, Incoming as HyperBody};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use spin_app::{AllowedHosts, Origin};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use wasmtime_wasi_http::{Error, WasiBody, default_send_request};
+use tokio_rustls::TlsConnector;
 
-impl Transport for Native {
+/// More than any answer to a single question: an account's lists are at most 1,000, a zone's rules too.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Sends requests.
+#[derive(Clone)]
+pub struct Http {
+    /// `None` = everywhere.
+    allowed_hosts: Option<Arc<AllowedHosts>>,
+    tls: TlsConnector,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Sends to these hosts only; `None` = to all.
+    pub fn new(allowed_hosts: Option<AllowedHosts>) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { allowed_hosts: allowed_hosts.map(Arc::new), tls: Arc::new(config).into() }
+    }
+
+    /// Sends a request once and reads its whole answer, within `limit`.
+    pub async fn ask(&self, request: Request, limit: Duration) -> Result<Answer, TransportError> {
+        let answer = async {
+            let (head, mut incoming) = self.send(request).await?;
+            let mut body = Vec::new();
+            while let Some(chunk) = incoming.chunk().await? {
+                body.extend(chunk);
+                if body.len() > ANSWER_BYTES_MAX {
+                    return Err(TransportError::TooLarge(ANSWER_BYTES_MAX));
+                }
+            }
+            Ok(Answer { head, body })
+        };
+        tokio::time::timeout(limit, answer).await.unwrap_or(Err(TransportError::Timeout(limit)))
+    }
+}
+
+impl Transport for Http {
     type Body = Incoming;
 
     async fn send(&self, request: Request) -> Result<(ResponseHead, Incoming), TransportError> {
         let request = outgoing(request)?;
         let uri = request.uri();
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned())
+        else {
             return Err(TransportError::Other(format!("{uri} is not a whole address")));
         };
-        if self.allowed_hosts.check(&Origin::new(scheme, authority)).is_err() {
+        if let Some(allowed) = &self.allowed_hosts
+            && allowed.check(&Origin::new(scheme.as_str(), &authority)).is_err()
+        {
             return Err(TransportError::Denied);
         }
-        let (response, connection) =
-            default_send_request(request, None).await.map_err(transport_error)?;
-        let connection = Connection(tokio::spawn(async move {
-            // What goes wrong here, the body tells as well.
-            let _ = connection.await;
-        }));
-        let headers = response.headers().iter();
-        let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let head = ResponseHead::new(response.status().as_u16(), headers);
-        let body = response.into_body().boxed_unsync();
-        Ok((head, Incoming { body, _connection: connection }))
+        let is_tls = scheme == Scheme::HTTPS;
+        let stream = connect(&authority, if is_tls { 443 } else { 80 }).await?;
+        if is_tls {
+            let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = ServerName::try_from(name)
+                .map_err(|error| TransportError::Tls(error.to_string()))?;
+            let stream = self.tls.connect(name, stream).await;
+            exchange(stream.map_err(|error| TransportError::Tls(error.to_string()))?, request).await
+        } else {
+            exchange(stream, request).await
+        }
     }
 }
 
-fn outgoing(request: Request) -> Result<http::Request<WasiBody>, TransportError> {
+async fn connect(authority: &Authority, default_port: u16) -> Result<TcpStream, TransportError> {
+    let port = authority.port_u16().unwrap_or(default_port);
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::net::lookup_host((host, port)).await;
+    let addresses: Vec<_> =
+        found.map_err(|error| TransportError::Dns(error.to_string()))?.collect();
+    TcpStream::connect(&*addresses).await.map_err(connection_error)
+}
+
+fn connection_error(error: io::Error) -> TransportError {
+    TransportError::Connection(match error.kind() {
+        ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+async fn exchange<S>(
+    stream: S,
+    request: http::Request<Full<Bytes>>,
+) -> Result<(ResponseHead, Incoming), TransportError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let failed = |error: hyper::Error| TransportError::Connection(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let connection = Connection(tokio::spawn(async move {
+        // What goes wrong here, the body tells as well.
+        let _ = connection.await;
+    }));
+    let response = sender.send_request(in_origin_form(request)?).await.map_err(failed)?;
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let head = ResponseHead::new(response.status().as_u16(), headers);
+    Ok((head, Incoming { body: response.into_body(), _connection: connection }))
+}
+
+/// The request with its host in a header.
+fn outgoing(request: Request) -> Result<http::Request<Full<Bytes>>, TransportError> {
     let other = |error: http::Error| TransportError::Other(error.to_string());
     let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.url);
     for (name, value) in request.headers {
         builder = builder.header(name, value);
     }
-    let body = Full::new(request.body.unwrap_or_default().into());
-    let body = body.map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(Bytes::from(request.body.unwrap_or_default()));
     let mut request = builder.body(body).map_err(other)?;
     if let Some(authority) = request.uri().authority() {
         let host = authority.as_str().parse().map_err(|error| other(http::Error::from(error)))?;
@@ -51,13 +147,27 @@ fn outgoing(request: Request) -> Result<http::Request<WasiBody>, TransportError>
     Ok(request)
 }
 
+/// Only path and query in the first line: the whole address there is for proxies.
+fn in_origin_form(
+    mut request: http::Request<Full<Bytes>>,
+) -> Result<http::Request<Full<Bytes>>, TransportError> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = path
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| TransportError::Other(error.to_string()))?;
+    *request.uri_mut() = uri;
+    Ok(request)
+}
+
 /// A body on its way in.
+#[derive(Debug)]
 pub struct Incoming {
-    body: WasiBody,
+    body: HyperBody,
     _connection: Connection,
 }
 
 /// The task that moves a connection's bytes; ends with the answer that it was for.
+#[derive(Debug)]
 struct Connection(JoinHandle<()>);
 
 impl Drop for Connection {
@@ -79,49 +189,19 @@ impl Body for Incoming {
     }
 }
 
-fn transport_error(error: Error) -> TransportError {
-    match error {
-        // The resolver's error has no kind of its own.
-        Error::Connect(error) if error.to_string().starts_with("failed to lookup address") => {
-            TransportError::Dns(error.to_string())
-        }
-        Error::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            TransportError::Connection("refused: nothing listens there".to_owned())
-        }
-        Error::Connect(error) => TransportError::Connection(error.to_string()),
-        Error::Tls(error) => TransportError::Tls(error.to_string()),
-        Error::InvalidDnsNameError(error) => TransportError::Tls(error.to_string()),
-        // What a connection that closes before the answer looks like.
-        Error::Hyper(error) => TransportError::Connection(error.to_string()),
-        Error::ConnectionTimeout | Error::ConnectionTerminated => {
-            TransportError::Connection(error.to_string())
-        }
-        other => TransportError::Other(other.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use edge_sync_core::ports::Method;
-    use std::io;
 
-    fn request(url: &str, body: Option<&[u8]>) -> Request {
-        let headers = vec![("x-api-key", "key".to_owned())];
-        Request {
-            method: Method::Put,
-            url: url.to_owned(),
-            headers,
-            body: body.map(Vec::from),
-            may_be_absent: false,
-        }
+    fn request(url: &str) -> Request {
+        Request::new(Method::Put, url).header("x-api-key", "key")
     }
 
     #[test]
     fn request_made_outgoing_keeps_all_and_names_its_host() {
-        let made = outgoing(request("http://a:8080/v1/x?y=1", Some(b"body"))).unwrap();
-        assert_eq!(made.method(), "PUT");
-        assert_eq!(made.uri(), "http://a:8080/v1/x?y=1");
+        let made = outgoing(request("http://a:8080/v1/x?y=1")).unwrap();
+        assert_eq!((made.method().as_str(), made.uri().path()), ("PUT", "/v1/x"));
         assert_eq!(
             (&made.headers()["host"], &made.headers()["x-api-key"]),
             (&"a:8080".parse().unwrap(), &"key".parse().unwrap())
@@ -130,17 +210,33 @@ mod tests {
 
     #[test]
     fn address_or_header_that_http_cannot_say_is_an_error_not_a_panic() {
-        assert!(outgoing(request("http://a b/", None)).is_err());
-        let mut broken = request("http://a/", None);
-        broken.headers.push(("x", "line\nbreak".to_owned()));
+        assert!(outgoing(request("http://a b/")).is_err());
+        let broken = request("http://a/").header("x", "line\nbreak");
         assert!(matches!(outgoing(broken), Err(TransportError::Other(_))));
     }
 
-    #[test]
-    fn name_unknown_and_port_closed_are_told_apart() {
-        let lookup = io::Error::other("failed to lookup address information: Name not known");
-        assert!(matches!(transport_error(Error::Connect(lookup)), TransportError::Dns(_)));
-        let refused = io::Error::from(ErrorKind::ConnectionRefused);
-        assert!(matches!(transport_error(Error::Connect(refused)), TransportError::Connection(_)));
+    #[tokio::test]
+    async fn name_unknown_and_port_closed_are_told_apart() {
+        let http = Http::new(None);
+        let answer = |url| http.ask(Request::new(Method::Get, url), Duration::from_secs(20));
+        let unknown = answer("http://crowdsec.invalid:8080/").await;
+        assert!(matches!(unknown, Err(TransportError::Dns(_))), "{unknown:?}");
+        let closed = answer("http://127.0.0.1:1/").await;
+        assert_eq!(closed, Err(TransportError::Connection("nothing listens there".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn server_that_speaks_no_tls_is_told_as_such() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let serve = async {
+            use tokio::io::AsyncWriteExt;
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        };
+        let http = Http::new(None);
+        let ask = http.ask(Request::new(Method::Get, url), Duration::from_secs(20));
+        let (answer, ()) = tokio::join!(ask, serve);
+        assert!(matches!(answer, Err(TransportError::Tls(_))), "{answer:?}");
     }
 }

@@ -3,9 +3,9 @@
 //! to stop.
 
 use anyhow::{Error, Result};
+use edge_sync_core::ports::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ureq::http::Method;
 
 use super::api::{Answer, Area, CallError, Client};
 use super::observed::{RuleSeen, RulesetSeen};
@@ -27,10 +27,10 @@ pub struct Applied {
 }
 
 /// Does the steps; `after` hears of each that was done.
-pub fn apply(client: &Client, plan: &Plan, mut after: impl FnMut(&Step)) -> Result<Applied> {
+pub async fn apply(client: &Client, plan: &Plan, mut after: impl FnMut(&Step)) -> Result<Applied> {
     let mut applied = Applied::default();
     for step in plan.steps() {
-        match run(client, step, &mut applied) {
+        match run(client, step, &mut applied).await {
             Ok(()) => after(step),
             Err(error) => match reason_to_leave(step, &error) {
                 Some(reason) => applied.left.push(reason),
@@ -41,19 +41,19 @@ pub fn apply(client: &Client, plan: &Plan, mut after: impl FnMut(&Step)) -> Resu
     Ok(applied)
 }
 
-fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), StepError> {
+async fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), StepError> {
     let account = client.account();
     match step {
         Step::CreateList { remediation, name } => {
             let body = json!({ "name": name, "kind": "ip", "description": LIST_DESCRIPTION });
             let path = format!("/accounts/{account}/rules/lists");
-            let answer = client.call(Area::Lists, Method::POST, &path, Some(&body))?;
+            let answer = client.call(Area::Lists, Method::Post, &path, Some(&body)).await?;
             applied.made.push((remediation.setting(), id_of(answer)?));
         }
         Step::CreateNamespace => {
             let body = json!({ "title": NAMESPACE });
             let path = format!("/accounts/{account}/storage/kv/namespaces");
-            let answer = client.call(Area::Kv, Method::POST, &path, Some(&body))?;
+            let answer = client.call(Area::Kv, Method::Post, &path, Some(&body)).await?;
             applied.made.push(("cf_kv_namespace_id", id_of(answer)?));
         }
         Step::CreateRuleset { zone, rules } => {
@@ -64,53 +64,49 @@ fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), StepEr
                 "phase": PHASE,
                 "rules": rules.iter().map(definition).collect::<Value>(),
             });
-            client.call(
-                Area::Waf,
-                Method::POST,
-                &format!("/zones/{zone}/rulesets"),
-                Some(&body),
-            )?;
+            let path = format!("/zones/{zone}/rulesets");
+            client.call(Area::Waf, Method::Post, &path, Some(&body)).await?;
         }
         Step::AddRule { rules, rule } => {
             let body = definition(rule);
-            client.call(Area::Waf, Method::POST, &rules.path(), Some(&body))?;
+            client.call(Area::Waf, Method::Post, &rules.path(), Some(&body)).await?;
         }
         Step::CorrectRule { rules, seen, rule } => {
             let body = corrected(seen, rule);
-            client.call(Area::Waf, Method::PATCH, &rules.of(&seen.id), Some(&body))?;
+            client.call(Area::Waf, Method::Patch, &rules.of(&seen.id), Some(&body)).await?;
         }
         Step::MoveRule { rules, id, after } => {
             // The empty id means the end.
             let body = json!({ "position": { "after": after.as_deref().unwrap_or_default() } });
-            client.call(Area::Waf, Method::PATCH, &rules.of(id), Some(&body))?;
+            client.call(Area::Waf, Method::Patch, &rules.of(id), Some(&body)).await?;
         }
         Step::RemoveRule { rules, id, .. } => {
-            client.call(Area::Waf, Method::DELETE, &rules.of(id), None)?;
+            client.call(Area::Waf, Method::Delete, &rules.of(id), None).await?;
         }
-        Step::RemoveRuleset { rules } => remove_ruleset(client, rules)?,
+        Step::RemoveRuleset { rules } => remove_ruleset(client, rules).await?,
         Step::RemoveList { id, .. } => {
             let path = format!("/accounts/{account}/rules/lists/{id}");
-            client.call(Area::Lists, Method::DELETE, &path, None)?;
+            client.call(Area::Lists, Method::Delete, &path, None).await?;
         }
         Step::RemoveNamespace { id } => {
             let path = format!("/accounts/{account}/storage/kv/namespaces/{id}");
-            client.call(Area::Kv, Method::DELETE, &path, None)?;
+            client.call(Area::Kv, Method::Delete, &path, None).await?;
         }
     }
     Ok(())
 }
 
 /// Deleting a ruleset deletes all rules that are in it, so it is looked at once more.
-fn remove_ruleset(client: &Client, path: &RulesPath) -> Result<(), StepError> {
+async fn remove_ruleset(client: &Client, path: &RulesPath) -> Result<(), StepError> {
     let RulesPath { zone, ruleset } = path;
     let path = format!("/zones/{zone}/rulesets/{ruleset}");
-    let answer = client.get(Area::Waf, &path)?;
+    let answer = client.get(Area::Waf, &path).await?;
     let seen: RulesetSeen =
         serde_json::from_value(answer.result).map_err(|_| StepError::Unexpected)?;
     if !seen.rules.is_empty() {
         return Err(StepError::NotEmpty);
     }
-    client.call(Area::Waf, Method::DELETE, &path, None)?;
+    client.call(Area::Waf, Method::Delete, &path, None).await?;
     Ok(())
 }
 
@@ -209,7 +205,7 @@ fn explained(step: &Step, error: StepError) -> Error {
             "failed: {step}; if the zone has no room for it (the Free plan has five custom rules), \
              remove one or use --ban-only"
         ),
-        _ if matches!(call, Some(CallError::Refused { .. })) => format!("failed: {step}"),
+        _ if call.is_some_and(CallError::is_refused) => format!("failed: {step}"),
         _ => format!("could not confirm: {step}; run again, setup looks first at what is there"),
     };
     Error::new(error).context(context)

@@ -11,7 +11,7 @@ mod observed;
 mod plan;
 mod render;
 
-pub use api::{Access, Area, CallError, Client};
+pub use api::{Area, CallError, Client};
 pub use apply::{Applied, apply};
 pub use observed::{ListSeen, NamespaceSeen, Observed, RuleSeen, RulesetSeen, ZoneSeen, observe};
 pub use plan::{Entry, Plan, Step, What, plan, plan_removal};

@@ -111,16 +111,18 @@ fn yes() -> bool {
 
 /// Reads the account. `own_keys` is the prefix of the keys that the sync writes: given, the namespace
 /// is searched for others.
-pub fn observe(client: &Client, wish: &Wish, own_keys: Option<&str>) -> Result<Observed> {
+pub async fn observe(client: &Client, wish: &Wish, own_keys: Option<&str>) -> Result<Observed> {
     let path = format!("/accounts/{}/rules/lists", client.account());
-    let lists = read(client, Area::Lists, &path).context("failed to read the account's lists")?;
+    let lists =
+        read(client, Area::Lists, &path).await.context("failed to read the account's lists")?;
     let namespace = match wish.namespace {
-        true => namespace(client, own_keys).context("failed to read the KV namespaces")?,
+        true => namespace(client, own_keys).await.context("failed to read the KV namespaces")?,
         false => None,
     };
     let mut zones = Vec::new();
     for label in &wish.zones {
-        let zone = zone(client, label).with_context(|| format!("failed to read zone {label}"))?;
+        let zone = zone(client, label).await;
+        let zone = zone.with_context(|| format!("failed to read zone {label}"))?;
         // Named once by id and once by name it is still one zone.
         if !zones.iter().any(|known: &ZoneSeen| known.id == zone.id) {
             zones.push(zone);
@@ -129,7 +131,7 @@ pub fn observe(client: &Client, wish: &Wish, own_keys: Option<&str>) -> Result<O
     Ok(Observed { lists, namespace, zones })
 }
 
-fn namespace(client: &Client, own_keys: Option<&str>) -> Result<Option<NamespaceSeen>> {
+async fn namespace(client: &Client, own_keys: Option<&str>) -> Result<Option<NamespaceSeen>> {
     #[derive(Deserialize)]
     struct Namespace {
         id: String,
@@ -138,11 +140,13 @@ fn namespace(client: &Client, own_keys: Option<&str>) -> Result<Option<Namespace
     let root = format!("/accounts/{}/storage/kv/namespaces", client.account());
     for page in 1.. {
         let path = format!("{root}?page={page}&per_page={PER_PAGE}");
-        let namespaces: Vec<Namespace> = read(client, Area::Kv, &path)?;
+        let namespaces: Vec<Namespace> = read(client, Area::Kv, &path).await?;
         let is_last = namespaces.len() < PER_PAGE;
         if let Some(found) = namespaces.into_iter().find(|one| one.title == NAMESPACE) {
             let foreign_key = match own_keys {
-                Some(prefix) => foreign_key(client, &format!("{root}/{}", found.id), prefix)?,
+                Some(prefix) => {
+                    foreign_key(client, &format!("{root}/{}", found.id), prefix).await?
+                }
                 None => None,
             };
             return Ok(Some(NamespaceSeen { id: found.id, foreign_key }));
@@ -154,7 +158,7 @@ fn namespace(client: &Client, own_keys: Option<&str>) -> Result<Option<Namespace
     Ok(None)
 }
 
-fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Result<Option<String>> {
+async fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Key {
         name: String,
@@ -162,7 +166,7 @@ fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Result<Opt
     let mut cursor = String::new();
     loop {
         let path = format!("{namespace}/keys?limit={PER_PAGE}{cursor}");
-        let answer = client.get(Area::Kv, &path)?;
+        let answer = client.get(Area::Kv, &path).await?;
         let keys: Vec<Key> = serde_json::from_value(answer.result).context("not a list of keys")?;
         if let Some(key) = keys.into_iter().find(|key| !key.name.starts_with(own_prefix)) {
             return Ok(Some(key.name));
@@ -172,13 +176,13 @@ fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Result<Opt
     }
 }
 
-fn zone(client: &Client, label: &str) -> Result<ZoneSeen> {
+async fn zone(client: &Client, label: &str) -> Result<ZoneSeen> {
     let id = match is_id(label) {
         true => label.to_owned(),
-        false => zone_id(client, label)?,
+        false => zone_id(client, label).await?,
     };
     let path = format!("/zones/{id}/rulesets/phases/{PHASE}/entrypoint");
-    let ruleset = match client.get(Area::Waf, &path) {
+    let ruleset = match client.get(Area::Waf, &path).await {
         Ok(answer) => Some(serde_json::from_value(answer.result).context("not a ruleset")?),
         Err(error) if error.is_code(NO_ENTRY_POINT) => None,
         Err(error) => return Err(error.into()),
@@ -186,14 +190,14 @@ fn zone(client: &Client, label: &str) -> Result<ZoneSeen> {
     Ok(ZoneSeen { id, label: label.to_owned(), ruleset })
 }
 
-fn zone_id(client: &Client, name: &str) -> Result<String> {
+async fn zone_id(client: &Client, name: &str) -> Result<String> {
     #[derive(Deserialize)]
     struct Zone {
         id: String,
     }
     let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
     let path = format!("/zones?name={encoded}&account.id={}", client.account());
-    let mut zones: Vec<Zone> = read(client, Area::Zones, &path)?;
+    let mut zones: Vec<Zone> = read(client, Area::Zones, &path).await?;
     match (zones.pop(), zones.len()) {
         (Some(zone), 0) if is_id(&zone.id) => Ok(zone.id),
         (None, _) => bail!(
@@ -204,7 +208,7 @@ fn zone_id(client: &Client, name: &str) -> Result<String> {
     }
 }
 
-fn read<T: DeserializeOwned>(client: &Client, area: Area, path: &str) -> Result<T> {
-    let answer = client.get(area, path)?;
+async fn read<T: DeserializeOwned>(client: &Client, area: Area, path: &str) -> Result<T> {
+    let answer = client.get(area, path).await?;
     serde_json::from_value(answer.result).with_context(|| format!("unexpected answer to {path}"))
 }

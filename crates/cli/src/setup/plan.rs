@@ -179,8 +179,7 @@ pub fn plan(wish: &Wish, observed: &Observed) -> Result<Plan> {
                     "there is a list {name} that holds {} items, not addresses: name another list",
                     list.kind
                 );
-                let made_by = if is_ours(list) { "" } else { " (not made by setup)" };
-                What::Keep(format!("list {name}{made_by}"))
+                What::Keep(format!("list {name}{}", origin_of(list)))
             }
         };
         plan.push(None, what);
@@ -330,6 +329,21 @@ fn find_list<'a>(observed: &'a Observed, name: &str) -> Option<&'a ListSeen> {
 
 fn is_ours(list: &ListSeen) -> bool {
     list.description == LIST_DESCRIPTION
+}
+
+/// What there is to say of a list that is there already. Setup does not read LAPI: what is on a list that it
+/// did not make is somebody's, until CrowdSec asks for it.
+fn origin_of(list: &ListSeen) -> String {
+    match (is_ours(list), list.items as u64) {
+        (true, _) => String::new(),
+        (false, 0) => " (not made by setup)".to_owned(),
+        (false, items) => format!(
+            " (not made by setup; its {items} item{} {} not CrowdSec's, as far as setup can tell: those that \
+             CrowdSec does not want go with the first syncs)",
+            if items == 1 { "" } else { "s" },
+            if items == 1 { "is" } else { "are" },
+        ),
+    }
 }
 
 fn is_our_rule(seen: &RuleSeen) -> bool {

@@ -181,8 +181,8 @@ async fn sync_leased<H: Host>(
     let last = Remembered::<LastRun>::load(host, now);
     // Without a store nobody knows.
     let was_ever_read = last.store_error().is_some() || last.lapi_read_at > 0;
-    let desired = desired
-        .map_err(|unavailable| NotDesired::of(unavailable, &clients.lapi, was_ever_read));
+    let desired =
+        desired.map_err(|unavailable| NotDesired::of(unavailable, &clients.lapi, was_ever_read));
     let access = Access { session, settings, clients, may_write, counted, until };
     if let (true, Some(lists), Some(Ok(observed))) =
         (failed_as_full && counted, &settings.targets.lists, &observed_lists)
