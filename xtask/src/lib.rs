@@ -16,6 +16,8 @@ mod tools;
 mod workspace;
 mod world;
 
+pub use build::SIZE_BYTES_MAX;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
