@@ -13,7 +13,6 @@ mod spin;
 #[cfg(test)]
 mod tests;
 
-use crate::progress::step;
 use crate::toolchain::Toolchain;
 use crate::{build, setup, workspace};
 use anyhow::{Context, Result};
@@ -67,7 +66,7 @@ pub struct Packed {
 pub(crate) fn execute(args: Args) -> Result<()> {
     let toolchain = setup::ready()?;
     let sources = toolchain.sources()?;
-    let component = step("component", || build::component_of(&toolchain, &sources))?;
+    let component = build::component_of("building the component", &toolchain, &sources)?;
     let into = workspace::target_dir().join("dist");
     // What an earlier version left would be published with this one.
     if into.exists() {
