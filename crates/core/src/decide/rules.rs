@@ -141,7 +141,8 @@ impl Side {
             (Remediation::Ban, _) => Class::OwnBan,
         };
         let item = |address: Address, class| Item { address, class, order: 0 };
-        let is_lost = |address: &Address| leaving.contains_key(address) || removed.contains(address);
+        let is_lost =
+            |address: &Address| leaving.contains_key(address) || removed.contains(address);
         let stays = content.items().keys().filter(|address| !is_lost(address));
         let mut shall_match: Vec<Item> =
             stays.map(|address| item(*address, kept_class(address))).collect();
@@ -175,7 +176,11 @@ impl Side {
             match *waiting {
                 Waiting::Fresh(address, class) => {
                     let parts = matched.intersection(&AddressSet::from_iter([address]));
-                    addresses.extend(parts.iter().map(|part| Item { address: *part, class, order: 0 }));
+                    addresses.extend(parts.iter().map(|part| Item {
+                        address: *part,
+                        class,
+                        order: 0,
+                    }));
                 }
                 Waiting::Region(region) => {
                     let parts = observed.parts();

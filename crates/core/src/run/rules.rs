@@ -136,9 +136,11 @@ impl<H: Host> Part<'_, '_, '_, H> {
                 "Cloudflare was busy with the zone's rules; the next change is tried in {} s",
                 left.as_secs()
             )),
-            Some((left, cause)) => {
-                Outcome::Failed(Failure::Zone { zone: zone.to_string(), what: stands_off(left, cause), source: None })
-            }
+            Some((left, cause)) => Outcome::Failed(Failure::Zone {
+                zone: zone.to_string(),
+                what: stands_off(left, cause),
+                source: None,
+            }),
             None => {
                 let token = checksum(settings.token.expose());
                 let target = Target { account: &clients.account, zone, observed: there, token };
@@ -177,10 +179,9 @@ impl<H: Host> Part<'_, '_, '_, H> {
             Some(what) if !settings.dry_run && !matches!(outcome, Outcome::Failed(_)) => {
                 Outcome::Failed(Failure::Zone { zone: zone.to_string(), what, source: None })
             }
-            _ if waiting > 0 && outcome.is_well() => Outcome::Partial(format!(
-                "{} without room in the rules",
-                plural(waiting, "change")
-            )),
+            _ if waiting > 0 && outcome.is_well() => {
+                Outcome::Partial(format!("{} without room in the rules", plural(waiting, "change")))
+            }
             _ => outcome,
         };
         ZoneReport { zone: zone.to_string(), outcome, rules, writes: applied.writes }
@@ -204,7 +205,9 @@ impl<H: Host> Part<'_, '_, '_, H> {
         }
         problems.iter().for_each(|problem| says(problem));
         if there.is_in_wrong_order() {
-            says("the challenge stands before the ban: who is banned meets a challenge; `edge-sync setup` with this zone mends it");
+            says(
+                "the challenge stands before the ban: who is banned meets a challenge; `edge-sync setup` with this zone mends it",
+            );
         }
         problems.into_iter().next()
     }

@@ -111,9 +111,8 @@ impl RulesHistory {
     /// of the token.
     pub fn wait(&self, zone: &str, token: u32, now: u64) -> Option<(Duration, Cause)> {
         let Setback { kind, times, at, token: with } = self.zones.get(zone)?.setback.as_ref()?;
-        let doubled = BACKOFF_SECS
-            .saturating_mul(1 << times.saturating_sub(1).min(16))
-            .min(BACKOFF_SECS_MAX);
+        let doubled =
+            BACKOFF_SECS.saturating_mul(1 << times.saturating_sub(1).min(16)).min(BACKOFF_SECS_MAX);
         let wait = match kind {
             Cause::Busy => doubled,
             Cause::Denied if *with == token => DENIED_SECS,
@@ -269,7 +268,10 @@ mod tests {
             assert_eq!(wait(&history, NOW + n), Some(left));
         }
         (6..20).for_each(|n| history.refused(ZONE, (&n.to_string(), false), 1, NOW + n));
-        assert!(!is_refused(&history, "a") && is_refused(&history, "19"), "the oldest is forgotten");
+        assert!(
+            !is_refused(&history, "a") && is_refused(&history, "19"),
+            "the oldest is forgotten"
+        );
         history.changed(ZONE);
         assert_eq!(wait(&history, NOW + 20), None);
         history.settle(NOW + 4_000);

@@ -199,14 +199,12 @@ impl<'a> View<'a> {
         let already = &self.situation.observed.parts().lifted;
         let mut candidates = Vec::new();
         let mut add = |address, class, order, is_kept| {
-            // An owner goes first even if only the edge's list may still have him.
-            let is_kept = is_kept && class != Class::Owner;
             let key = Key { is_kept, class, order, is_new: !already.covers(&address) };
-            candidates.push(Candidate { address, key, counts: !is_kept });
+            candidates.push(Candidate { address, key, is_part: false, counts: !is_kept });
         };
         for item in self.situation.on_list {
             let Item { address, class, order } = *item;
-            if self.protected.covers(&address) || self.shall_match.covers(&address) {
+            if self.shall_match.covers(&address) && !self.protected.covers(&address) {
                 continue;
             }
             let is_owners = self.protected.touches(&address);
@@ -214,13 +212,9 @@ impl<'a> View<'a> {
         }
         // One entry for all items in a protected prefix, and for the hole that it is in a range on the
         // list.
-        for prefix in self.protected.iter().filter(|prefix| self.on_list.touches(prefix)) {
-            if may_match(prefix) {
-                add(*prefix, Class::Owner, 0, false);
-            } else {
-                let items = self.on_list.inside(prefix);
-                items.iter().for_each(|item| add(*item, Class::Owner, 0, false));
-            }
+        let owners = self.protected.iter().filter(|prefix| may_match(prefix));
+        for prefix in owners.filter(|prefix| self.on_list.touches(prefix)) {
+            add(*prefix, Class::Owner, 0, false);
         }
         if !self.situation.may_drain {
             for entry in already {
@@ -244,7 +238,7 @@ impl<'a> View<'a> {
         let observed = self.situation.observed.parts();
         let already = &observed.fresh.of;
         let mut candidates = Vec::new();
-        let mut add = |address: Address, item: &Item, counts: bool| {
+        let mut add = |address: Address, item: &Item, is_part: bool| {
             let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
             // What comes back from LIFTED may have been lifted from a list that the edge has not yet.
             let was_said = already.covers(&address) || observed.lifted.covers(&address);
@@ -252,15 +246,15 @@ impl<'a> View<'a> {
             if is_on_list && !is_kept || self.protected.covers(&address) {
                 return;
             }
-            let is_new = !already.covers(&address);
+            let is_new = is_part || !already.covers(&address);
             let key = Key { is_kept, class: item.class, order: item.order, is_new };
-            candidates.push(Candidate { address, key, counts: counts && !is_kept });
+            candidates.push(Candidate { address, key, is_part, counts: !is_part && !is_kept });
         };
         for item in self.situation.shall_match {
-            add(item.address, item, true);
+            add(item.address, item, false);
             // The range itself may be on the list, or find no room: what is in force of it stays.
             for part in already.inside(&item.address) {
-                add(*part, item, false);
+                add(*part, item, true);
             }
         }
         candidates

@@ -50,6 +50,9 @@ impl Room {
 pub(super) struct Candidate {
     pub(super) address: Address,
     pub(super) key: Key,
+    /// It is in the text, and part of a range that should be there instead. It comes after that range,
+    /// for which it makes way.
+    pub(super) is_part: bool,
     /// Whether it waits for something if it finds no room.
     pub(super) counts: bool,
 }
@@ -92,10 +95,13 @@ pub(super) fn choose(
 /// By urgency. A range is as urgent as the most urgent that is in it, and comes before all that is: it
 /// takes the room of one and gives all of them theirs.
 fn in_order(mut candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
-    candidates.sort_unstable_by_key(|candidate| (candidate.address, candidate.key));
+    candidates.sort_unstable_by_key(|one| (one.address, one.is_part, one.key));
     candidates.dedup_by(|later, first| {
         let is_same = later.address == first.address;
-        first.counts |= is_same && later.counts;
+        if is_same && first.is_part {
+            // After all ranges that it is part of.
+            first.key = later.key;
+        }
         is_same
     });
     let mut urgency: Vec<(Key, Address)> =
@@ -103,10 +109,8 @@ fn in_order(mut candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
     // The ranges around the candidate that is looked at, the widest first.
     let mut around: Vec<usize> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        while around
-            .pop_if(|range| !candidates[*range].address.contains(&candidate.address))
-            .is_some()
-        {}
+        let is_around = |range: &&usize| candidates[**range].address.contains(&candidate.address);
+        around.truncate(around.iter().take_while(is_around).count());
         for range in &around {
             urgency[*range] = urgency[*range].min((candidate.key, candidate.address));
         }

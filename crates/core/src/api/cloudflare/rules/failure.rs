@@ -1,8 +1,8 @@
 //! What follows from a call about a zone's rules that failed, by HTTP status first: a code may be
 //! absent (facts cloudflare-rules 1.5 and 10.9). One zone's failure is no other zone's.
 
-use crate::ports::TransportError;
 use crate::api::cloudflare::CallError;
+use crate::ports::TransportError;
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,7 +70,10 @@ fn patch_of_a_rule_sends_every_field_as_it_was_read_but_the_expression() {
     let request =
         patch_of(&ruleset, &expression("(ip.src in $crowdsec_ban) or ip.src in {1.1.1.1}"));
     assert_eq!(request.method, Method::Patch);
-    assert_eq!(request.url, "https://api.test/client/v4/zones/000000000000000000000000000000cc/rulesets/r1/rules/b1");
+    assert_eq!(
+        request.url,
+        "https://api.test/client/v4/zones/000000000000000000000000000000cc/rulesets/r1/rules/b1"
+    );
     assert!(request.headers.contains(&("authorization", "Bearer t0k".to_owned())));
     assert_eq!(
         body_of(&request),
