@@ -15,7 +15,9 @@ async fn with_fault(fault: &str) -> Zones {
     zones.next().await.unwrap();
     let (verb, what) = fault.split_once(": ").unwrap();
     let (method, rest) = verb.split_once(' ').unwrap_or((verb, ""));
-    zones.fault(format!("cloudflare {method} /{} {rest}: {what}", zones.ids[1]).replace(" :", ":").as_str());
+    zones.fault(
+        format!("cloudflare {method} /{} {rest}: {what}", zones.ids[1]).replace(" :", ":").as_str(),
+    );
     zones.ban("203.0.113.7");
     zones
 }
@@ -69,7 +71,8 @@ async fn text_that_is_refused_leaves_the_last_good_one_is_loud_and_is_not_sent_e
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_that_may_not_is_told_by_its_permission_and_tried_once_an_hour_or_when_it_is_another() {
+async fn token_that_may_not_is_told_by_its_permission_and_tried_once_an_hour_or_when_it_is_another()
+{
     let mut zones = locked(1).await;
     zones.front.world().cloudflare().configure(|knobs| {
         knobs.waf_permission = Permission::Read;
@@ -89,7 +92,12 @@ async fn token_that_may_not_is_told_by_its_permission_and_tried_once_an_hour_or_
 
 #[tokio::test(start_paused = true)]
 async fn busy_zone_backs_off_alone_and_across_runs() {
-    for answer in ["409 [content-type: application/json] {\"success\":false,\"errors\":[{\"message\":\"conflict\"}],\"result\":null}", "429 [content-type: application/json] {\"success\":false,\"errors\":[{\"message\":\"slow\"}],\"result\":null}", "429 [retry-after: 1] <html>429</html>", "409 <html></html>"] {
+    for answer in [
+        "409 [content-type: application/json] {\"success\":false,\"errors\":[{\"message\":\"conflict\"}],\"result\":null}",
+        "429 [content-type: application/json] {\"success\":false,\"errors\":[{\"message\":\"slow\"}],\"result\":null}",
+        "429 [retry-after: 1] <html>429</html>",
+        "409 <html></html>",
+    ] {
         let zones = with_fault(&format!("PATCH: answer {answer}")).await;
         zones.next().await.unwrap_err();
         assert_only_the_second_lacks_it(&zones);
@@ -149,7 +157,13 @@ async fn rule_whose_id_was_renewed_is_found_again_by_its_ref() {
 
 #[tokio::test(start_paused = true)]
 async fn somebody_who_writes_meanwhile_is_said_and_not_undone() {
-    for edit in ["add log http.host eq \"b\"", "set OTHER ip.src eq 192.0.2.3", "delete OTHER", "move-first OTHER", "disable OTHER"] {
+    for edit in [
+        "add log http.host eq \"b\"",
+        "set OTHER ip.src eq 192.0.2.3",
+        "delete OTHER",
+        "move-first OTHER",
+        "disable OTHER",
+    ] {
         let zones = locked(2).await;
         let other = zones.others()[0].reference.clone();
         let edit = edit.replace("OTHER", &other);
@@ -186,21 +200,26 @@ async fn rule_that_is_not_as_setup_made_it_is_reported_and_left_alone() {
     for (edit, says) in [
         (format!("double {BAN}"), "several"),
         (format!("delete {BAN}"), "no rule"),
-        (format!("set {BAN} (ip.src in $crowdsec_ban) or ip.src in {{192.0.2.4..192.0.2.9}}"), "not"),
+        (
+            format!("set {BAN} (ip.src in $crowdsec_ban) or ip.src in {{192.0.2.4..192.0.2.9}}"),
+            "not",
+        ),
         (format!("set {BAN} (ip.src in $crowdsec_captcha)"), "not"),
         (format!("set {BAN} (ip.src in $crowdsec_ban and ssl)"), "not"),
     ] {
         let zones = locked(2).await;
         zones.edit(0, &edit);
         let before = zones.front.world().cloudflare().rules(&zones.ids[0]).unwrap();
-        let before: Vec<_> =
-            before.into_iter().filter(|rule| rule.reference != CAPTCHA).collect();
+        let before: Vec<_> = before.into_iter().filter(|rule| rule.reference != CAPTCHA).collect();
         zones.ban("203.0.113.7");
         zones.captcha("203.0.113.8");
         for _ in 0..3 {
             zones.next().await.unwrap_err();
             let texts = zones.texts(Level::Warn);
-            assert!(texts.iter().any(|text| text.contains(BAN) && text.contains(says)), "{edit}: {texts:#?}");
+            assert!(
+                texts.iter().any(|text| text.contains(BAN) && text.contains(says)),
+                "{edit}: {texts:#?}"
+            );
             assert!(!zones.success());
         }
         let after = zones.front.world().cloudflare().rules(&zones.ids[0]).unwrap();
@@ -282,7 +301,13 @@ async fn zone_that_cannot_be_read_stops_neither_the_others_nor_the_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn without_lapi_or_the_lists_nothing_is_touched() {
-    for fault in ["lapi: refuse", "lapi: answer 503 busy", "lapi: cut-body 10", "cloudflare GET /items: answer 500 no", "cloudflare GET /rules/lists?: refuse"] {
+    for fault in [
+        "lapi: refuse",
+        "lapi: answer 503 busy",
+        "lapi: cut-body 10",
+        "cloudflare GET /items: answer 500 no",
+        "cloudflare GET /rules/lists?: refuse",
+    ] {
         let zones = locked(1).await;
         zones.ban("203.0.113.7");
         zones.next().await.unwrap();

@@ -4,11 +4,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attacks;
 mod failures;
 mod fixture;
 mod full;
 mod levels;
 mod order;
 mod regions;
+mod states;
 
 mod story;

@@ -21,7 +21,8 @@ fn zones() -> Zones {
 }
 
 #[tokio::test(start_paused = true)]
-async fn country_and_as_stand_in_the_text_with_the_owner_excepted_and_the_ban_before_the_challenge() {
+async fn country_and_as_stand_in_the_text_with_the_owner_excepted_and_the_ban_before_the_challenge()
+{
     let mut zones = zones();
     zones.set("never_block", "198.51.100.0/28");
     region(&zones, "ban", "Country", "cn");
@@ -57,7 +58,14 @@ async fn country_and_as_stand_in_the_text_with_the_owner_excepted_and_the_ban_be
 #[tokio::test(start_paused = true)]
 async fn value_that_is_no_region_is_named_and_not_sent() {
     let zones = zones();
-    for (scope, value) in [("country", "UK"), ("country", "ZZ"), ("country", "China"), ("as", "x"), ("as", "0"), ("as", "AS4294967296")] {
+    for (scope, value) in [
+        ("country", "UK"),
+        ("country", "ZZ"),
+        ("country", "China"),
+        ("as", "x"),
+        ("as", "0"),
+        ("as", "AS4294967296"),
+    ] {
         region(&zones, "ban", scope, value);
     }
     region(&zones, "ban", "country", "XX");
@@ -65,7 +73,10 @@ async fn value_that_is_no_region_is_named_and_not_sent() {
     for value in ["UK", "ZZ", "China"] {
         zones.assert_says(Level::Warn, value);
     }
-    assert_eq!(zones.expression(0, BAN), r#"(ip.src in $crowdsec_ban) or ip.src.country in {"XX"}"#);
+    assert_eq!(
+        zones.expression(0, BAN),
+        r#"(ip.src in $crowdsec_ban) or ip.src.country in {"XX"}"#
+    );
     zones.assert_no_violations();
 }
 
@@ -125,7 +136,11 @@ async fn regions_that_are_refused_are_left_out_of_the_next_attempt_and_said() {
     for _ in 0..725 {
         let _ = zones.next().await;
     }
-    assert_eq!(zones.verdict_of("198.51.100.7", "CN", 1), Block, "a day later they are tried again");
+    assert_eq!(
+        zones.verdict_of("198.51.100.7", "CN", 1),
+        Block,
+        "a day later they are tried again"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,8 +28,9 @@ impl Weeks {
     /// Five changes an hour: bans of four hours, of which some are lifted before their time. Fifty addresses
     /// are banned all the while.
     async fn play(with_delta: bool) -> Self {
-        let mut zones =
-            Zones::with(3, |options| options.cloudflare.write_floor = Duration::from_secs(72 * 3_600));
+        let mut zones = Zones::with(3, |options| {
+            options.cloudflare.write_floor = Duration::from_secs(72 * 3_600)
+        });
         if !with_delta {
             zones.set("cf_rules_zones", "");
         }
@@ -119,7 +120,8 @@ async fn limiter_of_72_hours_leaves_no_change_out_of_force_with_the_delta() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn owner_banned_for_a_year_while_the_list_is_locked_is_free_one_run_after_the_decision_goes() {
+async fn owner_banned_for_a_year_while_the_list_is_locked_is_free_one_run_after_the_decision_goes()
+{
     for by_setting in [false, true] {
         let mut zones = Zones::new(2);
         zones.decide("ban", "203.0.113.7", 363 * DAY);
