@@ -282,11 +282,9 @@ fn comparable(mut resource: Value, hashed: &[String]) -> Value {
                 map.values_mut().for_each(|value| walk(value, hashed));
             }
             Value::Array(all) => all.iter_mut().for_each(|value| walk(value, hashed)),
-            Value::String(text) => {
-                if hashed.contains(text) {
-                    let (name, _) = text.rsplit_once('-').unwrap();
-                    *text = name.to_owned();
-                }
+            Value::String(text) if hashed.contains(text) => {
+                let (name, _) = text.rsplit_once('-').unwrap();
+                *text = name.to_owned();
             }
             _ => {}
         }
