@@ -1,6 +1,8 @@
 //! What a run would do, and why an address is or is not at the edge: for a person who asks, with the
 //! same reading, planning and judging as a run, and without any write.
 
+mod rules;
+
 use serde::Serialize;
 
 use crate::address::Address;
@@ -19,10 +21,13 @@ use crate::schedule::lists::{Operation, Urgency, Wait};
 use crate::session::Session;
 use crate::settings::protected::Rule;
 use crate::settings::{Kv, Lists, Settings};
-use crate::state::{Ends, GuardHistory, Quota, Remembered, WriteHistory};
+use crate::state::{Ends, GuardHistory, Quota, Remembered, RulesHistory, WriteHistory};
 
 use super::clients::Clients;
 use super::read::{self, Readings, Watch};
+
+use rules::Look;
+pub use rules::{Delta, InRule, RuleView, ZoneView};
 
 /// What a look at everything shows.
 #[derive(Debug, Serialize)]
@@ -33,6 +38,8 @@ pub struct Inspection {
     pub lists: Option<Looked<ListsView>>,
     /// KV, if it is in use.
     pub kv: Option<Looked<KvView>>,
+    /// The rules of each zone, if zones are named: what they would say for what the lists lack now.
+    pub rules: Option<Vec<ZoneView>>,
     /// The address that was asked for.
     pub about: Option<About>,
 }
@@ -96,6 +103,8 @@ pub struct About {
     pub lists: Option<OnLists>,
     /// Where it stands in KV, likewise.
     pub kv: Option<InKv>,
+    /// Where it stands in the rules of zones, if they say anything about it beyond their lists.
+    pub rules: Vec<InRule>,
 }
 
 /// A decision.
@@ -159,7 +168,7 @@ pub async fn inspect<H: Host>(
 ) -> Inspection {
     let session = Session::start(host);
     let watch = Watched { address, settings, seen: Vec::new() };
-    let Readings { desired, lists, keys, rules: _, watch } =
+    let Readings { desired, lists, keys, rules: zones, watch } =
         read::all(&session, &Clients::new(settings), settings, watch, settings.run_budget).await;
     let desired = desired.map_err(|unavailable| clip(&unavailable.to_string(), 400));
     let mut about = address.map(|address| About {
@@ -168,13 +177,31 @@ pub async fn inspect<H: Host>(
         protected: settings.protected.rule(&address),
         lists: None,
         kv: None,
+        rules: Vec::new(),
     });
     let targets = &settings.targets;
     let memory = Memory::load(host, session.unix_now());
+    let now = session.unix_now();
+    let look = targets.lists.as_ref().zip(targets.rules.as_ref()).zip(zones.as_ref());
+    let look = look.map(|((lists, rules), zones)| {
+        let Memory { history, ends, rules: rules_history, .. } = &memory;
+        let memory = rules::Memory { rules: rules_history, writes: history, ends };
+        Look { settings, lists, rules, zones, memory, now }
+    });
+    let mut rules_view = look.as_ref().map(Look::view_alone);
     let lists = targets.lists.as_ref().zip(lists).map(|(lists, observed)| {
         let (desired, observed) = both(&desired, observed)?;
-        let now = session.unix_now();
-        let view = view_lists(host, settings, lists, (desired, &observed), &memory, now);
+        let states = (desired, &observed);
+        let view = view_lists(host, settings, lists, states, &memory, look, now);
+        if let Some(look) = &look {
+            // What is written at once is not said by the rules.
+            let done = if view.wait.is_none() { &view.operations[..] } else { &[] };
+            let (zones, in_rules) = look.view(states, (&view.plan, done), address.as_ref());
+            rules_view = Some(zones);
+            if let Some(about) = &mut about {
+                about.rules = in_rules;
+            }
+        }
         if let Some(about) = &mut about {
             about.lists = Some(OnLists::of(&about.address, desired, &observed, &view));
         }
@@ -189,7 +216,8 @@ pub async fn inspect<H: Host>(
         Ok(view_keys(host, settings, kv, (desired, &observed), &memory, now))
     });
     let skipped = desired.map(|desired| desired.skipped().clone()).into();
-    Inspection { skipped, lists: lists.map(Into::into), kv: kv.map(Into::into), about }
+    let (lists, kv) = (lists.map(Into::into), kv.map(Into::into));
+    Inspection { skipped, lists, kv, rules: rules_view, about }
 }
 
 fn both<O>(
@@ -206,6 +234,7 @@ struct Memory {
     guard: Remembered<GuardHistory>,
     quota: Remembered<Quota>,
     ends: Ends,
+    rules: Remembered<RulesHistory>,
 }
 
 impl Memory {
@@ -215,6 +244,7 @@ impl Memory {
             guard: Remembered::load(host, now),
             quota: Remembered::load(host, now),
             ends: Ends::load(host),
+            rules: Remembered::load(host, now),
         }
     }
 }
@@ -225,6 +255,7 @@ fn view_lists<H: Host>(
     lists: &Lists,
     states: (&Desired, &Observed),
     memory: &Memory,
+    look: Option<Look<'_>>,
     now: u64,
 ) -> ListsView {
     let held = memory.guard.held(host, decide::lists::TARGET);
@@ -233,7 +264,7 @@ fn view_lists<H: Host>(
         held: held.as_ref(),
         ends: &memory.ends,
     };
-    let urgency = |_: &Plan| Urgency::ByClass;
+    let urgency = |plan: &Plan| look.map_or(Urgency::ByClass, |look| look.urgency(plan, states));
     let decision = decide::lists::decide(settings, lists, states, remembered, urgency, now);
     ListsView {
         operations: decision.schedule.operations().to_vec(),

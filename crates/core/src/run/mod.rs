@@ -30,7 +30,10 @@ use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
 
-pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
+pub use inspect::{
+    About, Delta, InKv, InRule, Inspection, KvView, ListsView, Looked, OnLists, RuleView, Seen,
+    ZoneView, inspect,
+};
 
 /// The whole run: reads the settings through `variable`, syncs, says what happened, pushes metrics.
 ///

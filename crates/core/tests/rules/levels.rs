@@ -5,7 +5,7 @@ use std::time::Duration;
 use edge_sync_core::log::Level;
 use simulator::Verdict::{Block, Challenge, Pass};
 
-use crate::fixture::{BAN, INTERVAL, Zones, locked};
+use crate::fixture::{BAN, INTERVAL, Zones};
 
 #[tokio::test(start_paused = true)]
 async fn account_that_takes_list_writes_gets_no_change_of_a_rule() {
