@@ -67,6 +67,11 @@ impl Line {
         Self { text, ..self }
     }
 
+    /// The word that it is about.
+    pub fn event(&self) -> &'static str {
+        self.event
+    }
+
     /// What it says to a person.
     pub fn text(&self) -> &str {
         &self.text

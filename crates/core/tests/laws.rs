@@ -178,7 +178,6 @@ fn assert_converged(world: &World, states: &States) {
         assert_eq!(edge, expected);
         return;
     };
-    assert!(all as u64 <= items_max.max(states.foreign()), "{all} of {items_max}");
     let stays_for_its_range = |address: &Address| {
         let mut around =
             expected.keys().filter(|range| *range != address && range.contains(address));
@@ -194,7 +193,9 @@ fn assert_converged(world: &World, states: &States) {
             }
         }
     }
-    let places = items_max.saturating_sub(states.foreign() + staying);
+    let stays = states.foreign() + staying;
+    assert!(all as u64 <= items_max.max(stays), "{all} of {items_max}");
+    let places = items_max.saturating_sub(stays);
     let placed = edge.len() as u64 - staying;
     assert_eq!(placed, places.min(expected.len() as u64), "places are given away");
     let has_all_own = expected.keys().all(|a| !states.is_own(a) || edge.contains_key(a));
@@ -211,7 +212,9 @@ fn story(world: &World) -> Vec<Vec<Address>> {
     let mut story = Vec::new();
     for change in world.cloudflare().edge_history() {
         let in_list = |value: &String| (change.list_id.clone(), value.clone());
-        change.removed.iter().for_each(|value| drop(items.remove(&in_list(value))));
+        change.removed.iter().for_each(|value| {
+            items.remove(&in_list(value));
+        });
         items.extend(change.added.iter().map(in_list));
         let started = change.operation_id.is_some();
         let now: Vec<Address> = items.iter().filter_map(|(_, value)| value.parse().ok()).collect();
@@ -256,7 +259,14 @@ proptest! {
             };
             let inside = ["198.51.0.99", "198.51.1.99", "198.51.2.99"].map(|a| a.parse().unwrap());
             let probes = first.iter().chain(last).chain(&inside);
-            for probe in probes.filter(|probe| is_in(probe, first) && is_in(probe, last)) {
+            // Where places are few, one who is desired may lose his for a time to others; not one who goes
+            // because a range covers him.
+            let has_place = |probe: &&Address| {
+                let is_covered = first.contains(probe) && !states.expected().contains_key(probe);
+                states.items_max.is_none() || is_covered
+            };
+            let probes = probes.filter(|probe| is_in(probe, first) && is_in(probe, last));
+            for probe in probes.filter(has_place) {
                 assert!(story.iter().all(|items| is_in(probe, items)), "{probe}: {story:?}");
             }
         });
@@ -289,7 +299,7 @@ proptest! {
             // One for each list that differs; one more if addresses move in both directions, or what is
             // urgent would have to wait for what moves; and a list with somebody else's item is never
             // rewritten.
-            let most = lists + 1 + states.foreign() as usize;
+            let most = lists + 1 + 2 * states.foreign() as usize;
             assert!(world.writes() <= most, "{} writes for {lists} lists", world.writes());
             assert!(world.writes() >= lists);
         });
@@ -328,6 +338,9 @@ proptest! {
             // An operation that cannot be asked for is given up after an hour, and after two refusals the
             // second step of the ladder has to pass.
             settle(&world, 30).await;
+            // What was refused as a value, and a learned capacity, are believed for a day.
+            tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
+            settle(&world, 8).await;
             assert_converged(&world, &states);
         });
     }

@@ -242,6 +242,22 @@ fn streak_starts_again_when_more_than_a_tenth_is_desired_again_also_bit_by_bit()
 }
 
 #[test]
+fn who_loses_his_place_is_confirmed_although_he_is_desired() {
+    let mut site = Site::with(0..100);
+    site.desires(60..100).because(Why::Displaced, 0..60);
+    let held: Vec<usize> = (0..17)
+        .map(|_| {
+            site.now += 120;
+            let review =
+                review(site.plan.clone(), site.history.take(), |_| true, &LIMITS, site.now);
+            site.history = review.remember;
+            review.held.len()
+        })
+        .collect();
+    assert_eq!((held[14], held[15]), (60, 0));
+}
+
+#[test]
 fn first_owners_addresses_of_a_streak_go_at_once_and_more_are_a_typing_error() {
     let mut site = Site::with(0..100);
     site.desires(80..100).because(Why::Protected, 0..60);

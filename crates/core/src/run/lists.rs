@@ -83,7 +83,9 @@ pub(super) fn prepare<'a, H: Host>(
     };
     let Decision { review, schedule, is_capacity_learned } =
         decide(access.settings, lists, states, remembered, urgency, now);
-    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
+    let waits = schedule.wait().is_some() || schedule.operations().is_empty();
+    access.say(lines, TARGET, waits, now);
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     let counts = PlanCounts::of(&review.approved, observed.count());
     let dropped = review.approved.dropped();

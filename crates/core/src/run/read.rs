@@ -11,7 +11,7 @@ use futures_util::future::{OptionFuture, join, join_all, join4, try_join};
 use crate::api::cloudflare::expression::ListName;
 use crate::api::cloudflare::rules::Ruleset;
 use crate::api::cloudflare::{CallError, Page, Resource, kv, lists, rules as cloudflare_rules};
-use crate::api::lapi;
+use crate::api::lapi::{self, Lapi};
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::{Desired, TooMany};
 use crate::failure::Failure;
@@ -76,14 +76,27 @@ impl Unavailable {
 #[derive(Debug, Clone)]
 pub(super) enum NotDesired {
     Unreadable(String),
+    /// LAPI refuses the key, and never took it.
+    WrongKey(String),
     TooMany,
 }
 
-impl From<Unavailable> for NotDesired {
-    fn from(unavailable: Unavailable) -> Self {
+impl NotDesired {
+    /// `lapi` is where it was asked; `was_ever_read` tells whether a read has ever succeeded, as far as is
+    /// remembered. A 403 also comes from a LAPI that cannot read its database (facts crowdsec 1.3): only
+    /// where it was the only answer ever is it the key.
+    pub(super) fn of(unavailable: Unavailable, lapi: &Lapi, was_ever_read: bool) -> Self {
+        let said = match &unavailable {
+            Unavailable::Transport(error) => {
+                format!("{lapi} (lapi_url): {error}; {}", error.remedy("lapi_url"))
+            }
+            other => format!("{lapi} (lapi_url): {other}"),
+        };
+        let said = clip(&said, 400);
         match unavailable {
             Unavailable::TooMany(TooMany) => Self::TooMany,
-            other => Self::Unreadable(clip(&other.to_string(), 400)),
+            Unavailable::Status { status: 403, .. } if !was_ever_read => Self::WrongKey(said),
+            _ => Self::Unreadable(said),
         }
     }
 }
@@ -92,6 +105,7 @@ impl From<NotDesired> for Outcome {
     fn from(why: NotDesired) -> Self {
         match why {
             NotDesired::Unreadable(why) => Self::Skipped(why),
+            NotDesired::WrongKey(said) => Self::Failed(Failure::WrongKey(said)),
             NotDesired::TooMany => Self::Failed(Failure::TooMany(TooMany)),
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Odd<'w> {
     /// What the date is off by, in seconds.
     pub(crate) off: Cell<i64>,
     pub(crate) store: Cell<OddStore>,
-    /// Asked again and again, it fails at every third call or so.
+    /// So that a store which fails now and then does so at every third call.
     calls: RefCell<u32>,
 }
 
@@ -60,7 +60,7 @@ impl<'w> Odd<'w> {
     fn fails(&self) -> bool {
         let mut calls = self.calls.borrow_mut();
         *calls += 1;
-        self.store.get() == OddStore::FailsNowAndThen && *calls * 7 % 3 == 0
+        self.store.get() == OddStore::FailsNowAndThen && calls.is_multiple_of(3)
     }
 }
 

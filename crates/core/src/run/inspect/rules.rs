@@ -4,17 +4,20 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::api::cloudflare::expression::{AddressSet, Expression};
-use crate::decide::rules::{Base, Known, decide, urgency};
+use crate::decide::lists::Decision;
+use crate::decide::rules::{Base, Known, decide};
 use crate::decision::Remediation;
 use crate::desired::{Desired, Region};
 use crate::failure::Failure;
 use crate::observed::lists::Observed;
-use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
+use crate::observed::rules::{OurRule, ZoneRules};
 use crate::plan::lists::Plan;
 use crate::plan::rules::{Decided, Waiting};
-use crate::schedule::lists::{Operation, Urgency};
-use crate::settings::{Lists, Rules, Settings};
-use crate::state::{Ends, RulesHistory, WriteHistory};
+use crate::ports::Host;
+use crate::schedule::lists::Operation;
+use crate::settings::Lists;
+
+use super::Look;
 
 /// The rules of one zone. Field names are an interface (`plan --json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,69 +84,49 @@ pub enum Delta {
     Lifted,
 }
 
-/// What is remembered and concerns the rules.
-#[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
-    pub(super) rules: &'a RulesHistory,
-    pub(super) writes: &'a WriteHistory,
-    pub(super) ends: &'a Ends,
-}
-
-/// The part of a look that is about the rules: what a run decides from, without the run.
-#[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) lists: &'a Lists,
-    pub(super) rules: &'a Rules,
-    pub(super) zones: &'a ObservedRules,
-    pub(super) memory: Memory<'a>,
-    pub(super) now: u64,
-}
-
-impl Look<'_> {
-    fn known<'k>(
+impl<H: Host> Look<'_, H> {
+    /// What a run would know of the lists, after these operations of its own.
+    pub(super) fn known<'k>(
         &'k self,
-        (plan, done): (&'k Plan, &'k [Operation]),
+        plan: &'k Plan,
+        done: &'k [Operation],
         observed: &'k Observed,
     ) -> Known<'k> {
-        let Memory { rules, writes, ends } = self.memory;
-        let may_drain =
-            writes.is_settled(self.now) && rules.is_settled(observed.digest(), self.now);
+        let (now, ends) = (self.now, &self.memory.ends);
+        let may_drain = self.memory.history.is_settled(now)
+            && self.rules.is_some()
+            && self.memory.rules.is_settled(observed.digest(), now);
         Known { plan, observed, done, ends, may_drain }
     }
 
-    /// As in a run: whether the lists must be written soon, judged by what the rules can take over.
-    pub(super) fn urgency(
-        &self,
-        plan: &Plan,
-        (desired, observed): (&Desired, &Observed),
-    ) -> Urgency {
-        let known = self.known((plan, &[]), observed);
-        let of = Some((self.rules, self.zones));
-        urgency(self.settings, self.lists, of, (desired, known), self.memory.rules, self.now)
-    }
-
     /// What the rules should say for what the lists lack after the operations that are sent now, and what
-    /// they do with `address`.
-    pub(super) fn view(
+    /// they do with `address`; `None` = no zone is named.
+    pub(super) fn rules(
         &self,
+        lists: &Lists,
         (desired, observed): (&Desired, &Observed),
-        sent: (&Plan, &[Operation]),
-        address: Option<&Address>,
-    ) -> (Vec<ZoneView>, Vec<InRule>) {
-        let base = Base::new(self.settings, self.lists, desired, self.known(sent, observed));
+        decision: &Decision,
+        address: Option<Address>,
+    ) -> Option<(Vec<ZoneView>, Vec<InRule>)> {
+        let (rules, zones) = self.settings.targets.rules.as_ref().zip(self.rules)?;
+        let Decision { review, schedule, .. } = decision;
+        // What is written at once is not said by the rules.
+        let done = if schedule.wait().is_none() { schedule.operations() } else { &[] };
+        let known = self.known(&review.approved, done, observed);
+        let base = Base::new(self.settings, lists, desired, known);
         let mut about = Vec::new();
-        let zones = self.zones.zones.iter().map(|(zone, read)| match read {
+        let views = zones.zones.iter().map(|(zone, read)| match read {
             Err(failure) => ZoneView::unread(zone.as_str(), failure),
             Ok(there) => {
-                let history = self.memory.rules;
-                let decided = decide(&base, self.rules, zone.as_str(), there, history, self.now);
+                let history = &self.memory.rules;
+                let decided = decide(&base, rules, zone.as_str(), there, history, self.now);
+                let max = rules.characters_max;
                 let rules = there.ours.iter().rev().map(|(rule, ours)| {
                     let decided = decided.rules.get(rule);
                     about.extend(address.and_then(|address| {
-                        InRule::of(zone.as_str(), (*rule, ours), decided?, address)
+                        InRule::of(zone.as_str(), (*rule, ours), decided?, &address)
                     }));
-                    RuleView::of((*rule, ours), decided, self.rules.characters_max)
+                    RuleView::of((*rule, ours), decided, max)
                 });
                 ZoneView {
                     zone: zone.to_string(),
@@ -154,17 +137,18 @@ impl Look<'_> {
                 }
             }
         });
-        (zones.collect(), about)
+        Some((views.collect(), about))
     }
 
-    /// What can be said without the lists or without LAPI: what could be read, and is wrong.
-    pub(super) fn view_alone(&self) -> Vec<ZoneView> {
-        let max = self.rules.characters_max;
+    /// What can be said without the lists or without LAPI: what the rules say now, and what is wrong.
+    pub(super) fn rules_alone(&self) -> Option<Vec<ZoneView>> {
+        let (rules, zones) = self.settings.targets.rules.as_ref().zip(self.rules)?;
         let of = |there: &ZoneRules| -> Vec<RuleView> {
-            let rules = there.ours.iter().rev();
-            rules.map(|(rule, ours)| RuleView::of((*rule, ours), None, max)).collect()
+            let ours = there.ours.iter().rev();
+            ours.map(|(rule, ours)| RuleView::of((*rule, ours), None, rules.characters_max))
+                .collect()
         };
-        let zones = self.zones.zones.iter().map(|(zone, read)| match read {
+        let views = zones.zones.iter().map(|(zone, read)| match read {
             Err(failure) => ZoneView::unread(zone.as_str(), failure),
             Ok(there) => ZoneView {
                 zone: zone.to_string(),
@@ -174,7 +158,7 @@ impl Look<'_> {
                 rules: of(there),
             },
         });
-        zones.collect()
+        Some(views.collect())
     }
 }
 
