@@ -73,6 +73,21 @@ impl World {
         }
     }
 
+    /// Makes a zone with our two rules, as setup makes them; returns its id. No setting names it.
+    pub fn with_zone(&self) -> String {
+        let mut simulator = self.simulator();
+        let cloudflare = simulator.cloudflare();
+        let zone = cloudflare.create_zone("example.com");
+        for (action, list, name) in [
+            ("block", "crowdsec_ban", "crowdsec_edge_sync_ban"),
+            ("managed_challenge", "crowdsec_captcha", "crowdsec_edge_sync_captcha"),
+        ] {
+            let id = cloudflare.add_rule(&zone, action, &format!("(ip.src in ${list})"));
+            cloudflare.edit_rule(&zone, &id, |rule| rule.reference = name.to_owned());
+        }
+        zone
+    }
+
     fn build(options: Options) -> Pin<Box<dyn Future<Output = Self>>> {
         Box::pin(async move {
             let (lapi, cloudflare) = (options.lapi.clone(), options.cloudflare.clone());

@@ -9,6 +9,7 @@ mod failures;
 mod fixture;
 mod full;
 mod levels;
+mod look;
 mod order;
 mod regions;
 mod states;
