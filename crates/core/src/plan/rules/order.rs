@@ -10,8 +10,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::decision::Remediation;
 use crate::api::cloudflare::expression::{AddressSet, Clause, Expression, Parts};
+use crate::decision::Remediation;
 
 use crate::desired::Region;
 
