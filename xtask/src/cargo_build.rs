@@ -119,13 +119,9 @@ struct Seen {
 #[serde(tag = "reason")]
 enum Message {
     #[serde(rename = "compiler-artifact")]
-    Built {
-        package_id: String,
-    },
+    Built { package_id: String },
     #[serde(rename = "compiler-message")]
-    Said {
-        message: Diagnostic,
-    },
+    Said { message: Diagnostic },
     #[serde(other)]
     Other,
 }

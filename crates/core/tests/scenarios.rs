@@ -143,7 +143,9 @@ async fn play(script: &str) -> String {
                 }
             }
             "requests" => {
-                for entry in &world.front.world().journal()[before_run..] {
+                // Taken out: what is called for each of them asks the world too.
+                let entries = world.journal(|_| true);
+                for entry in &entries[before_run..] {
                     let target = name_zones(&world, &entry.target, false);
                     let target = target.replace(&world.ban_list, "BAN");
                     let target = target.replace(&world.captcha_list, "CAPTCHA");
