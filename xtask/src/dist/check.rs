@@ -3,7 +3,6 @@
 
 use super::{Packed, contents, hex, pack};
 use crate::build;
-use crate::progress::step;
 use crate::remap::Sources;
 use crate::toolchain::Toolchain;
 use crate::workspace::{notes_dir, root};
@@ -43,10 +42,8 @@ pub(super) fn comes_out_the_same(
     copy_checkout(&elsewhere.root).context("failed to copy the checkout")?;
     // A link is enough: cargo and the compiler know it by this name only.
     std::os::unix::fs::symlink(&sources.cargo_home, &elsewhere.cargo_home)?;
-    let again = step("component, built again elsewhere", || {
-        let component = build::component_of(toolchain, &elsewhere)?;
-        pack(&component, &folder)
-    })?;
+    let what = "building the component again, elsewhere";
+    let again = pack(&build::component_of(what, toolchain, &elsewhere)?, &folder)?;
     let (one, other) = (fs::read(&packed.archive)?, fs::read(&again.archive)?);
     ensure!(
         one == other,

@@ -11,7 +11,6 @@ mod sbom;
 #[cfg(test)]
 mod tests;
 
-use crate::progress::step;
 use crate::toolchain::Toolchain;
 use crate::{build, setup, workspace};
 use anyhow::{Context, Result};
@@ -51,7 +50,7 @@ pub struct Packed {
 pub(crate) fn execute(args: Args) -> Result<()> {
     let toolchain = setup::ready()?;
     let sources = toolchain.sources()?;
-    let component = step("component", || build::component_of(&toolchain, &sources))?;
+    let component = build::component_of("building the component", &toolchain, &sources)?;
     let packed = pack(&component, &workspace::target_dir().join("dist"))?;
     check::names_no_private_path(&component, &sources)?;
     if args.check {
