@@ -207,8 +207,7 @@ impl World {
         }
         simulator.cloudflare().kv_preload(&self.namespace, keys);
         // The lease of a run that was killed would have ended by then.
-        let lease = self.state_dir.join("key-value/default/lease.value");
-        let _ = std::fs::remove_file(lease);
+        let _ = spin_app::Store::in_state_dir(&self.state_dir).delete("lease");
     }
 
     /// What is on the ban and on the captcha list.
@@ -284,6 +283,17 @@ impl World {
             on_request: self.on_request.clone(),
             ..host::Options::default()
         })
+    }
+
+    /// What the tool `edge-sync` looks at: the same manifest, settings and state as the runs of this world.
+    pub fn for_the_tool(&self) -> spin_app::Options {
+        spin_app::Options {
+            manifest: self.manifest.clone().unwrap_or_else(workspace::manifest),
+            component: None,
+            variables: self.settings.clone().into_iter().collect(),
+            state_dir: Some(self.state_dir.clone()),
+            runtime_config: self.runtime_config.clone(),
+        }
     }
 
     /// Runs the component once, as the cron trigger does.

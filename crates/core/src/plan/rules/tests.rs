@@ -296,3 +296,16 @@ fn part_of_a_range_written_is_worth_no_more_than_before() {
     assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.32 203.0.113.48/28}"));
     assert!(!rule.decide().is_due);
 }
+
+#[test]
+fn part_written_without_its_range_does_not_make_the_range_come_earlier() {
+    let mut rule = rule("", "", ") or ip.src in {203.0.113.32/30}");
+    rule.shall_match = items(Class::OwnBan, "203.0.113.8 203.0.113.0/27 203.0.113.32/30");
+    rule.shall_match.iter_mut().for_each(|item| item.order = 0);
+    rule.never_block = set("203.0.113.0/29");
+    // Room for the range with its exception, or for the other two.
+    rule.characters_max = 86;
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.8 203.0.113.32/30}"));
+    assert!(!rule.decide().is_due);
+}
