@@ -143,9 +143,7 @@ async fn play(script: &str) -> String {
                 }
             }
             "requests" => {
-                // Taken out: what is called for each of them asks the world too.
-                let entries = world.journal(|_| true);
-                for entry in &entries[before_run..] {
+                for entry in &world.journal(|_| true)[before_run..] {
                     let target = name_zones(&world, &entry.target, false);
                     let target = target.replace(&world.ban_list, "BAN");
                     let target = target.replace(&world.captcha_list, "CAPTCHA");
