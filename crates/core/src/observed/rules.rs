@@ -37,7 +37,6 @@ pub struct ZoneRules {
 
 /// One of our rules.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a zone has two of them")]
 pub enum OurRule {
     /// It is as this program writes it.
     Ours {
