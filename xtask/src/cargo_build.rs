@@ -119,13 +119,9 @@ struct Seen {
 #[serde(tag = "reason")]
 enum Message {
     #[serde(rename = "compiler-artifact")]
-    Built {
-        package_id: String,
-    },
+    Artifact { package_id: String },
     #[serde(rename = "compiler-message")]
-    Said {
-        message: Diagnostic,
-    },
+    Said { message: Diagnostic },
     #[serde(other)]
     Other,
 }
@@ -143,7 +139,7 @@ impl Seen {
     /// Takes a line of JSON; gives what is to be printed of it.
     fn message(&mut self, line: &str) -> Option<String> {
         match serde_json::from_str(line) {
-            Ok(Message::Built { package_id }) => {
+            Ok(Message::Artifact { package_id }) => {
                 self.crates.insert(package_id);
                 None
             }
