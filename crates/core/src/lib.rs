@@ -40,6 +40,7 @@ pub mod desired;
 pub mod failure;
 pub mod log;
 pub mod observed;
+mod order;
 pub mod plan;
 pub mod ports;
 pub mod report;

@@ -14,6 +14,7 @@ use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
 use crate::log::{Level, Line, plural, seconds};
+use crate::order::Gather;
 use crate::plan::Batch;
 use crate::ports::{Host, Request};
 use crate::schedule::kv::{Bulk, Effect, Schedule};
@@ -133,7 +134,7 @@ impl<H: Host> Sending<'_, '_, H> {
     /// Whether every key that Cloudflare names as not taken is one that was sent. If not, nobody knows which
     /// of those that were sent it means: the next run reads what is there.
     fn knows_all(&mut self, bulk: &Bulk, names: &[String], left: Option<&Bulk>) -> bool {
-        let names: BTreeSet<&String> = names.iter().collect();
+        let names: BTreeSet<&String> = names.iter().gather();
         let strangers = names.len() as u64 - left.map_or(0, Bulk::len);
         if strangers > 0 {
             self.waits.get_or_insert(format!(
@@ -238,7 +239,7 @@ impl<H: Host> Sending<'_, '_, H> {
 
 /// What of `bulk` is among `names`, if anything is.
 fn only(bulk: &Bulk, names: &[String]) -> Option<Bulk> {
-    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).gather();
     if names.is_empty() {
         return None;
     }

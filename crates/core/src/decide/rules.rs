@@ -13,6 +13,7 @@ use crate::decision::{Remediation, Source};
 use crate::desired::{Desired, Region};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, ZoneRules};
+use crate::order::{Gather, Order};
 use crate::plan::lists::{ListPlan, Plan};
 use crate::plan::rules::{
     Decided, Item, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
@@ -97,7 +98,7 @@ impl Base {
                 (list, side)
             });
         Self {
-            sides: sides.collect(),
+            sides: sides.gather(),
             protected: protected_by(false),
             never_block: protected_by(true),
             may_drain: known.may_drain && known.done.is_empty(),
@@ -115,7 +116,7 @@ fn regions(desired: &Desired, lists: &Lists, list: Remediation) -> Vec<Region> {
             (wanted.source, std::cmp::Reverse(wanted.remaining.as_secs() / 3_600), *region)
         })
         .collect();
-    regions.sort_unstable();
+    regions.order_by(Ord::cmp);
     regions.into_iter().map(|(.., region)| region).collect()
 }
 
@@ -135,7 +136,7 @@ impl Side {
             .filter(|removal| !matches!(removal.why, Why::Surplus | Why::Displaced))
             .filter(|removal| removal.after.as_ref().is_none_or(comes))
             .map(|removal| (removal.address, removal.class))
-            .collect();
+            .gather();
         let (added, removed) = done(plan, content, known.done);
         let kept_class = |address: &Address| match (plan.list, known.ends.get(address)) {
             (Remediation::Captcha, _) => Class::Captcha,
@@ -153,7 +154,7 @@ impl Side {
             class: addition.class,
             order: addition.rank.order(),
         }));
-        shall_match.sort_unstable_by_key(|item| item.address);
+        shall_match.order_by_key(|item| item.address);
         let there = content.items().keys().filter(|address| !removed.contains(address));
         let on_list: Vec<Item> = there
             .chain(added.iter().filter(|address| !content.items().contains_key(address)))
@@ -220,7 +221,7 @@ fn done(
                 added.extend(now);
             }
             Operation::Delete { ids, .. } => {
-                let ids: BTreeSet<&ItemId> = ids.as_slice().iter().collect();
+                let ids: BTreeSet<&ItemId> = ids.as_slice().iter().gather();
                 let gone = plan
                     .removals
                     .iter()
@@ -267,7 +268,7 @@ pub fn decide(
     let sides = || base.sides.iter();
     let first: BTreeMap<Remediation, Decided> = sides()
         .filter_map(|(list, side)| decide_one(*list, &side.shall_match, &side.regions))
-        .collect();
+        .gather();
     // Who leaves one rule for the other, which has no room for him, stays until it has.
     let mut decided = first.clone();
     for (list, side) in sides() {

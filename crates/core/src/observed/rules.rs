@@ -10,6 +10,7 @@ use crate::api::cloudflare::expression::{Expression, ListName};
 use crate::api::cloudflare::rules::{Rule, Ruleset, reference};
 use crate::decision::Remediation;
 use crate::failure::Failure;
+use crate::order::Gather;
 use crate::settings::{Id, Lists};
 
 /// What was read of every zone, in the order of the setting.
@@ -71,7 +72,7 @@ impl ZoneRules {
         let ours = names
             .iter()
             .map(|(remediation, name)| (*remediation, OurRule::find(&ruleset, *remediation, name)));
-        Self { ours: ours.collect(), ruleset }
+        Self { ours: ours.gather(), ruleset }
     }
 
     /// What our rule says, if it is ours.

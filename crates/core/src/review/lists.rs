@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
+use crate::order::Gather;
 use crate::plan::Class;
 use crate::plan::lists::{Plan, Room};
 
@@ -23,7 +24,7 @@ impl Reviewable for Plan {
     }
 
     fn there(&self) -> BTreeMap<&'static str, u64> {
-        self.lists().iter().map(|list| (list.list.as_str(), list.observed())).collect()
+        self.lists().iter().map(|list| (list.list.as_str(), list.observed())).gather()
     }
 
     fn is_nothing_desired(&self) -> bool {

@@ -27,6 +27,7 @@ use std::ops::Deref;
 
 use crate::address::Address;
 use crate::log::{plural, thousands};
+use crate::order::{Gather, Order};
 use crate::plan::{Class, Why};
 use crate::settings::GuardLimits;
 use crate::state::Table;
@@ -223,7 +224,7 @@ fn hold(
         let there = plan.there().into_iter().map(|(part, count)| (part.to_owned(), count));
         let streak = Streak {
             since: now,
-            there: there.collect(),
+            there: there.gather(),
             first: wanted.len() as u64,
             rule,
             groups: vec![Group { since: now, runs: 1 }],
@@ -292,7 +293,7 @@ fn make_room(plan: &impl Reviewable, removals: &[Removal], stays: &mut BTreeSet<
     }
     let mut held: Vec<&Removal> =
         removals.iter().filter(|removal| stays.contains(&removal.address)).collect();
-    held.sort_by_key(|removal| (Reverse(removal.class), removal.address));
+    held.order_by_key(|removal| (Reverse(removal.class), removal.address));
     for removal in held.iter().take(room) {
         stays.remove(&removal.address);
     }

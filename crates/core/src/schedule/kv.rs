@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use crate::address::Address;
 use crate::api::cloudflare::kv::{Pair, RANGES_KEY, Value};
 use crate::log::thousands;
+use crate::order::Order;
 use crate::plan::kv::{Delete, KvPlan, Put, RangesWrite};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 use crate::review::Approved;
@@ -260,7 +261,7 @@ fn in_order(
     let mut bulks = in_batches(owners.into_iter(), Bulk::Delete);
     bulks.extend(in_batches(pairs, Bulk::Put));
     bulks.extend(in_batches(keys.into_iter(), Bulk::Delete));
-    bulks.sort_by_key(|(class, _)| *class);
+    bulks.order_by_key(|(class, _)| *class);
     bulks.extend(in_batches(after.into_iter(), Bulk::Delete));
     bulks.into_iter().map(|(_, bulk)| bulk).collect()
 }

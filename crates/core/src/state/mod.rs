@@ -35,7 +35,7 @@ pub use usage::UsageSent;
 pub use writes::WriteHistory;
 
 /// What is kept under one key of the store.
-pub trait Record: Default + Clone + PartialEq + Serialize + DeserializeOwned {
+pub trait Record: Default + Serialize + DeserializeOwned {
     /// The key. Other tools know it.
     const KEY: &'static str;
     /// The version of the fields. A value of another one is not understood.
@@ -65,23 +65,24 @@ pub enum Found {
 #[derive(Debug, Clone)]
 pub struct Remembered<T> {
     value: T,
-    /// What the store has, as far as we know; `None` = no value that is understood.
-    stored: Option<T>,
+    /// What the store has, as we would write it; `None` = no value that is understood.
+    stored: Option<Vec<u8>>,
     found: Found,
 }
 
 impl<T: Record> Remembered<T> {
     /// Loads the record. What [`Record::settle`] changes is written by the next save.
     pub fn load(store: &impl Store, now: u64) -> Self {
-        let (stored, found) = match store.get(T::KEY) {
+        let (read, found) = match store.get(T::KEY) {
             Err(error) => (None, Found::NoStore(error)),
             Ok(None) => (None, Found::Nothing),
             Ok(Some(bytes)) => match decode::<T>(T::VERSION, &bytes) {
-                Some(stored) => (Some(stored), Found::Stored),
+                Some(read) => (Some(read), Found::Stored),
                 None => (None, Found::Unreadable),
             },
         };
-        let mut value = stored.clone().unwrap_or_default();
+        let stored = read.as_ref().map(|read| encode(T::VERSION, read));
+        let mut value = read.unwrap_or_default();
         value.settle(now);
         Self { value, stored, found }
     }
@@ -117,11 +118,11 @@ impl<T: Record> Remembered<T> {
     /// Saves the record if it differs from what the store has. No value, or one that is not understood,
     /// differs from the default too: it is written, so that the next run finds one.
     pub fn save(&mut self, store: &impl Store) -> Result<(), StoreError> {
-        if self.stored.as_ref() == Some(&self.value) {
-            return Ok(());
+        let value = encode(T::VERSION, &self.value);
+        if self.stored.as_ref() != Some(&value) {
+            store.set(T::KEY, &value)?;
+            self.stored = Some(value);
         }
-        store.set(T::KEY, &encode(T::VERSION, &self.value))?;
-        self.stored = Some(self.value.clone());
         Ok(())
     }
 }
@@ -134,23 +135,24 @@ impl<T> Deref for Remembered<T> {
     }
 }
 
-/// How a value stands in the store: its version among its fields.
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
+/// What the fields of every value begin with.
+#[derive(Deserialize)]
+struct Version {
     v: u32,
-    #[serde(flatten)]
-    value: T,
 }
 
 /// The value in `bytes`, if it is of this version and whole.
 fn decode<T: DeserializeOwned>(version: u32, bytes: &[u8]) -> Option<T> {
-    let read: Versioned<T> = serde_json::from_slice(bytes).ok()?;
-    (read.v == version).then_some(read.value)
+    let read: Version = serde_json::from_slice(bytes).ok()?;
+    (read.v == version).then(|| serde_json::from_slice(bytes).ok())?
 }
 
+/// The value's fields behind its version. Not by serde's `flatten`: it is twice the code.
 fn encode<T: Serialize>(version: u32, value: &T) -> Vec<u8> {
-    let value = Versioned { v: version, value };
-    serde_json::to_vec(&value).expect("numbers and texts always serialise")
+    let fields = serde_json::to_string(value).expect("numbers and texts always serialise");
+    let fields = fields.strip_prefix('{').expect("a record has fields");
+    let comma = if fields == "}" { "" } else { "," };
+    format!("{{\"v\":{version}{comma}{fields}").into_bytes()
 }
 
 #[cfg(test)]

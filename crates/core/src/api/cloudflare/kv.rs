@@ -190,7 +190,11 @@ fn read_ranges(value: &[u8]) -> Option<Ranges> {
         let value = Remediation::from_type(&wire.value)?;
         is_ours.then_some((range, RangeEntry { value, expires: wire.expires }))
     };
-    let entries = wire.ranges.into_iter().map(entry).collect::<Option<_>>()?;
+    let mut entries = BTreeMap::new();
+    for wire in wire.ranges {
+        let (range, entry) = entry(wire)?;
+        entries.insert(range, entry);
+    }
     (wire.v == RANGES_VERSION).then_some(Ranges::Ours { written: wire.at, entries })
 }
 

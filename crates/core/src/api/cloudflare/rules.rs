@@ -15,6 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::decision::Remediation;
+use crate::order::Gather;
 use crate::ports::{Answer, Method, Request};
 use crate::settings::Id;
 
@@ -122,7 +123,7 @@ pub fn change(
     expression: &Expression,
 ) -> Request {
     let text = expression.to_string();
-    let mut body: BTreeMap<&str, &RawValue> = rule.echoed().collect();
+    let mut body: BTreeMap<&str, &RawValue> = rule.echoed().gather();
     let text = serde_json::value::to_raw_value(&text).expect("a text always serialises");
     body.insert("expression", &text);
     let body = serde_json::to_vec(&body).expect("texts always serialise");
@@ -162,7 +163,7 @@ impl Rule {
     /// Whether nobody wrote it between the two readings. Its version tells that too.
     fn is_as(&self, other: &Self) -> bool {
         let names = |rule: &Self| -> BTreeSet<String> {
-            rule.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF).cloned().collect()
+            rule.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF).cloned().gather()
         };
         let here = names(self);
         here == names(other) && here.iter().all(|name| self.has_same(name, other))

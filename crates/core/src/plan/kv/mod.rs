@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::decision::Remediation;
 use crate::desired::{Desired, KeyWanted};
 use crate::observed::kv::{Entry, ObservedKeys};
+use crate::order::{Gather, Order};
 use crate::settings::protected::Protected;
 use crate::state::Ends;
 
@@ -164,10 +165,10 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
     });
     plan.deletes.extend(misspelt);
     // Of equals those that hold longest, so that a long list that takes days is worth it.
-    plan.puts.sort_unstable_by_key(|put| {
+    plan.puts.order_by_key(|put| {
         (put.class, put.why == Why::Refresh, std::cmp::Reverse(put.ttl_secs), put.address)
     });
-    plan.deletes.sort_by_key(|delete| delete.class);
+    plan.deletes.order_by_key(|delete| delete.class);
     plan
 }
 
@@ -384,7 +385,7 @@ impl KvPlan {
         }
         let value =
             observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
-        let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).collect();
+        let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).gather();
         let is_there = |range: &Address, wanted: Remediation| {
             in_force.get(range).is_some_and(|entry| entry.value == wanted)
         };

@@ -10,6 +10,7 @@ use crate::api::cloudflare::kv::{Metadata, RangeEntry, Ranges};
 use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::kv::Entry;
+use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::skipped::Left;
 
@@ -131,7 +132,7 @@ impl KvPlan {
     /// With every write each desired range gets its whole time again, so that the next write is far.
     pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
         self.ranges.now = rules.now;
-        let there: BTreeMap<_, _> = observed.in_force(rules.now).collect();
+        let there: BTreeMap<_, _> = observed.in_force(rules.now).gather();
         let written = match observed {
             Ranges::Ours { written, .. } => *written,
             Ranges::Absent | Ranges::Foreign => 0,

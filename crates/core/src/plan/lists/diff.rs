@@ -10,6 +10,7 @@ use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Remediation, Source};
 use crate::desired::{Candidate, Desired};
 use crate::observed::lists::{Observed, ObservedList};
+use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::settings::protected::Protected;
 use crate::skipped::Left;
@@ -226,12 +227,12 @@ fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
     }
     for (plan, (_, content)) in lists.iter_mut().zip(observed.lists()) {
         let going: BTreeSet<(Address, &ItemId)> =
-            plan.removals.iter().map(|removal| (removal.address, &removal.id)).collect();
-        let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).collect();
+            plan.removals.iter().map(|removal| (removal.address, &removal.id)).gather();
+        let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).gather();
         let staying = content.items().iter().filter(|(address, item)| {
             ids.contains(&item.id) && !going.contains(&(**address, &item.id))
         });
-        let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).collect();
+        let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).gather();
         let mut seen = BTreeSet::new();
         let before = plan.removals.len();
         plan.removals

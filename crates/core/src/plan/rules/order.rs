@@ -14,6 +14,7 @@ use crate::api::cloudflare::expression::{AddressSet, Clause, Expression, Parts};
 use crate::decision::Remediation;
 
 use crate::desired::Region;
+use crate::order::Gather;
 
 use super::CHARACTERS_MAX;
 
@@ -151,5 +152,5 @@ fn keep<T: Ord>(clause: &mut Clause<BTreeSet<T>>, one: T, there: &Clause<BTreeSe
 
 fn regions(parts: &Parts) -> BTreeSet<Region> {
     let countries = parts.countries.of.iter().map(|country| Region::Country(*country));
-    countries.chain(parts.asns.of.iter().map(|asn| Region::As(*asn))).collect()
+    countries.chain(parts.asns.of.iter().map(|asn| Region::As(*asn))).gather()
 }

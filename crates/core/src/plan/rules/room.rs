@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::api::cloudflare::expression::{AddressSet, Length, may_match};
+use crate::order::Order;
 
 /// How much of the text is taken.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ pub(super) fn choose(
             without.push(candidate);
         }
     }
-    without.sort_by_key(|candidate| (candidate.key, candidate.address));
+    without.order_by_key(|candidate| (candidate.key, candidate.address));
     (chosen.into_iter().collect(), without.into_iter())
 }
 
@@ -100,7 +101,7 @@ fn in_order(
     mut candidates: Vec<Candidate>,
     written: &AddressSet,
 ) -> impl Iterator<Item = Candidate> {
-    candidates.sort_unstable_by_key(|one| (one.address, one.is_part, one.key));
+    candidates.order_by_key(|one| (one.address, one.is_part, one.key));
     candidates.dedup_by(|later, first| {
         let is_same = later.address == first.address;
         if is_same && first.is_part {
@@ -124,6 +125,6 @@ fn in_order(
         around.push(index);
     }
     let mut ordered: Vec<_> = urgency.into_iter().zip(candidates).collect();
-    ordered.sort_unstable_by_key(|(urgency, candidate)| (*urgency, candidate.address));
+    ordered.order_by_key(|(urgency, candidate)| (*urgency, candidate.address));
     ordered.into_iter().map(|(_, candidate)| candidate)
 }

@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::api::cloudflare::lists::NewItem;
 use crate::decision::Remediation;
 use crate::observed::lists::ObservedList;
+use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, ListPlan, Plan, Removal, Room};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class};
 
@@ -95,7 +96,7 @@ fn find_what_comes_inside(lists: &mut [List<'_>]) {
             let ranges = list.removals.iter().filter(|removal| !removal.address.is_single());
             let ranges = ranges.filter(|removal| removal.class != Class::Owner);
             let all = ranges.map(|removal| (removal.address, inside(&removal.address)));
-            all.filter(|(_, inside)| !inside.is_empty()).collect()
+            all.filter(|(_, inside)| !inside.is_empty()).gather()
         })
         .collect();
     lists.iter_mut().zip(found).for_each(|(list, found)| list.inside = found);
@@ -166,16 +167,16 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
         return 0;
     }
     let replacing: BTreeSet<(Remediation, Address)> =
-        lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).collect();
+        lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).gather();
     let mut all: Vec<_> = lists
         .iter()
         .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
         .filter(|(list, addition)| !replacing.contains(&(*list, addition.address)))
         .collect();
-    all.sort_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
     let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
     let cut: BTreeSet<(Remediation, Address)> =
-        all.drain(keep..).map(|(list, addition)| (list, addition.address)).collect();
+        all.drain(keep..).map(|(list, addition)| (list, addition.address)).gather();
     for list in lists {
         list.additions.retain(|addition| !cut.contains(&(list.list, addition.address)));
     }
@@ -192,9 +193,9 @@ fn cut_to_half(lists: &mut [List<'_>], most: u64) {
     if all.len() <= most {
         return;
     }
-    all.sort_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
     let keep: BTreeSet<_> =
-        all.iter().take(most).map(|(list, addition)| (*list, addition.address)).collect();
+        all.iter().take(most).map(|(list, addition)| (*list, addition.address)).gather();
     for list in lists {
         list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
     }
@@ -248,7 +249,7 @@ fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
             (after <= REPLACE_ITEMS_MAX as u64).then_some((before + after, list))
         })
         .collect();
-    candidates.sort_by_key(|(cost, list)| (*cost, list.list));
+    candidates.order_by_key(|(cost, list)| (*cost, list.list));
     for (cost, list) in candidates {
         allowance -= cost as f64;
         if is_scarce || allowance >= 0.0 {
@@ -285,7 +286,7 @@ fn in_order(
 ) -> Result<Vec<(Class, Operation)>, (Remediation, Rewrite)> {
     let mut pieces: Vec<Piece<'_>> = lists.iter().flat_map(List::pieces).collect();
     // The most urgent first; of equals the ban list, and what adds before what removes.
-    pieces.sort_by_key(|piece| (piece.class, piece.list.list != Remediation::Ban, piece.kind));
+    pieces.order_by_key(|piece| (piece.class, piece.list.list != Remediation::Ban, piece.kind));
     let mut done: BTreeSet<(Remediation, Address)> = BTreeSet::new();
     let mut items = room.items;
     let mut operations = Vec::new();
@@ -380,7 +381,7 @@ impl List<'_> {
     fn append_at_most(&self, most: usize) -> Vec<(Class, Operation)> {
         let mut additions = self.additions.clone();
         if additions.len() > most || additions.len() > BATCH_ITEMS_MAX {
-            additions.sort_by_key(|addition| (addition.class, addition.rank, addition.address));
+            additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
             additions.truncate(most);
         }
         let batches = Batch::split(additions);
@@ -401,7 +402,7 @@ impl List<'_> {
         let mut removals: Vec<&Removal> = self.removals.clone();
         removals.retain(|removal| which(removal));
         if removals.len() > BATCH_ITEMS_MAX {
-            removals.sort_by_key(|removal| removal.class);
+            removals.order_by_key(|removal| removal.class);
         }
         let operation = |batch: Batch<&Removal>| {
             let class = batch.as_slice().iter().map(|removal| removal.class).min();
@@ -414,12 +415,12 @@ impl List<'_> {
 
     fn replace(&self, class: Class) -> Option<(Class, Operation)> {
         let going = self.going();
-        let gone: BTreeSet<_> = going.iter().map(|removal| &removal.id).collect();
+        let gone: BTreeSet<_> = going.iter().map(|removal| &removal.id).gather();
         let kept = self.observed.items().iter().filter(|(_, item)| !gone.contains(&item.id));
         let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
         let new = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
         let mut items: Vec<NewItem> = kept.chain(new).collect();
-        items.sort_unstable_by_key(|item| item.ip);
+        items.order_by_key(|item| item.ip);
         let operation = Operation::Replace {
             list: self.list,
             items: Items::new(items)?,

@@ -4,7 +4,9 @@
 use std::str::FromStr;
 
 use crate::address::Address;
+use crate::order::Gather;
 
+use super::region::{Asn, Country};
 use super::{ADDRESS, ASN, AddressSet, COUNTRY, Clause, Expression, ListName, Parts, TooWide};
 
 /// The expression is not one that we write.
@@ -48,9 +50,17 @@ pub(super) fn parse(text: &str, list: &ListName) -> Result<Expression, NotOurs> 
         };
         next = position + 1;
         match position {
-            0 => parts.fresh = tokens.clause(ADDRESS, address)?,
-            1 => parts.countries = tokens.clause(COUNTRY, quoted)?,
-            _ => parts.asns = tokens.clause(ASN, canonical)?,
+            0 => {
+                parts.fresh = tokens.clause(ADDRESS, |tokens| Ok(tokens.set(address)?.collect()))?
+            }
+            1 => {
+                parts.countries =
+                    tokens.clause(COUNTRY, |tokens| Ok(tokens.set(quoted::<Country>)?.gather()))?
+            }
+            _ => {
+                parts.asns =
+                    tokens.clause(ASN, |tokens| Ok(tokens.set(canonical::<Asn>)?.gather()))?
+            }
         }
     }
     if tokens.peek().is_some() {
@@ -157,7 +167,7 @@ impl<'a> Tokens<'a> {
             for word in ["not", ADDRESS, "in"] {
                 self.word(word)?;
             }
-            except = self.set(address)?;
+            except = self.set(address)?.collect();
         }
         if is_open {
             self.word(")")?;
@@ -165,20 +175,23 @@ impl<'a> Tokens<'a> {
         Ok(Clause { of, except })
     }
 
-    fn clause<T, S: FromIterator<T>>(
+    fn clause<S>(
         &mut self,
         field: &'static str,
-        entry: fn(&str) -> Option<T>,
+        set: impl FnOnce(&mut Self) -> Result<S, NotOurs>,
     ) -> Result<Clause<S>, NotOurs> {
         self.part(|tokens| {
             tokens.word(field)?;
             tokens.word("in")?;
-            tokens.set(entry)
+            set(tokens)
         })
     }
 
     /// A set, which is never empty.
-    fn set<T, S: FromIterator<T>>(&mut self, entry: fn(&str) -> Option<T>) -> Result<S, NotOurs> {
+    fn set<T>(
+        &mut self,
+        entry: fn(&str) -> Option<T>,
+    ) -> Result<impl Iterator<Item = T> + use<T>, NotOurs> {
         self.word("{")?;
         let mut entries = Vec::new();
         loop {
@@ -188,7 +201,7 @@ impl<'a> Tokens<'a> {
             }
             self.advance();
             if self.take("}") {
-                return Ok(entries.into_iter().collect());
+                return Ok(entries.into_iter());
             }
         }
     }
