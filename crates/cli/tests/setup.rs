@@ -283,7 +283,7 @@ async fn delta_of_the_runs_outlives_every_change_of_its_rule_but_that_of_its_lis
     account.wish = Wish::new("other_list", Some(CAPTCHA_LIST)).unwrap();
     account.wish.zones = zones;
     let plan = account.plan().unwrap();
-    assert!(plan.to_string().contains("; drops its delta (1 lifted, 1 fresh)"), "{plan}");
+    assert!(plan.to_string().contains("; drops its delta (1 fresh, 1 lifted)"), "{plan}");
     account.apply(&plan).unwrap();
     assert_eq!(account.rules().remove(0).expression, "(ip.src in $other_list)");
     assert_eq!(account.plan().unwrap().steps().count(), 0);

@@ -1,6 +1,7 @@
 //! What a rule's expression says beyond its list, by the grammar and the reader of a run: setup keeps that, and
 //! changes none of it. Not here: when a rule is corrected (`plan`).
 
+use crate::words::delta;
 use edge_sync_core::api::cloudflare::expression::{Expression, Parts};
 
 /// What an expression in our form says about the list of this name, by the reading of a run.
@@ -17,15 +18,7 @@ pub(super) fn beyond_the_list(expression: &str) -> Option<String> {
     let Some(ours) = lists.into_iter().find_map(|list| says(list, expression)) else {
         return Some("all else that it says".to_owned());
     };
-    let Parts { lifted, fresh, countries, asns } = ours.parts();
-    let parts = [
-        (lifted.len(), "lifted"),
-        (fresh.of.len(), "fresh"),
-        (countries.of.len() + asns.of.len(), "by country or AS"),
-    ];
-    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
-    let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();
-    (!parts.is_empty()).then(|| format!("its delta ({})", parts.join(", ")))
+    delta(ours.parts()).map(|delta| format!("its delta ({delta})"))
 }
 
 /// Whether an expression says anything beyond the list of this name, in our form.

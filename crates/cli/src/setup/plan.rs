@@ -546,7 +546,7 @@ mod tests {
         for (expression, drops) in [
             (
                 DELTA.replace("LIST", CAPTCHA_LIST),
-                "its delta (1 lifted, 1 fresh, 3 by country or AS)",
+                "its delta (1 fresh, 1 lifted, 3 by country or AS)",
             ),
             (format!("{} or ssl", DELTA.replace("LIST", BAN_LIST)), "all else that it says"),
         ] {
