@@ -62,6 +62,9 @@ resource "cloudflare_ruleset" "custom_rules" {
   name    = "default"
   phase   = "http_request_firewall_custom"
 
+  # By this word `edge-sync doctor` tells who writes the rules.
+  description = "Made by Terraform for crowdsec-edge-sync"
+
   rules = concat(
     each.value.rules_before,
     [

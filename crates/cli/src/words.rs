@@ -1,7 +1,9 @@
 //! How the tool speaks to people: durations, counts, wrapped lines, and text from outside made harmless.
 
 use anstyle::{AnsiColor, Style};
-use edge_sync_core::run::{Guard, Until, WaitView};
+use edge_sync_core::api::cloudflare::expression::Parts;
+use edge_sync_core::run::{Guard, Until, WaitView, ZoneStatus, ZoneWait};
+use edge_sync_core::state::rules::{Cause, RegionsTaken};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -154,6 +156,53 @@ pub(crate) fn wait(wait: &WaitView) -> String {
         Some(seconds) => format!("{why}; the next is tried in {}", duration(seconds)),
         None => why.to_owned(),
     }
+}
+
+/// What an expression says beyond its list, by how many; `None` = nothing.
+pub(crate) fn delta(parts: &Parts) -> Option<String> {
+    let Parts { lifted, fresh, countries, asns } = parts;
+    let parts = [
+        (fresh.of.len(), "fresh"),
+        (lifted.len(), "lifted"),
+        (countries.of.len() + asns.of.len(), "by country or AS"),
+    ];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What keeps changes from the rules of a zone.
+pub(crate) fn zone_wait(wait: ZoneWait) -> String {
+    let left = duration(wait.seconds);
+    match wait.why {
+        Cause::Busy => {
+            format!("Cloudflare was busy with its rules; the next change is tried in {left}")
+        }
+        Cause::Denied => format!(
+            "cf_api_token may not change its rules; tried again in {left}, or at once with another token"
+        ),
+        Cause::Refused => format!(
+            "Cloudflare refused one text after the other for its rules; the next is tried in {left}"
+        ),
+    }
+}
+
+/// What Cloudflare refused for the rules of a zone, and what follows.
+pub(crate) fn zone_refusals(zone: &ZoneStatus) -> Vec<String> {
+    let texts = (zone.refused_texts > 0).then(|| {
+        let texts = plural(zone.refused_texts, "text");
+        let is = if zone.refused_texts == 1 { "is" } else { "are" };
+        format!("{texts} that Cloudflare refused {is} not sent again for an hour")
+    });
+    let which = match zone.regions {
+        RegionsTaken::All => None,
+        RegionsTaken::InForce => Some("countries and autonomous systems that are not in force yet"),
+        RegionsTaken::None => Some("all countries and autonomous systems"),
+    };
+    let regions = which.zip(zone.regions_secs).map(|(which, left)| {
+        format!("{which} are left out for {}, because Cloudflare refused them", duration(left))
+    });
+    texts.into_iter().chain(regions).collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ mod common;
 use common::World;
 use edge_sync::commands::doctor::render;
 use edge_sync::doctor::{Finding, Status, examine};
-use simulator::Options;
 use simulator::lapi::LapiVersion;
 use simulator::options::{Permission, TokenClass, TokenStatus};
+use simulator::{Options, RuleView};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A world in which there is nothing to say.
@@ -241,6 +241,129 @@ async fn account_owned_token_with_anothers_account_is_not_called_invalid() {
     assert_eq!(of("API token").status, Status::Warn, "{findings:?}");
     assert_eq!(of("ban list").status, Status::Fail);
     assert!(of("ban list").remedy.as_ref().unwrap().contains("cf_account_id"));
+}
+
+/// A healthy world with a zone, whose two rules are ours and have a delta; gives the zone's id.
+async fn with_a_zone(change: impl FnOnce(&mut Options)) -> (World, String) {
+    let mut world = healthy_with(change).await;
+    let zone = {
+        let mut simulator = world.simulator();
+        let cloudflare = simulator.cloudflare();
+        let zone = cloudflare.create_zone("example.com");
+        cloudflare.add_rule(&zone, "skip", "ip.src eq 192.0.2.1");
+        for (action, list, delta) in [
+            ("block", "ban", " or ip.src in {192.0.2.7 192.0.2.8}"),
+            ("managed_challenge", "captcha", ""),
+        ] {
+            let text = format!("(ip.src in $crowdsec_{list}){delta}");
+            let id = cloudflare.add_rule(&zone, action, &text);
+            cloudflare.edit_rule(&zone, &id, |rule| {
+                rule.reference = format!("crowdsec_edge_sync_{list}");
+            });
+        }
+        cloudflare.set_referencing_filters(&world.ban_list, 1);
+        zone
+    };
+    world.set("cf_rules_zones", &zone);
+    (world, zone)
+}
+
+/// What is said of zones, and nothing else.
+async fn said_of_zones(world: &World, zone: &str) -> String {
+    let said = said(world).await;
+    let lines = said.lines().filter(|line| line.contains("zone") || line.contains("rule changes"));
+    lines.map(|line| line.replace(zone, "ZONE") + "\n").collect()
+}
+
+#[tokio::test]
+async fn zone_without_fault_is_well_and_nothing_was_written() {
+    let (world, zone) = with_a_zone(|_| {}).await;
+    insta::assert_snapshot!("zone_all_well", said_of_zones(&world, &zone).await);
+    assert!(findings(&world).await.iter().all(|finding| finding.status == Status::Ok));
+    let simulator = world.simulator();
+    assert!(simulator.journal().iter().all(|entry| entry.method == "GET"));
+    assert_eq!(simulator.violations(), [""; 0]);
+}
+
+/// Every way in which a zone may be ill, and two at once, in one snapshot.
+#[tokio::test]
+async fn each_fault_of_a_zone_is_found_and_comes_with_its_remedy() {
+    const BAN: &str = "crowdsec_edge_sync_ban";
+    fn edit(world: &World, zone: &str, edit: &str) {
+        let edit = edit.parse().expect("an edit");
+        assert!(world.simulator().cloudflare().edit_rules(zone, &edit));
+    }
+    fn rule(world: &World, zone: &str, change: impl FnOnce(&mut RuleView)) {
+        world.simulator().cloudflare().edit_rule(zone, BAN, change);
+    }
+    type Spoil = fn(&mut World, &str);
+    let by_world: [(&str, Spoil); 18] = [
+        ("the token may not read", |world, _| {
+            world.fault("cloudflare GET /rulesets: answer 403 {\"success\":false,\"errors\":[{\"message\":\"request is not authorized\"}]}");
+        }),
+        ("there is no such zone", |world, _| {
+            world.fault("cloudflare GET /rulesets: answer 404 {\"success\":false,\"errors\":[{\"code\":7003,\"message\":\"Could not route\"}]}");
+        }),
+        ("Cloudflare is ill", |world, _| {
+            world.fault("cloudflare GET /rulesets: answer 502 <html>")
+        }),
+        ("no answer", |world, _| world.fault("cloudflare GET /rulesets: drop-before-effect")),
+        ("the token is none", |world, _| world.set("cf_api_token", "a".repeat(40))),
+        ("the lists cannot be read", |world, _| {
+            world.fault("cloudflare GET /rules/lists: answer 500 <html>");
+        }),
+        ("no custom rules", |world, zone| edit(world, zone, "delete-all")),
+        ("the rule is not there", |world, zone| edit(world, zone, &format!("delete {BAN}"))),
+        ("the rule is there twice", |world, zone| edit(world, zone, &format!("double {BAN}"))),
+        ("another expression", |world, zone| {
+            rule(world, zone, |rule| rule.expression.push_str(" or ssl"));
+        }),
+        ("another list", |world, zone| {
+            rule(world, zone, |rule| rule.expression = "(ip.src in $crowdsec_captcha)".to_owned());
+        }),
+        ("another action", |world, zone| rule(world, zone, |rule| rule.action = "log".to_owned())),
+        ("the wrong order", |world, zone| edit(world, zone, &format!("move-last {BAN}"))),
+        ("switched off, and full", |world, zone| {
+            let fresh: Vec<_> = (0..250).map(|n| format!("198.51.100.{n}")).collect();
+            rule(world, zone, |rule| {
+                rule.enabled = false;
+                rule.expression =
+                    format!("(ip.src in $crowdsec_ban) or ip.src in {{{}}}", fresh.join(" "));
+            });
+        }),
+        ("one list only", |world, zone| {
+            world.set("cf_captcha_list_id", "");
+            edit(world, zone, &format!("delete {BAN}"));
+        }),
+        ("lists of other names", |world, zone| {
+            let [bans, challenges] = ["bans", "challenges"].map(|name| {
+                let id = world.simulator().cloudflare().create_list(name);
+                world.simulator().cloudflare().set_referencing_filters(&id, 1);
+                id
+            });
+            world.set("cf_ban_list_id", bans);
+            world.set("cf_captcha_list_id", challenges);
+            edit(world, zone, "delete crowdsec_edge_sync_captcha");
+        }),
+        ("Terraform", |world, zone| {
+            rule(world, zone, |rule| rule.description = "Managed by Terraform".to_owned());
+        }),
+        ("what changes met", |world, zone| {
+            let now = now();
+            let texts = format!(r#"{{"0123456789abcdef":{now}}}"#);
+            let zones = format!(
+                r#"{{"{zone}":{{"setback":{{"kind":"busy","times":2,"at":{now},"token":0}},"refused":{texts},"regions_refused_at":{now},"regions_refused":1}}}}"#
+            );
+            world.remember("rules", &format!(r#"{{"v":1,"zones":{zones}}}"#));
+        }),
+    ];
+    let mut told = String::new();
+    for (name, spoil) in by_world {
+        let (mut world, zone) = with_a_zone(|_| {}).await;
+        spoil(&mut world, &zone);
+        told.push_str(&format!("# {name}\n{}\n", said_of_zones(&world, &zone).await));
+    }
+    insta::assert_snapshot!("zones", told);
 }
 
 /// The program itself: exit code and JSON.

@@ -246,6 +246,50 @@ async fn rule_changed_by_hand_is_corrected_with_its_page_and_one_switched_off_st
     account.requests();
 }
 
+/// What a run has put on top of the list of bans.
+const DELTA: &str =
+    "(ip.src in $crowdsec_ban and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.7}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delta_of_the_runs_outlives_every_change_of_its_rule_but_that_of_its_list() {
+    let mut account = Account::new().await;
+    account.set_up().unwrap();
+    let edit = |rule: &mut RuleView| rule.expression = DELTA.to_owned();
+    account.simulator().cloudflare().edit_rule(&account.zone, BAN, edit);
+    account.requests();
+    let plan = account.plan().unwrap();
+    assert!(plan.to_string().contains("= rule crowdsec_edge_sync_ban, with its delta"), "{plan}");
+    account.apply(&plan).unwrap();
+    assert_eq!(account.writes(), 0);
+
+    // Another action, another order: both are mended, and the expression is sent as it was read.
+    let edit = |rule: &mut RuleView| rule.action = "log".to_owned();
+    account.simulator().cloudflare().edit_rule(&account.zone, BAN, edit);
+    account.simulator().cloudflare().move_rule_to_end(&account.zone, BAN);
+    account.requests();
+    account.set_up().unwrap();
+    assert_eq!(account.writes(), 2);
+    assert_eq!(account.references(), [BAN, CAPTCHA]);
+    let ban = account.rules().remove(0);
+    assert_eq!((ban.expression.as_str(), ban.action.as_str()), (DELTA, "block"));
+    // A rule that is added beside it does not touch it either.
+    let gone = |rule: &mut RuleView| rule.reference = "renamed by hand".to_owned();
+    account.simulator().cloudflare().edit_rule(&account.zone, CAPTCHA, gone);
+    account.set_up().unwrap();
+    assert_eq!(account.rules().remove(0).expression, DELTA);
+
+    // Bans are now to be on another list: the delta was on top of the first.
+    let zones = account.wish.zones.clone();
+    account.wish = Wish::new("other_list", Some(CAPTCHA_LIST)).unwrap();
+    account.wish.zones = zones;
+    let plan = account.plan().unwrap();
+    assert!(plan.to_string().contains("; drops its delta (1 fresh, 1 lifted)"), "{plan}");
+    account.apply(&plan).unwrap();
+    assert_eq!(account.rules().remove(0).expression, "(ip.src in $other_list)");
+    assert_eq!(account.plan().unwrap().steps().count(), 0);
+    account.requests();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn list_that_is_there_is_used_and_not_removed() {
     let account = Account::new().await;
@@ -472,12 +516,20 @@ async fn program_shows_first_does_when_told_and_prints_the_settings() {
         "all done\nexport SPIN_VARIABLE_CF_BAN_LIST_ID={}\nexport SPIN_VARIABLE_CF_CAPTCHA_LIST_ID={}\n",
         ids[0], ids[1]
     );
-    assert!(applied.ends_with(&settings), "{applied}");
+    let optional = format!(
+        "# optional: with it the rules of these zones say what the lists lack, so that a\n\
+         # change is in force within one run, also while the lists cannot be written; the\n\
+         # runs' token then needs the permission Zone > Zone WAF > Edit (in the API: Zone\n\
+         # WAF Write) on them for good\n\
+         # export SPIN_VARIABLE_CF_RULES_ZONES={}\n",
+        account.zone
+    );
+    assert!(applied.ends_with(&(settings.clone() + &optional)), "{applied}");
 
     let env = output(&["--zone", "example.com", "--format", "env"]);
     assert!(
         env.ends_with(
-            &settings.replace("export ", "").replace("all", "nothing to").replace("done", "do")
+            &(settings.replace("all done", "nothing to do") + &optional).replace("export ", "")
         ),
         "{env}"
     );
@@ -491,10 +543,16 @@ async fn program_shows_first_does_when_told_and_prints_the_settings() {
         serde_json::from_str(&output(&["--zone", "example.com", "--json"])).unwrap();
     assert_eq!(json["settings"]["SPIN_VARIABLE_CF_BAN_LIST_ID"], ids[0]);
     assert_eq!((&json["changes"], &json["applied"]), (&0.into(), &false.into()));
+    let optional = &json["optional_settings"][0];
+    assert_eq!(optional["name"], "SPIN_VARIABLE_CF_RULES_ZONES");
+    assert_eq!(optional["value"], account.zone);
+    assert!(optional["what"].as_str().unwrap().contains("Zone WAF Write"), "{optional}");
     assert_eq!(json["plan"][0]["mark"], "=");
 
     let removal = output(&["--zone", &account.zone, "--remove"]);
     assert!(removal.contains("- rule crowdsec_edge_sync_ban"), "{removal}");
+    assert!(!removal.contains("optional"), "{removal}");
+    assert!(!output(&[]).contains("optional"), "no zone, no setting of zones");
     account.requests();
     output(&["--zone", &account.zone, "--remove", "--apply"]);
     assert_eq!(account.state(), "[] [] None");

@@ -271,6 +271,41 @@ async fn rules_say_what_the_locked_list_cannot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zones_whose_changes_wait_are_told_with_what_they_wait_for() {
+    let mut world = lists().await;
+    let zones: Vec<_> = (0..5).map(|_| zone(&world)).collect();
+    world.set("cf_rules_zones", zones.join(","));
+    let busy = r#"{"setback":{"kind":"busy","times":1,"at":NOW,"token":0}}"#;
+    let refused = r#"{"setback":{"kind":"refused","times":3,"at":NOW,"token":0},
+        "refused":{"0123456789abcdef":NOW,"0123456789abcdee":NOW}}"#;
+    let without_new =
+        r#"{"refused":{"0123456789abcdef":NOW},"regions_refused_at":NOW,"regions_refused":1}"#;
+    let without_any = r#"{"regions_refused_at":NOW,"regions_refused":2}"#;
+    let met = [busy, refused, without_new, without_any];
+    let met: Vec<_> = zones.iter().zip(met).map(|(zone, met)| format!("{zone:?}:{met}")).collect();
+    let met = met.join(",").replace("NOW", &now().to_string());
+    world.remember("rules", &format!(r#"{{"v":1,"zones":{{{met}}}}}"#));
+    let mut told = story(&world, &["status"]).await;
+    // What cannot be understood is not remembered.
+    world.remember("rules", r#"{"v":1,"zones":[]}"#);
+    told.push_str(&story(&world, &["status"]).await);
+    // The token may change the lists and not the rules.
+    ban(&world, &["203.0.113.7"]);
+    world.fault("cloudflare POST /items: answer 429 slow down");
+    world.fault("cloudflare PUT /items: answer 429 slow down");
+    world.fault("cloudflare PATCH: answer 403 {\"success\":false,\"errors\":[{\"message\":\"request is not authorized\"}]}");
+    world.set("cf_rules_zones", &zones[4]);
+    world.run().await;
+    told.push_str(&story(&world, &["status"]).await);
+    world.set("cf_api_token", "another-token-of-this-user-0123456789abcd");
+    told.push_str(&story(&world, &["status"]).await);
+    for (at, zone) in zones.iter().enumerate() {
+        told = told.replace(zone, &format!("ZONE{at}"));
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_and_variables_that_are_wrong_are_all_named_at_once() {
     let mut world = lists().await;
     world.set("scopes", "country");

@@ -3,8 +3,8 @@
 
 use super::print;
 use crate::setup::{
-    Applied, BAN_LIST, CAPTCHA_LIST, Client, Plan, Report, Wish, apply, observe, plan,
-    plan_removal, settings,
+    Applied, BAN_LIST, CAPTCHA_LIST, Client, Optional, Plan, Report, Wish, apply, observe,
+    optional_settings, plan, plan_removal, settings,
 };
 use crate::words::{harmless, wrapped};
 use anyhow::{Result, bail};
@@ -157,6 +157,12 @@ fn ending(plan: &Plan, applied: Option<&Applied>, format: Format) -> String {
             Some(value) => writeln!(text, "{export}{name}={value}"),
             None => writeln!(text, "# {name}: known after --apply"),
         };
+    }
+    // As comments, so that what is pasted changes nothing that was not asked for.
+    for Optional { name, value, what } in optional_settings(plan) {
+        let lines = wrapped(&format!("# optional: {what}"), 2);
+        text.extend(lines.lines().map(|line| format!("#{}\n", &line[1..])));
+        let _ = writeln!(text, "# {export}{name}={value}");
     }
     text
 }

@@ -5,10 +5,11 @@ use super::{AppArgs, print};
 use crate::native::Native;
 use crate::words::{
     GONE, GOOD, ODD, age, duration, harmless, plural, thousands, until, wait, wrapped,
+    zone_refusals, zone_wait,
 };
 use anyhow::{Result, bail};
 use edge_sync_core::ports::Clock;
-use edge_sync_core::run::{GuardStatus, KvStatus, ListsStatus, Status, status};
+use edge_sync_core::run::{GuardStatus, KvStatus, ListsStatus, Status, ZoneStatus, status};
 use edge_sync_core::state::LastRun;
 use edge_sync_core::state::last::End;
 use std::fmt::Write as _;
@@ -99,6 +100,9 @@ pub fn render(status: &Status, place: &str) -> String {
     if let Some(lists) = &status.lists {
         of_lists(&mut line, lists);
     }
+    if let Some(zones) = &status.rules {
+        of_rules(&mut line, zones);
+    }
     if let Some(kv) = &status.kv {
         of_kv(&mut line, kv);
     }
@@ -142,6 +146,24 @@ fn of_lists(line: &mut impl FnMut(&str, &str), lists: &ListsStatus) {
         line("", &text);
     }
     guard(line, lists.guard.as_ref());
+}
+
+fn of_rules(line: &mut impl FnMut(&str, &str), zones: &[ZoneStatus]) {
+    let clear = zones.iter().filter(|zone| zone.is_clear()).count() as u64;
+    let mut name = "rules";
+    if clear > 0 {
+        let text = format!("no change waits in {}", plural(clear, "zone"));
+        line(std::mem::take(&mut name), &text);
+    }
+    for zone in zones.iter().filter(|zone| !zone.is_clear()) {
+        let id = harmless(&zone.zone);
+        let waits = zone.wait.map(|wait| format!("{ODD}wait{ODD:#}: {}", zone_wait(wait)));
+        let refusals = zone_refusals(zone);
+        let refusals = refusals.into_iter().map(|said| format!("{ODD}refused{ODD:#}: {said}"));
+        for text in waits.into_iter().chain(refusals) {
+            line(std::mem::take(&mut name), &format!("zone {id}: {text}"));
+        }
+    }
 }
 
 fn of_kv(line: &mut impl FnMut(&str, &str), kv: &KvStatus) {

@@ -1,12 +1,12 @@
 //! Cloudflare: the token, the lists and what uses them, the namespace (facts: cloudflare.md 1.1, 1.7,
-//! 2.1 and 3).
+//! 2.1 and 3). Not here: the rules of zones (`zones`).
 //!
 //! Verifying a token proves no permission, so each list and the namespace are asked for themselves.
 //! That they can also be written shows only at a write: nothing here tries one, because refused writes
 //! are what some accounts are punished for.
 
-use super::Finding;
 use super::ask::ask;
+use super::{Finding, zones};
 use crate::native::Native;
 use edge_sync_core::api::cloudflare::{self, CallError, Resource};
 use edge_sync_core::decision::Remediation;
@@ -26,7 +26,8 @@ const ACCOUNT_ITEMS_MAX: u64 = 10_000;
 const NEARLY_FULL_PERCENT: u64 = 90;
 
 /// Refused writes are what some accounts are punished for, so none is tried.
-const EDIT_NOT_TRIED: &str = "that the token may edit it was not verified, only reading was tried";
+pub(super) const EDIT_NOT_TRIED: &str =
+    "that the token may edit it was not verified, only reading was tried";
 
 /// What it says of a token that it does not know, or that is of the other class.
 const INVALID_TOKEN: i64 = 1000;
@@ -41,6 +42,7 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
     // Nobody is let in with a token that is not one: all the rest would say the same again.
     let unknown = token.status == super::Status::Fail;
     let mut findings = vec![token];
+    let mut names = zones::Names::new();
     if let Some(lists) = &settings.targets.lists {
         for (remediation, id) in lists.iter() {
             findings.push(match unknown {
@@ -48,10 +50,31 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
                 false => account.list(remediation, id).await,
             });
         }
-        findings.push(match unknown {
-            true => skipped(CAPACITY_CHECK),
-            false => account.capacity(lists).await,
+        let all: Option<Result<Vec<List>, CallError>> = match unknown {
+            true => None,
+            false => Some(account.get("/rules/lists").await),
+        };
+        let named = lists.iter().filter_map(|(remediation, id)| {
+            let mut all = all.as_ref()?.as_ref().ok()?.iter();
+            let list = all.find(|list| list.id == id.as_str())?;
+            Some((remediation, list.name.parse().ok()?))
         });
+        names = named.collect();
+        findings.push(match all {
+            None => skipped(CAPACITY_CHECK),
+            Some(all) => capacity(all, lists),
+        });
+    }
+    if let Some((rules, lists)) =
+        settings.targets.rules.as_ref().zip(settings.targets.lists.as_ref())
+    {
+        match unknown {
+            true => findings.push(skipped(zones::CHECK)),
+            false => {
+                let zones = zones::Zones { native, account: &account.client, lists, names, rules };
+                findings.extend(zones.examine().await);
+            }
+        }
     }
     findings.push(match &settings.targets.kv {
         None => Finding::skipped(NAMESPACE_CHECK, "off (cf_kv_namespace_id is not set)"),
@@ -171,45 +194,6 @@ impl Account<'_> {
         Finding::ok(check, format!("{name}: {items}, used by {rules}; {EDIT_NOT_TRIED}"))
     }
 
-    async fn capacity(&self, lists: &Lists) -> Finding {
-        let all: Vec<List> = match self.get("/rules/lists").await {
-            Ok(all) => all,
-            Err(error) => {
-                let first = lists.iter().next();
-                let resource = first.map_or(Resource::Namespace, |(r, _)| Resource::List(r));
-                return refused(CAPACITY_CHECK, &error, resource);
-            }
-        };
-        let is_ours = |list: &&List| lists.iter().any(|(_, id)| id.as_str() == list.id);
-        let items =
-            |of: &mut dyn Iterator<Item = &List>| of.map(|list| list.num_items).sum::<u64>();
-        let ours = items(&mut all.iter().filter(is_ours));
-        let others = items(&mut all.iter().filter(|list| !is_ours(list)));
-        let items_max = lists.items_max;
-        let detail = format!(
-            "{} of {items_max} (list_items_max), and {} in other lists of the account",
-            plural(ours, "item"),
-            plural(others, "item"),
-        );
-        let shared = ACCOUNT_ITEMS_MAX.saturating_sub(others);
-        if others > 0 && items_max <= ACCOUNT_ITEMS_MAX && items_max > shared {
-            let remedy = format!(
-                "lower list_items_max to {shared}: below Enterprise all lists hold {ACCOUNT_ITEMS_MAX} \
-                 together, and a write beyond that fails"
-            );
-            return Finding::warn(CAPACITY_CHECK, detail, remedy);
-        }
-        match ours * 100 >= items_max * NEARLY_FULL_PERCENT {
-            true => Finding::warn(
-                CAPACITY_CHECK,
-                detail,
-                "the least important decisions may go without a place: want fewer (origins_exclude, \
-                 scenarios_exclude), or use Workers KV (cf_kv_namespace_id)",
-            ),
-            false => Finding::ok(CAPACITY_CHECK, detail),
-        }
-    }
-
     async fn namespace(&self, id: &Id) -> Finding {
         let path = format!("/storage/kv/namespaces/{id}");
         match self.get::<Namespace>(&path).await {
@@ -236,6 +220,44 @@ impl Account<'_> {
     }
 }
 
+fn capacity(all: Result<Vec<List>, CallError>, lists: &Lists) -> Finding {
+    let all = match all {
+        Ok(all) => all,
+        Err(error) => {
+            let first = lists.iter().next();
+            let resource = first.map_or(Resource::Namespace, |(r, _)| Resource::List(r));
+            return refused(CAPACITY_CHECK, &error, resource);
+        }
+    };
+    let is_ours = |list: &&List| lists.iter().any(|(_, id)| id.as_str() == list.id);
+    let items = |of: &mut dyn Iterator<Item = &List>| of.map(|list| list.num_items).sum::<u64>();
+    let ours = items(&mut all.iter().filter(is_ours));
+    let others = items(&mut all.iter().filter(|list| !is_ours(list)));
+    let items_max = lists.items_max;
+    let detail = format!(
+        "{} of {items_max} (list_items_max), and {} in other lists of the account",
+        plural(ours, "item"),
+        plural(others, "item"),
+    );
+    let shared = ACCOUNT_ITEMS_MAX.saturating_sub(others);
+    if others > 0 && items_max <= ACCOUNT_ITEMS_MAX && items_max > shared {
+        let remedy = format!(
+            "lower list_items_max to {shared}: below Enterprise all lists hold {ACCOUNT_ITEMS_MAX} \
+             together, and a write beyond that fails"
+        );
+        return Finding::warn(CAPACITY_CHECK, detail, remedy);
+    }
+    match ours * 100 >= items_max * NEARLY_FULL_PERCENT {
+        true => Finding::warn(
+            CAPACITY_CHECK,
+            detail,
+            "the least important decisions may go without a place: want fewer (origins_exclude, \
+             scenarios_exclude), or use Workers KV (cf_kv_namespace_id)",
+        ),
+        false => Finding::ok(CAPACITY_CHECK, detail),
+    }
+}
+
 fn describe_token(class: &str, token: &Token) -> Finding {
     let status = clip(&token.status, 20);
     let expires = match &token.expires_on {
@@ -253,8 +275,8 @@ fn describe_token(class: &str, token: &Token) -> Finding {
     }
 }
 
-/// A list or namespace that could not be asked for, with the core's own advice.
-fn refused(check: impl Into<String>, error: &CallError, resource: Resource) -> Finding {
+/// A list, namespace or zone that could not be asked for, with the core's own advice.
+pub(super) fn refused(check: impl Into<String>, error: &CallError, resource: Resource) -> Finding {
     let remedy = match error {
         CallError::Transport(error) => error.remedy("cf_api_url"),
         error => error.remedy(resource).unwrap_or_else(|| {

@@ -10,6 +10,8 @@ mod lapi;
 mod pushgateway;
 mod settings;
 mod store;
+mod terraform;
+mod zones;
 
 use crate::native::Native;
 use crate::words::harmless;

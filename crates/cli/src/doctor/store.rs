@@ -5,15 +5,17 @@ use super::Finding;
 use crate::commands::look::UNKNOWN_WITHOUT_STORE;
 use crate::commands::plan::lifted;
 use crate::native::Native;
-use crate::words::{age, duration, plural, until, wait};
+use crate::words::{age, duration, plural, until, wait, zone_refusals, zone_wait};
 use edge_sync_core::ports::Clock;
 use edge_sync_core::run::{GuardStatus, Status, inspect, status};
 use edge_sync_core::settings::Settings;
+use edge_sync_core::state::rules::Cause;
 use std::time::UNIX_EPOCH;
 
 const CHECK: &str = "key-value store";
 const LAST_CHECK: &str = "last run";
 const LISTS_CHECK: &str = "list writes";
+const CHANGES_CHECK: &str = "rule changes";
 const GUARD_CHECK: &str = "guard";
 const BUDGET_CHECK: &str = "KV budget";
 const FIRST_CHECK: &str = "first contact";
@@ -38,6 +40,7 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
     let mut findings = vec![Finding::ok(CHECK, format!("{} can be read", native.store_place()))];
     findings.push(last_run(&status));
     findings.extend(list_writes(&status));
+    findings.extend(rule_changes(&status));
     findings.extend(guards(&status));
     findings.extend(budget(&status));
     if status.last.is_none() {
@@ -99,6 +102,32 @@ fn list_writes(status: &Status) -> Option<Finding> {
         }
     };
     Some(Finding::warn(LISTS_CHECK, format!("{}{times}", wait(what)), remedy))
+}
+
+fn rule_changes(status: &Status) -> Vec<Finding> {
+    let Some(zones) = &status.rules else { return Vec::new() };
+    let waits = zones.iter().filter(|zone| !zone.is_clear()).map(|zone| {
+        let why = zone.wait.map(zone_wait);
+        let said: Vec<_> = why.into_iter().chain(zone_refusals(zone)).collect();
+        let remedy = match zone.wait.map(|wait| wait.why) {
+            Some(Cause::Denied) => {
+                "give the token the permission Zone > Zone WAF > Edit (in the API: Zone WAF Write) for this zone; a \
+                 new token is tried at once"
+            }
+            Some(Cause::Busy) => {
+                "nothing: it is tried again by itself; if it stays so, look who else writes the zone's rules"
+            }
+            Some(Cause::Refused) | None => {
+                "the rule says what it said before; the log of the run that was refused has Cloudflare's words"
+            }
+        };
+        Finding::warn(CHANGES_CHECK, format!("zone {}: {}", zone.zone, said.join("; ")), remedy)
+    });
+    let waits: Vec<_> = waits.collect();
+    match waits.is_empty() {
+        true => vec![Finding::ok(CHANGES_CHECK, "none waits")],
+        false => waits,
+    }
 }
 
 fn guards(status: &Status) -> Vec<Finding> {

@@ -71,8 +71,8 @@ async fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), 
             let body = definition(rule);
             client.call(Area::Waf, Method::Post, &rules.path(), Some(&body)).await?;
         }
-        Step::CorrectRule { rules, seen, rule } => {
-            let body = corrected(seen, rule);
+        Step::CorrectRule { rules, seen, rule, expression, .. } => {
+            let body = corrected(seen, rule, expression);
             client.call(Area::Waf, Method::Patch, &rules.of(&seen.id), Some(&body)).await?;
         }
         Step::MoveRule { rules, id, after } => {
@@ -141,8 +141,9 @@ fn definition(rule: &NewRule) -> Value {
 }
 
 /// A PATCH gives the whole definition anew: what somebody added to our rule must be sent again.
-fn corrected(seen: &RuleSeen, rule: &NewRule) -> Value {
+fn corrected(seen: &RuleSeen, rule: &NewRule, expression: &str) -> Value {
     let mut body = definition(rule);
+    body["expression"] = json!(expression);
     body["enabled"] = json!(seen.enabled);
     body["description"] = json!(seen.description);
     // The parameters belong to the action.

@@ -7,6 +7,7 @@
 
 mod api;
 mod apply;
+mod delta;
 mod observed;
 mod plan;
 mod render;
@@ -15,7 +16,7 @@ pub use api::{Area, CallError, Client};
 pub use apply::{Applied, apply};
 pub use observed::{ListSeen, NamespaceSeen, Observed, RuleSeen, RulesetSeen, ZoneSeen, observe};
 pub use plan::{Entry, Plan, Step, What, plan, plan_removal};
-pub use render::{Report, settings};
+pub use render::{Optional, Report, optional_settings, settings};
 
 use anyhow::{Result, ensure};
 

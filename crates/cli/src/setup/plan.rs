@@ -3,7 +3,11 @@
 //! Where our rules stand: at the end, block before challenge, so that a rule of the owner that lets
 //! something through keeps its place before them. The order of our two is mended by moving the
 //! challenge behind the block, never by moving one of ours ahead of somebody else's rule.
+//!
+//! What our rules say: the list, and on top of it the delta of the runs, which is no concern of setup's. A
+//! rule is as it should be if a run takes its expression for ours, whatever the delta.
 
+use super::delta::{beyond_the_list, has_delta, is_of_a_name, says};
 use super::observed::{ListSeen, Observed, RuleSeen, RulesetSeen, ZoneSeen};
 use super::{LIST_DESCRIPTION, NAMESPACE, RULESET_DESCRIPTION, Remediation, Wish, expression};
 use anyhow::{Result, ensure};
@@ -17,6 +21,8 @@ pub struct Plan {
     pub(super) known: Vec<(&'static str, String)>,
     /// Settings that the wish is about, in the order in which they are shown.
     pub(super) settings: Vec<&'static str>,
+    /// The ids of the zones that have the rules, or get them.
+    pub(super) zones: Vec<String>,
 }
 
 /// One line of the plan.
@@ -73,6 +79,10 @@ pub enum Step {
         seen: Box<RuleSeen>,
         /// The rule as it should be.
         rule: NewRule,
+        /// Its expression: the observed one with its delta if that is ours.
+        expression: String,
+        /// What the observed expression says beyond our list and is not kept, in words.
+        dropped: Option<String>,
     },
     /// Moves our challenge behind our block.
     MoveRule {
@@ -138,10 +148,19 @@ impl NewRule {
     }
 
     fn is_as_seen(&self, seen: &RuleSeen) -> bool {
-        // The dashboard may write the parentheses or leave them out.
-        let plain = |text: &str| text.replace(['(', ')'], "").trim().to_owned();
-        seen.action == self.remediation.action()
-            && plain(&seen.expression) == plain(&self.expression())
+        seen.action == self.remediation.action() && says(&self.list, &seen.expression).is_some()
+    }
+
+    /// What gives `seen` its definition back. A delta on top of our list is a run's, and stays: without it,
+    /// bans that are not on the list yet would be out of force until the next run.
+    fn correction(&self, rules: RulesPath, seen: &RuleSeen) -> Step {
+        let is_ours = says(&self.list, &seen.expression).is_some();
+        let (expression, dropped) = match is_ours {
+            true => (seen.expression.clone(), None),
+            false => (self.expression(), beyond_the_list(&seen.expression)),
+        };
+        let (seen, rule) = (Box::new(seen.clone()), self.clone());
+        Step::CorrectRule { rules, seen, rule, expression, dropped }
     }
 }
 
@@ -203,6 +222,7 @@ pub fn plan(wish: &Wish, observed: &Observed) -> Result<Plan> {
         .map(|(remediation, list)| NewRule { remediation, list: list.to_owned() })
         .collect();
     for zone in &observed.zones {
+        plan.zones.push(zone.id.clone());
         match &zone.ruleset {
             None => {
                 let step = Step::CreateRuleset { zone: zone.id.clone(), rules: rules.clone() };
@@ -223,12 +243,13 @@ fn plan_rules(plan: &mut Plan, zone: &ZoneSeen, ruleset: &RulesetSeen, wanted: &
         let reference = rule.remediation.reference();
         let what = match find(rule.remediation).map(|index| &ruleset.rules[index]) {
             None => What::Do(Step::AddRule { rules: rules.clone(), rule: rule.clone() }),
-            Some(seen) if !rule.is_as_seen(seen) => What::Do(Step::CorrectRule {
-                rules: rules.clone(),
-                seen: Box::new(seen.clone()),
-                rule: rule.clone(),
-            }),
-            Some(seen) if seen.enabled => What::Keep(format!("rule {reference}")),
+            Some(seen) if !rule.is_as_seen(seen) => What::Do(rule.correction(rules.clone(), seen)),
+            Some(seen) if seen.enabled => {
+                What::Keep(match has_delta(&rule.list, &seen.expression) {
+                    true => format!("rule {reference}, with its delta"),
+                    false => format!("rule {reference}"),
+                })
+            }
             Some(_) => What::Leave(format!(
                 "rule {reference} is switched off and stays so: somebody did that; switch it on at \
                  the dashboard"
@@ -356,11 +377,10 @@ fn is_wished_rule(wish: &Wish, seen: &RuleSeen) -> bool {
 
 /// Whether a rule names the list.
 fn uses(seen: &RuleSeen, list: &str) -> bool {
-    seen.expression.split('$').skip(1).any(|rest| {
-        rest.strip_prefix(list).is_some_and(|rest| {
-            !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-        })
-    })
+    seen.expression
+        .split('$')
+        .skip(1)
+        .any(|rest| rest.strip_prefix(list).is_some_and(|rest| !rest.starts_with(is_of_a_name)))
 }
 
 /// A rule of somebody else, as they would recognise it.
@@ -491,6 +511,53 @@ mod tests {
         let bare = RuleSeen { expression: "ip.src in $crowdsec_ban".to_owned(), ..ban() };
         let planned = plan(&wish(), &with_rules(vec![bare, captcha()])).unwrap();
         assert_eq!(steps(&planned), [""; 0], "the same without parentheses");
+    }
+
+    /// All that our grammar has beside the list.
+    const DELTA: &str = r#"(ip.src in $LIST and not ip.src in {192.0.2.1}) or (ip.src in {203.0.113.0/24} and not ip.src in {203.0.113.7}) or ip.src.country in {"CN" "T1"} or ip.src.asnum in {64496}"#;
+
+    #[test]
+    fn delta_on_our_list_is_kept_whatever_else_is_corrected() {
+        for expression in [
+            DELTA.replace("LIST", BAN_LIST),
+            format!("(ip.src in ${BAN_LIST} and not ip.src in {{192.0.2.1}})"),
+            format!("ip.src in ${BAN_LIST} or (ip.src in {{192.0.2.1}})"),
+            format!(" ( ip.src  in ${BAN_LIST} )\r\n or ip.src in {{ 192.0.2.2 192.0.2.1 }}"),
+        ] {
+            let ban = RuleSeen { expression: expression.clone(), ..ban() };
+            let planned = plan(&wish(), &with_rules(vec![ban.clone(), captcha()])).unwrap();
+            assert_eq!(steps(&planned), [""; 0], "{expression}");
+            let kept = What::Keep("rule crowdsec_edge_sync_ban, with its delta".to_owned());
+            assert_eq!(planned.entries[2].what, kept);
+
+            let changed = RuleSeen { action: "log".to_owned(), ..ban };
+            let planned = plan(&wish(), &with_rules(vec![changed, captcha()])).unwrap();
+            let Some(Step::CorrectRule { expression: sent, dropped, .. }) = planned.steps().next()
+            else {
+                panic!("{planned:?}")
+            };
+            assert_eq!((sent, dropped), (&expression, &None), "byte for byte");
+            assert_eq!(steps(&planned), ["~ rule crowdsec_edge_sync_ban: action log -> block"]);
+        }
+    }
+
+    #[test]
+    fn expression_that_is_not_ours_is_corrected_and_what_goes_with_it_is_said() {
+        for (expression, drops) in [
+            (
+                DELTA.replace("LIST", CAPTCHA_LIST),
+                "its delta (1 fresh, 1 lifted, 3 by country or AS)",
+            ),
+            (format!("{} or ssl", DELTA.replace("LIST", BAN_LIST)), "all else that it says"),
+        ] {
+            let seen = RuleSeen { expression: expression.clone(), ..ban() };
+            let planned = plan(&wish(), &with_rules(vec![seen, captcha()])).unwrap();
+            let step = format!(
+                "~ rule crowdsec_edge_sync_ban: expression {expression} -> (ip.src in \
+                 $crowdsec_ban); drops {drops}"
+            );
+            assert_eq!(steps(&planned), [step]);
+        }
     }
 
     #[test]

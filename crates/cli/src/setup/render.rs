@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::apply::Applied;
@@ -31,19 +32,22 @@ impl fmt::Display for Step {
                 let (expression, action) = (rule.expression(), rule.remediation.action());
                 write!(f, "+ rule {}: {expression} -> {action}", rule.remediation.reference())
             }
-            Self::CorrectRule { seen, rule, .. } => {
+            Self::CorrectRule { seen, rule, expression, dropped, .. } => {
                 write!(f, "~ rule {}:", rule.remediation.reference())?;
                 let mut comma = "";
                 for (what, is, should) in [
-                    ("expression", &seen.expression, rule.expression()),
-                    ("action", &seen.action, rule.remediation.action().to_owned()),
+                    ("expression", &seen.expression, expression.as_str()),
+                    ("action", &seen.action, rule.remediation.action()),
                 ] {
                     if *is != should {
                         write!(f, "{comma} {what} {is} -> {should}")?;
                         comma = ",";
                     }
                 }
-                Ok(())
+                match dropped {
+                    Some(dropped) => write!(f, "; drops {dropped}"),
+                    None => Ok(()),
+                }
             }
             Self::MoveRule { .. } => {
                 let [ban, captcha] = [Remediation::Ban, Remediation::Captcha];
@@ -105,8 +109,34 @@ impl Plan {
 pub fn settings(plan: &Plan, applied: &Applied) -> Vec<(String, Option<String>)> {
     let ids = || plan.known.iter().chain(&applied.made);
     let id = |setting| ids().find(|(name, _)| *name == setting).map(|(_, id)| id.clone());
-    let variable = |setting: &str| format!("SPIN_VARIABLE_{}", setting.to_ascii_uppercase());
     plan.settings.iter().map(|setting| (variable(setting), id(*setting))).collect()
+}
+
+/// A setting that setup knows a value for, and that a sync works without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Optional {
+    /// The variable of the environment.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What it does, and what it needs.
+    pub what: &'static str,
+}
+
+/// The settings that may be set besides.
+pub fn optional_settings(plan: &Plan) -> Vec<Optional> {
+    let zones = Optional {
+        name: variable("cf_rules_zones"),
+        value: plan.zones.join(","),
+        what: "with it the rules of these zones say what the lists lack, so that a change is in force within \
+               one run, also while the lists cannot be written; the runs' token then needs the permission \
+               Zone > Zone WAF > Edit (in the API: Zone WAF Write) on them for good",
+    };
+    if plan.zones.is_empty() { Vec::new() } else { vec![zones] }
+}
+
+fn variable(setting: &str) -> String {
+    format!("SPIN_VARIABLE_{}", setting.to_ascii_uppercase())
 }
 
 /// What a program is told: plan, outcome and settings at once.
@@ -138,6 +168,7 @@ impl Report<'_> {
             "applied": self.applied.is_some(),
             "left": applied.left,
             "settings": settings,
+            "optional_settings": optional_settings(self.plan),
         })
     }
 }

@@ -8,8 +8,11 @@ use crate::ports::{Store, StoreError};
 use crate::settings::{GuardLimits, Kv, Settings};
 use crate::state::guard::{GroupId, Held};
 use crate::state::quota::Spending;
+use crate::state::rules::{Cause, RegionsTaken};
 use crate::state::writes::checksum;
-use crate::state::{GuardHistory, LastRun, LeaseRecord, Quota, Record, Remembered, WriteHistory};
+use crate::state::{
+    GuardHistory, LastRun, LeaseRecord, Quota, Record, Remembered, RulesHistory, WriteHistory,
+};
 
 use super::inspect::{Until, WaitView};
 
@@ -26,6 +29,50 @@ pub struct Status {
     pub lists: Option<ListsStatus>,
     /// KV, if it is in use.
     pub kv: Option<KvStatus>,
+    /// The rules of each zone that is named, in the order of the setting; `None` = none is.
+    pub rules: Option<Vec<ZoneStatus>>,
+}
+
+/// What is remembered of the rules of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ZoneStatus {
+    /// Its id.
+    pub zone: String,
+    /// What the next change waits for.
+    pub wait: Option<ZoneWait>,
+    /// Texts that Cloudflare refused, and that are not sent again for an hour.
+    pub refused_texts: u64,
+    /// Which countries and autonomous systems are in the next text.
+    pub regions: RegionsTaken,
+    /// For how many seconds some or all of them are left out.
+    pub regions_secs: Option<u64>,
+}
+
+/// Why a zone's rules are left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ZoneWait {
+    /// Why.
+    pub why: Cause,
+    /// How long.
+    pub seconds: u64,
+}
+
+impl ZoneStatus {
+    /// Whether nothing is remembered that keeps a change from the zone's rules.
+    pub fn is_clear(&self) -> bool {
+        self.wait.is_none() && self.refused_texts == 0 && self.regions == RegionsTaken::All
+    }
+
+    fn of(zone: &str, history: &RulesHistory, token: u32, now: u64) -> Self {
+        let wait = history.wait(zone, token, now);
+        Self {
+            zone: zone.to_owned(),
+            wait: wait.map(|(left, why)| ZoneWait { why, seconds: left.as_secs() }),
+            refused_texts: history.refused_texts(zone, now),
+            regions: history.regions_taken(zone, now),
+            regions_secs: history.regions_left(zone, now).map(|left| left.as_secs()),
+        }
+    }
 }
 
 /// What is remembered of the lists.
@@ -107,12 +154,22 @@ pub fn status(settings: &Settings, store: &impl Store, now: u64) -> Result<Statu
             Some(KvStatus { guard: held(decide::kv::TARGET), ..KvStatus::of(&quota, kv, now) })
         }
     };
+    let rules = match &settings.targets.rules {
+        None => None,
+        Some(rules) => {
+            let history = load::<RulesHistory>(store, now)?;
+            let token = checksum(settings.token.expose());
+            let zones = rules.zones.iter();
+            Some(zones.map(|zone| ZoneStatus::of(zone.as_str(), &history, token, now)).collect())
+        }
+    };
     Ok(Status {
         now,
         last: (last.ended > 0).then(|| LastRun::clone(&last)),
         at_work_secs: lease.left(now).map(|left| left.as_secs()),
         lists,
         kv,
+        rules,
     })
 }
 

@@ -56,7 +56,8 @@ struct Zone {
 }
 
 /// Which countries and autonomous systems are in the next text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RegionsTaken {
     /// All that are desired.
     All,
@@ -138,15 +139,25 @@ impl RulesHistory {
 
     /// Which countries and autonomous systems may be in the zone's texts for now.
     pub fn regions_taken(&self, zone: &str, now: u64) -> RegionsTaken {
-        let refused = self.zones.get(zone).filter(|zone| {
-            zone.regions_refused_at > 0
-                && now.saturating_sub(zone.regions_refused_at) < REGIONS_SECS
-        });
+        let refused = self.regions_left(zone, now).and_then(|_| self.zones.get(zone));
         match refused.map(|zone| zone.regions_refused) {
             None => RegionsTaken::All,
             Some(0 | 1) => RegionsTaken::InForce,
             Some(_) => RegionsTaken::None,
         }
+    }
+
+    /// For how long that still holds; `None` = all are taken.
+    pub fn regions_left(&self, zone: &str, now: u64) -> Option<Duration> {
+        let at = self.zones.get(zone)?.regions_refused_at;
+        let left = REGIONS_SECS.saturating_sub(now.saturating_sub(at));
+        (at > 0 && left > 0).then(|| Duration::from_secs(left))
+    }
+
+    /// How many texts of the zone's Cloudflare refused a short while ago.
+    pub fn refused_texts(&self, zone: &str, now: u64) -> u64 {
+        let refused = self.zones.get(zone).into_iter().flat_map(|zone| zone.refused.values());
+        refused.filter(|at| now.saturating_sub(**at) < REFUSED_SECS).count() as u64
     }
 
     /// Whether Cloudflare refused this text of the zone's a short while ago.
@@ -283,6 +294,8 @@ mod tests {
         let is_refused = |history: &RulesHistory, text| history.is_refused(ZONE, text, NOW + 3_599);
         assert!(is_refused(&history, "a") && !is_refused(&history, "b"));
         assert!(!history.is_refused(ZONE, "a", NOW + 3_600));
+        let texts = |at| history.refused_texts(ZONE, NOW + at);
+        assert_eq!((texts(3_599), texts(3_600), history.refused_texts("another", NOW)), (1, 0, 0));
         assert_eq!(wait(&history, NOW), None, "another text goes at once");
         for (n, left) in [(0, 240), (1, 480), (2, 960), (3, 1_920), (4, 3_600), (5, 3_600)] {
             history.refused(ZONE, (&n.to_string(), false), 1, NOW + n);
@@ -306,6 +319,8 @@ mod tests {
         assert_eq!(taken(&history, 0), RegionsTaken::All);
         history.refused(ZONE, ("a", true), 1, NOW);
         assert_eq!(taken(&history, 86_399), RegionsTaken::InForce);
+        let left = |at| history.regions_left(ZONE, NOW + at).map(|left| left.as_secs());
+        assert_eq!((left(0), left(86_399), left(86_400)), (Some(86_400), Some(1), None));
         assert_eq!(taken(&history, 86_400), RegionsTaken::All);
         history.refused(ZONE, ("b", true), 1, NOW + 120);
         assert_eq!(taken(&history, 121), RegionsTaken::None);
