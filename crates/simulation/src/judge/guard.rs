@@ -1,0 +1,153 @@
+//! The guard: removals that are too many at once go only when as many runs, over as much time, have found
+//! the same addresses gone.
+//!
+//! A necessary condition, and no more: whoever goes although he is not confirmed is counted, and those must
+//! be few enough to be believed by themselves. Not counted is who ran out, moved or is covered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::lists::BAN;
+use super::reading::{Reading, written};
+use super::{Judge, Sent, Terms};
+
+/// What the readings so far said of each network.
+#[derive(Default)]
+pub(crate) struct Past {
+    known: BTreeMap<IpNet, Known>,
+    owners: BTreeSet<IpNet>,
+    /// A clock moved: times that were kept may be off by this.
+    clock_moved: bool,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Known {
+    /// By the clock of the host that read it last; 0 = it was never desired.
+    ends: u64,
+    /// In how many readings in a row it was not desired, and the first of them.
+    gone_runs: u64,
+    gone_since: u64,
+    gone_at: Duration,
+}
+
+/// How much earlier than told a decision may end: LAPI rounds, clocks differ.
+const ROUNDING_SECS: u64 = 125;
+
+impl Past {
+    pub(super) fn clock_moved(&mut self) {
+        self.clock_moved = true;
+    }
+
+    pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>) {
+        for net in at_edge {
+            self.known.entry(*net).or_default();
+        }
+        for net in reading.lists.keys().chain(reading.keys.keys()) {
+            self.known.entry(*net).or_default();
+        }
+        for (net, known) in &mut self.known {
+            let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
+            match want {
+                Some(want) => *known = Known { ends: want.ends, ..Known::default() },
+                None => {
+                    if known.gone_runs == 0 {
+                        (known.gone_since, known.gone_at) = (reading.unix, reading.at);
+                    }
+                    known.gone_runs += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether its last decision was over by then.
+    pub(super) fn ran_out(&self, net: &IpNet, unix: u64) -> bool {
+        let slack = if self.clock_moved { 86_400 } else { ROUNDING_SECS };
+        self.known.get(net).is_some_and(|known| known.ends != 0 && known.ends <= unix + slack)
+    }
+
+    /// Whether enough runs over enough time have found it gone.
+    pub(super) fn is_confirmed(&self, net: &IpNet, terms: &Terms, at: Duration, unix: u64) -> bool {
+        let Some(known) = self.known.get(net) else { return false };
+        let by_wall = unix.saturating_sub(known.gone_since);
+        let waited = by_wall.max(at.saturating_sub(known.gone_at).as_secs());
+        known.gone_runs >= terms.guard_runs && waited + 1 >= terms.guard_seconds
+    }
+
+    /// More owner's addresses than the guard lets go at once were at the edge.
+    pub(super) fn had_many_owners(&mut self, terms: &Terms) -> bool {
+        let owners = self.known.keys().filter(|net| terms.protects(net)).copied();
+        self.owners.extend(owners);
+        self.owners.len() as u64 > terms.guard_count
+    }
+}
+
+impl Judge {
+    /// What a write takes off a list.
+    pub(super) fn guard_lists(
+        &mut self,
+        sent: &Sent,
+        list: usize,
+        gone: &BTreeSet<IpNet>,
+        reading: &Reading,
+        terms: &Terms,
+    ) {
+        let Some(view) = self.runs.get_mut(&sent.run) else { return };
+        if terms.guard_runs <= 1 || terms.is_approved {
+            return;
+        }
+        let (at, unix) = (sent.at, sent.unix);
+        for net in gone {
+            let stays_desired = reading.lists.contains_key(net) && self.lists.count() <= terms.items_max;
+            let is_covered = reading.lists.keys().any(|range| range != net && range.contains(net));
+            let excused = stays_desired
+                || is_covered
+                || terms.protects(net)
+                || self.past.ran_out(net, unix)
+                || self.past.is_confirmed(net, terms, at, unix);
+            if !excused {
+                view.opened.insert((list, *net));
+            }
+        }
+        let opened: Vec<IpNet> =
+            view.opened.iter().filter(|(on, _)| *on == list).map(|(_, net)| *net).collect();
+        let disturbed = view.disturbed;
+        if opened.is_empty() {
+            return;
+        }
+        let missing = |own: bool| {
+            let wanted = reading.lists.iter().filter(|(_, want)| !own || want.own);
+            wanted.filter(|(net, want)| self.lists.strength(net) < want.strength).count()
+        };
+        let room = (self.lists.count() + missing(true)).saturating_sub(terms.items_max);
+        let unexcused = opened.len().saturating_sub(room) as u64;
+        let there: Vec<&IpNet> = self.lists.on(list).collect();
+        let kept = there.iter().filter(|net| reading.lists.contains_key(**net)).count();
+        let lasting = there.iter().filter(|net| !self.past.ran_out(net, unix)).count();
+        let is_share = unexcused > terms.guard_count
+            && unexcused * 100 > there.len() as u64 * terms.guard_percent;
+        let rule = if unexcused == 0 || disturbed {
+            return;
+        } else if reading.lists.is_empty() {
+            "nothing is desired any more"
+        } else if kept == 0 && lasting >= 3 {
+            "nothing that was there is desired any more"
+        } else if is_share {
+            "they are too many at once"
+        } else {
+            return;
+        };
+        let names: Vec<String> = opened.iter().take(8).map(written).collect();
+        let which = if list == BAN { "ban" } else { "captcha" };
+        let text = format!(
+            "{} of {} on the {which} list would go, though {rule}, and not yet in {} runs and {} s: {} …",
+            opened.len(),
+            there.len(),
+            terms.guard_runs,
+            terms.guard_seconds,
+            names.join(", "),
+        );
+        self.fail("removals that are too many wait", sent.run, at, text);
+    }
+}

@@ -1,0 +1,118 @@
+//! Success is said only where the edge is as desired, or differs only by what a setting keeps back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use simulator::Simulator;
+
+use super::lists::{STRENGTHS, covered};
+use super::reading::{Reading, written};
+use super::{Judge, Terms, View};
+
+impl Judge {
+    pub(super) fn success(
+        &mut self,
+        run: usize,
+        at: Duration,
+        view: &View,
+        ok: bool,
+        simulator: &mut Simulator,
+    ) {
+        let failed = view.said.values().any(|(outcome, _)| outcome == "failed");
+        if ok && failed {
+            let text = "a target failed, and the run did not".to_owned();
+            self.fail("a failure is loud", run, at, text);
+        }
+        if view.terms.dry_run {
+            return;
+        }
+        let Some(reading) = view.reading.clone() else {
+            if let Some((target, _)) = view.said.iter().find(|(_, (_, success))| *success) {
+                let text = format!("{target}, without having read LAPI");
+                self.fail("success is said only where the edge is as desired", run, at, text);
+            }
+            return;
+        };
+        if view.disturbed || self.is_lenient {
+            return;
+        }
+        if let Some((outcome, true)) = view.said.get("lists")
+            && view.terms.zones.is_empty()
+            && let Some(text) = self.lists_differ(&reading, &view.terms, outcome == "batched")
+        {
+            let text = format!("lists: {outcome}, but {text}");
+            self.fail("success is said only where the edge is as desired", run, at, text);
+        }
+        self.kv_success(run, at, view, &reading, simulator);
+        self.rules_success(run, at, view, &reading, simulator);
+    }
+
+    /// Whether the edge is as desired now, and this run, which has ended, had nothing to do.
+    pub(crate) fn converged(&mut self, run: usize, simulator: &mut Simulator) -> Result<(), String> {
+        self.catch_up(simulator);
+        let Some(last) = self.last.take().filter(|last| last.run == run) else {
+            return Err("the run has not ended".to_owned());
+        };
+        let Some(reading) = &last.view.reading else {
+            return Err("LAPI was not read".to_owned());
+        };
+        let terms = &last.view.terms;
+        if terms.has_lists() && terms.zones.is_empty() {
+            if let Some(text) = self.lists_differ(reading, terms, false) {
+                return Err(format!("lists: {text}"));
+            }
+        }
+        self.kv_converged(reading, terms, simulator)?;
+        self.rules_converged(reading, terms, simulator)?;
+        if last.view.writes > 0 {
+            return Err(format!("it still made {} writes", last.view.writes));
+        }
+        let not_well = last.view.said.iter().find(|(_, (_, success))| !success);
+        match not_well {
+            Some((target, (outcome, _))) if !self.lists.has_been_full => {
+                Err(format!("{target} says {outcome}, which is no success"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How the lists differ from what is desired, but for what has no place.
+    pub(super) fn lists_differ(
+        &self,
+        reading: &Reading,
+        terms: &Terms,
+        is_batched: bool,
+    ) -> Option<String> {
+        let skips = terms.ranges && terms.skips_covered;
+        let mut missing = Vec::new();
+        for (net, want) in &reading.lists {
+            let excused = is_batched && !(want.own && want.strength == super::reading::BLOCK);
+            if self.lists.strength(net) < want.strength && !excused {
+                missing.push(written(net));
+            }
+        }
+        let mut extra = Vec::new();
+        for (list, strength) in STRENGTHS.into_iter().enumerate() {
+            for net in self.lists.on(list) {
+                let is_wanted = reading.lists.get(net).is_some_and(|want| want.strength == strength)
+                    && !(skips && covered(reading, net));
+                if !is_wanted && !is_batched {
+                    extra.push(written(net));
+                }
+            }
+        }
+        let fits = terms.items_max.saturating_sub(self.lists.foreign());
+        let needed: BTreeSet<&IpNet> =
+            reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
+        let is_scarce = needed.len() > fits || self.lists.has_been_full;
+        if !missing.is_empty() && !is_scarce {
+            return Some(format!("{} is not there as it should be", missing.join(", ")));
+        }
+        let surplus = if is_batched { 0 } else { self.lists.surplus() };
+        if !extra.is_empty() || surplus > 0 {
+            return Some(format!("{} should not be there, {surplus} are there twice", extra.join(", ")));
+        }
+        None
+    }
+}
