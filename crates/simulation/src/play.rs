@@ -87,8 +87,23 @@ impl Player {
             ids.zones.push(zone);
         }
         let settings = settings(script, &ids, &options);
+        let account = format!("client/v4/accounts/{}", options.cloudflare.account_id);
+        let mut names = vec![(account, "…".to_owned())];
+        let lists = ids.lists.iter().zip(["BAN", "CAPTCHA"]);
+        names.extend(lists.map(|(id, name)| (id.clone(), name.to_owned())));
+        names.push((ids.namespace.clone(), "NAMESPACE".to_owned()));
+        let zones = ids.zones.iter().enumerate();
+        names.extend(zones.map(|(at, id)| (id.clone(), format!("ZONE{at}"))));
+        let noise = r#","success":true,"errors":[],"messages":[]"#;
+        names.push((noise.to_owned(), String::new()));
         let secrets = vec![options.lapi.key.clone(), options.cloudflare.api_token.clone()];
-        let mut judge = Judge::new(ids.clone(), secrets);
+        // A list that is not set is nobody's business.
+        let mut judged = ids.clone();
+        let used = [script.targets.ban_list, script.targets.captcha_list];
+        for (id, _) in judged.lists.iter_mut().zip(used).filter(|(_, is_used)| !is_used) {
+            id.clear();
+        }
+        let mut judge = Judge::new(judged, secrets);
         judge.terms(Terms::of(&settings));
         let of = &options.cloudflare;
         let lags = [of.list_read_lag, of.kv_list_lag];
@@ -97,7 +112,7 @@ impl Player {
             clock: Rc::default(),
             simulator: RefCell::new(simulator),
             judge: RefCell::new(judge),
-            story: RefCell::new(Story { is_told: with_story, ..Story::default() }),
+            story: RefCell::new(Story { is_told: with_story, names, ..Story::default() }),
             store: RefCell::default(),
             step: Cell::new(0),
             requests: Cell::new(0),
@@ -386,6 +401,8 @@ impl Player {
             let mut simulator = self.world.simulator.borrow_mut();
             simulator.tick(now);
             simulator.clear_faults();
+            let rows = simulator.lapi().decisions().to_vec();
+            simulator.lapi().replace(rows);
             let defaults = Options::default().cloudflare;
             let knobs = &mut self.knobs.cloudflare;
             knobs.permission = defaults.permission;

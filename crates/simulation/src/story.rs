@@ -13,6 +13,8 @@ pub(crate) struct Story {
     pub(crate) is_told: bool,
     pub(crate) lines: Vec<String>,
     pub(crate) digest: Digest,
+    /// What long ids are called.
+    pub(crate) names: Vec<(String, String)>,
 }
 
 /// FNV-1a: the same bytes, the same number.
@@ -53,7 +55,7 @@ impl Story {
             let cut: String = text.chars().take(most).collect();
             if cut.len() < text.len() { format!("{cut}…") } else { cut }
         };
-        if sent.service == simulator::Service::Pushgateway {
+        if sent.service == simulator::Service::Pushgateway || sent.path.contains("usage-metrics") {
             return;
         }
         let came = match &reply.outcome {
@@ -77,10 +79,11 @@ impl Story {
             _ => format!(" {}", text(&sent.body, 300)),
         };
         let (at, run) = (moment(sent.at), sent.run);
-        self.lines.push(format!(
+        let line = format!(
             "{at}   run {run}: {} {} /{}{body}\n                  -> {came}{later}",
             sent.service, sent.method, sent.path
-        ));
+        );
+        self.lines.push(self.names.iter().fold(line, |line, (id, name)| line.replace(id, name)));
     }
 
     pub(crate) fn line(&mut self, at: Duration, run: usize, text: &str) {

@@ -4,7 +4,8 @@ use super::Draw;
 use crate::script::{Item, Place, What};
 
 /// Faults of the LAPI.
-const LAPI: [&str; 13] = [
+const LAPI: [&str; 14] = [
+    "answer 200 [\"ban\"]",
     "refuse", "silent", "drop-after-effect", "cut-body 1", "cut-body 40", "cut-body 300", "delay 30s",
     "delay 70s", "answer 403 {\"message\":\"access forbidden\"}", "answer 500 oops", "answer 200 {}",
     "answer 200 <html></html>", "answer 502 <html></html>",

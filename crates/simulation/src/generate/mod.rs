@@ -311,7 +311,6 @@ impl Draw {
                 let row = self.one(&[
                     r#"{"id":1,"value":null,"type":"ban","scope":"Ip","duration":"4h"}"#,
                     r#"{"id":2}"#,
-                    r#""ban""#,
                     r#"{"id":3,"origin":"cscli","type":"ban","scope":"Ip","value":"198.51.100.3","duration":"soon"}"#,
                     r#"{"id":4,"origin":7,"type":"ban","scope":"Username","value":"root","duration":"4h"}"#,
                 ]);

@@ -176,9 +176,10 @@ impl Judge {
         let gone: BTreeSet<String> = match sent.method {
             "POST" => BTreeSet::new(),
             "PUT" => {
-                let stays = bodies(sent);
-                let stays: BTreeSet<&str> = stays.iter().map(String::as_str).collect();
-                content.items.keys().filter(|text| !stays.contains(text.as_str())).cloned().collect()
+                // Another spelling is the same item.
+                let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
+                let texts = content.items.keys().filter(|text| !stays.contains(&network(text)));
+                texts.cloned().collect()
             }
             _ => deleted(sent, &self.lists.ids[list], simulator),
         };
@@ -268,7 +269,10 @@ impl Judge {
             let reading = by.as_ref().and_then(|by| by.reading.clone());
             let before: Vec<(IpNet, Strength, Strength)> = match (&reading, change.removed.is_empty()) {
                 (Some(reading), false) => {
-                    let gone: Vec<IpNet> = change.removed.iter().filter_map(|t| network(t)).collect();
+                    // That the owner is free goes before all else.
+                    let terms = by.as_ref().map(|by| Rc::clone(&by.terms)).unwrap_or_default();
+                    let gone = change.removed.iter().filter_map(|text| network(text));
+                    let gone: Vec<IpNet> = gone.filter(|net| !terms.protects(net)).collect();
                     let touched = reading.lists.iter().filter(|(net, _)| gone.iter().any(|g| g.contains(*net)));
                     touched.map(|(net, want)| (*net, want.strength, self.lists.strength(net))).collect()
                 }

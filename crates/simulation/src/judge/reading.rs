@@ -78,6 +78,11 @@ impl Reading {
             Value::Array(rows) => rows,
             _ => return None,
         };
+        // What holds no decision at all is the answer to something else.
+        let is_decision = |row: &Value| ["value", "type", "scope"].iter().all(|name| row[name].is_string());
+        if rows.iter().any(|row| !row.is_object()) || !rows.is_empty() && !rows.iter().any(is_decision) {
+            return None;
+        }
         for row in rows {
             reading.add(row, terms);
         }
