@@ -431,11 +431,13 @@ impl Player {
             judge.clock_trouble(now);
             judge.catch_up(&mut simulator);
         }
+        // The guard first, which counts runs; then a day of waiting for company; what ran out meanwhile waits
+        // another.
         const DAY: Duration = Duration::from_secs(25 * 3_600);
-        for (wait, runs) in [(Duration::ZERO, 3), (DAY, 3), (DAY, 16)] {
+        for (wait, runs) in [(Duration::ZERO, 7), (DAY, 7), (DAY, 7)] {
             self.pass_to(self.world.clock.now() + wait);
             for _ in 0..runs {
-                self.pass_to(self.world.clock.now() + Duration::from_secs(150));
+                self.pass_to(self.world.clock.now() + Duration::from_secs(400));
                 if !self.is_well() {
                     return;
                 }

@@ -24,8 +24,9 @@ impl Draw {
             self.knob("cloudflare.latency", latency);
         }
         if self.chance(20) {
+            let is_short = self.script.settings.contains_key("run_budget_seconds");
             let latency = self.one(&["400ms", "10s", "25s"]);
-            self.knob("lapi.latency", latency);
+            self.knob("lapi.latency", if is_short { "400ms" } else { latency });
         }
         if self.chance(12) {
             let lag = self.one(&["3s", "60s", "10m"]);

@@ -67,6 +67,11 @@ impl Past {
         self.known.get(net).is_some_and(|known| known.ends != 0 && known.ends <= unix + slack)
     }
 
+    /// Since when it is not desired any more.
+    pub(super) fn gone_since(&self, net: &IpNet) -> Option<Duration> {
+        self.known.get(net).filter(|known| known.gone_runs > 0).map(|known| known.gone_at)
+    }
+
     /// Whether enough runs over enough time have found it gone.
     pub(super) fn is_confirmed(&self, net: &IpNet, terms: &Terms, at: Duration, unix: u64) -> bool {
         let Some(known) = self.known.get(net) else { return false };

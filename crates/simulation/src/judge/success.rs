@@ -59,8 +59,15 @@ impl Judge {
         };
         let terms = &last.view.terms;
         if terms.has_lists() && terms.zones.is_empty() {
-            if let Some(text) = self.lists_differ(reading, terms, false) {
+            let is_batched = last.view.said.get("lists").is_some_and(|(outcome, _)| outcome == "batched");
+            if let Some(text) = self.lists_differ(reading, terms, is_batched) {
                 return Err(format!("lists: {text}"));
+            }
+            // What is not urgent may wait a day for company, and no longer.
+            let waits = Duration::from_secs(27 * 3_600 + terms.interval + terms.guard_seconds);
+            let since = reading.at.saturating_sub(waits);
+            if is_batched && let Some(net) = self.stays_since(reading, terms, since) {
+                return Err(format!("lists: {} waits for company for more than a day", written(&net)));
             }
         }
         self.kv_converged(reading, terms, simulator)?;
@@ -75,6 +82,16 @@ impl Judge {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Somebody who has been at the edge for as long although nobody asks for him.
+    fn stays_since(&self, reading: &Reading, terms: &Terms, since: Duration) -> Option<IpNet> {
+        let skips = terms.ranges && terms.skips_covered;
+        let mut networks = self.lists.networks().into_iter();
+        networks.find(|net| {
+            let is_wanted = reading.lists.contains_key(net) && !(skips && covered(reading, net));
+            !is_wanted && self.past.gone_since(net).is_some_and(|at| at < since)
+        })
     }
 
     /// How the lists differ from what is desired, but for what has no place.

@@ -43,6 +43,11 @@ enum Kind {
 impl Waits {
     pub(super) fn trouble(&mut self, at: Duration) {
         self.trouble = self.trouble.max(Some(at));
+        // How often in a row is not known any more.
+        self.ladder = 0;
+        if let Some((_, times, _)) = &mut self.setback {
+            *times = 1;
+        }
     }
 
     /// The run's store has what it learned until now.
