@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use simulation::generate::{Focus, generate};
 use simulation::script::Script;
@@ -47,6 +47,9 @@ struct Args {
     /// Plays at most so many scripts to shrink one.
     #[arg(long, default_value_t = 600)]
     shrink: usize,
+    /// Leaves out violations whose text has this: what is known already.
+    #[arg(long)]
+    except: Vec<String>,
     /// Prints everything that was met.
     #[arg(long)]
     marks: bool,
@@ -72,7 +75,11 @@ fn main() -> Result<ExitCode> {
         focus,
         found_max: args.found.max(1),
     };
-    let found = search(of, || {});
+    let mut found = search(of, || {});
+    found.violations.retain(|(_, violation)| {
+        let text = format!("{}: {}", violation.promise, violation.text);
+        !args.except.iter().any(|known| text.contains(known))
+    });
     let seconds = began.elapsed().as_secs_f64();
     if args.marks {
         for (what, count) in found.marks.iter() {
@@ -98,9 +105,6 @@ fn main() -> Result<ExitCode> {
     if let Some(path) = &args.out {
         fs::write(path, serde_json::to_string_pretty(&shrunk)?)?;
         println!("written to {}", path.display());
-    }
-    if found.violations.is_empty() {
-        bail!("unreachable");
     }
     Ok(ExitCode::FAILURE)
 }

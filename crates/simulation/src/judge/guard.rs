@@ -40,7 +40,8 @@ impl Past {
         self.clock_moved = true;
     }
 
-    pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>) {
+    /// Where not all have a place, everybody may be one of those who have none.
+    pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>, is_scarce: bool) {
         for net in at_edge {
             self.known.entry(*net).or_default();
         }
@@ -50,8 +51,9 @@ impl Past {
         for (net, known) in &mut self.known {
             let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
             match want {
-                Some(want) => *known = Known { ends: want.ends, ..Known::default() },
-                None => {
+                Some(want) if !is_scarce => *known = Known { ends: want.ends, ..Known::default() },
+                want => {
+                    known.ends = want.map_or(known.ends, |want| want.ends);
                     if known.gone_runs == 0 {
                         (known.gone_since, known.gone_at) = (reading.unix, reading.at);
                     }

@@ -201,6 +201,12 @@ impl Judge {
         let on_edge = self.lists.content.iter().flat_map(|content| content.networks.keys());
         let owners: BTreeSet<IpNet> = on_edge.filter(|net| terms.protects(net)).copied().collect();
         let frees = networks.iter().any(|net| terms.protects(net));
+        if let Some(view) = self.runs.get_mut(&sent.run) {
+            view.freed_owner |= frees;
+            view.has_put |= sent.method == "PUT";
+            view.has_put_and_deleted |= view.has_put && sent.method == "DELETE";
+        }
+        let content = &self.lists.content[list];
         if is_first && !self.runs[&sent.run].disturbed {
             let seen = self.seen_by(sent.run);
             let owners: BTreeSet<IpNet> =
@@ -309,9 +315,11 @@ impl Judge {
                 if by.is_put && came_after || self.is_scarce(&by, &net) {
                     continue;
                 }
+                let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
+                let how = if is_itself { "" } else { " [a range around it went first]" };
                 let read = by.reading.as_ref().map_or(Duration::ZERO, |reading| reading.at);
                 let text = format!(
-                    "{} was {} and is {} at the edge; LAPI wanted {} when the run read it at {}, the operation was accepted at {}",
+                    "{} was {} and is {} at the edge; LAPI wanted {} when the run read it at {}, the operation was accepted at {}{how}",
                     written(&net),
                     word(before),
                     word(after),
@@ -344,6 +352,11 @@ pub(super) fn covered(reading: &Reading, net: &IpNet) -> bool {
         .lists
         .iter()
         .any(|(range, want)| range != net && range.contains(net) && want.strength >= own.strength)
+}
+
+/// Whether a range that is asked for contains it.
+pub(super) fn within(reading: &Reading, net: &IpNet) -> bool {
+    reading.lists.keys().any(|range| range != net && range.contains(net))
 }
 
 /// The values on pages of items.

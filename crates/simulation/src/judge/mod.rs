@@ -102,6 +102,8 @@ struct View {
     opened: BTreeSet<(usize, ipnet::IpNet)>,
     keys_opened: BTreeSet<ipnet::IpNet>,
     freed_owner: bool,
+    has_put: bool,
+    has_put_and_deleted: bool,
     /// Its target's summaries: outcome and whether it calls itself a success.
     said: BTreeMap<String, (String, bool)>,
     /// Somebody else changed the edge while it was at work, or a read of it was not true.
@@ -200,6 +202,8 @@ impl Judge {
                 opened: BTreeSet::new(),
                 keys_opened: BTreeSet::new(),
                 freed_owner: false,
+                has_put: false,
+                has_put_and_deleted: false,
                 said: BTreeMap::new(),
                 disturbed: overlaps,
                 operations_seen: BTreeSet::new(),
@@ -322,7 +326,10 @@ impl Judge {
                     let reading = Rc::new(reading);
                     view.reading = Some(Rc::clone(&reading));
                     let on_lists = self.lists.networks();
-                    self.past.read(&reading, &on_lists);
+                    let needed = reading.lists.keys().chain(&on_lists).collect::<BTreeSet<_>>().len();
+                    let is_scarce = needed + self.lists.foreign() > view.terms.items_max
+                        || self.lists.has_been_full;
+                    self.past.read(&reading, &on_lists, is_scarce);
                 }
             }
             About::Items(list, is_first) if status == 200 => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use simulator::Simulator;
 
-use super::lists::{STRENGTHS, covered};
+use super::lists::{STRENGTHS, covered, within};
 use super::reading::{Reading, written};
 use super::{Judge, Terms, View};
 
@@ -41,11 +41,26 @@ impl Judge {
             && view.terms.zones.is_empty()
             && let Some(text) = self.lists_differ(&reading, &view.terms, outcome == "batched")
         {
-            let text = format!("lists: {outcome}, but {text}");
+            let text = format!("lists: {outcome}, but {text}{}", self.circumstances(view));
             self.fail("success is said only where the edge is as desired", run, at, text);
         }
         self.kv_success(run, at, view, &reading, simulator);
         self.rules_success(run, at, view, &reading, simulator);
+    }
+
+    /// What else is to be known of a run: to tell one cause from another.
+    fn circumstances(&self, view: &View) -> String {
+        let mut all = String::new();
+        for (is_so, what) in [
+            (self.marks.count("answer value refused") > 0, " [values were refused]"),
+            (view.has_put_and_deleted, " [a PUT, then a DELETE]"),
+            (view.freed_owner, " [the owner was freed]"),
+        ] {
+            if is_so {
+                all.push_str(what);
+            }
+        }
+        all
     }
 
     /// Whether the edge is as desired now, and this run, which has ended, had nothing to do.
@@ -122,7 +137,9 @@ impl Judge {
         let fits = terms.items_max.saturating_sub(self.lists.foreign());
         let needed: BTreeSet<&IpNet> =
             reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
-        let is_scarce = needed.len() > fits || self.lists.has_been_full;
+        // What a range covers keeps its place until the range has one.
+        let covered_there = self.lists.networks().iter().filter(|net| skips && within(reading, net)).count();
+        let is_scarce = needed.len() + covered_there > fits || self.lists.has_been_full;
         if !missing.is_empty() && !is_scarce {
             return Some(format!("{} is not there as it should be", missing.join(", ")));
         }
