@@ -29,7 +29,7 @@ impl Draw {
             self.knob("lapi.latency", if is_short { "400ms" } else { latency });
         }
         if self.chance(12) {
-            let lag = self.one(&["3s", "60s", "10m"]);
+            let lag = self.one(&["3s", "20s", "60s"]);
             self.knob("cloudflare.list_read_lag", lag);
         }
         if self.chance(15) {

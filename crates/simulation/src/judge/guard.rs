@@ -30,6 +30,8 @@ struct Known {
     gone_runs: u64,
     gone_since: u64,
     gone_at: Duration,
+    /// Since when nobody asks for it, place or not.
+    undesired_at: Option<Duration>,
 }
 
 /// How much earlier than told a decision may end: LAPI rounds, clocks differ.
@@ -50,6 +52,11 @@ impl Past {
         }
         for (net, known) in &mut self.known {
             let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
+            let undesired_at = match want {
+                Some(_) => None,
+                None => known.undesired_at.or(Some(reading.at)),
+            };
+            known.undesired_at = undesired_at;
             match want {
                 Some(want) if !is_scarce => *known = Known { ends: want.ends, ..Known::default() },
                 want => {
@@ -71,7 +78,7 @@ impl Past {
 
     /// Since when it is not desired any more.
     pub(super) fn gone_since(&self, net: &IpNet) -> Option<Duration> {
-        self.known.get(net).filter(|known| known.gone_runs > 0).map(|known| known.gone_at)
+        self.known.get(net)?.undesired_at
     }
 
     /// Whether enough runs over enough time have found it gone.
@@ -127,7 +134,8 @@ impl Judge {
             let wanted = reading.lists.iter().filter(|(_, want)| !own || want.own);
             wanted.filter(|(net, want)| self.lists.strength(net) < want.strength).count()
         };
-        let room = (self.lists.count() + missing(true)).saturating_sub(terms.items_max);
+        let own = missing(true);
+        let room = (self.lists.count() + own).saturating_sub(terms.items_max).min(own);
         let unexcused = opened.len().saturating_sub(room) as u64;
         let there: Vec<&IpNet> = self.lists.on(list).collect();
         let kept = there.iter().filter(|net| reading.lists.contains_key(**net)).count();
@@ -155,6 +163,9 @@ impl Judge {
             terms.guard_seconds,
             names.join(", "),
         );
+        let is_scarce = self.lists.has_been_full
+            || self.lists.count() + missing(false) > terms.items_max;
+        let text = if is_scarce { format!("{text} [more than fits]") } else { text };
         self.fail("removals that are too many wait", sent.run, at, text);
     }
 }

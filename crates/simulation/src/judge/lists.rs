@@ -238,7 +238,7 @@ impl Judge {
 
     fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
         let view = self.runs.get(&run)?;
-        if view.disturbed || view.writes > 1 {
+        if view.disturbed || view.writes > 1 || reading.lists.len() > terms.items_max {
             return None;
         }
         let mut count = 0;
@@ -292,6 +292,14 @@ impl Judge {
                     times.next().map(|(_, at)| (*net, *at))
                 })
                 .collect();
+            let mut unseen = BTreeSet::new();
+            if let Some(by) = by.as_ref().filter(|by| by.is_put) {
+                let items = &self.lists.content[list].items;
+                let came_late = |text: &&String| {
+                    items.get(*text).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read))
+                };
+                unseen.extend(change.removed.iter().filter(came_late).cloned());
+            }
             for text in &change.removed {
                 self.lists.content[list].remove(text);
             }
@@ -302,7 +310,10 @@ impl Judge {
             let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
             others.for_each(|(_, view)| view.disturbed = true);
             let Some(by) = by else { continue };
-            if let Some(text) = change.removed.iter().find(|text| network(text).is_none()) {
+            // What others put there after the list was read is unseen, and a rewrite drops it.
+            let unseen = |text: &&String| unseen.contains(*text);
+            let foreign = change.removed.iter().filter(|text| !unseen(text));
+            if let Some(text) = foreign.into_iter().find(|text| network(text).is_none()) {
                 let text = format!("{text:?} is no address, and we took it off the list");
                 self.fail("what is not understood is left alone", by.run, change.at, text);
             }
@@ -340,7 +351,13 @@ impl Judge {
         let is_own = reading.lists.get(net).is_some_and(|want| want.own && want.strength == BLOCK);
         // What stays whatever is desired also takes places.
         let taken = self.lists.count();
-        let is_full = reading.lists.len().max(taken) + self.lists.foreign() > by.terms.items_max
+        // Whoever moves stands there twice for a moment.
+        let moves = reading.lists.iter().filter(|(net, want)| {
+            let is_there = |list: usize| self.lists.content[list].networks.contains_key(*net);
+            is_there(usize::from(want.strength == BLOCK))
+        });
+        let needed = reading.lists.len() + moves.count();
+        let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
         is_full && (!is_own || own + taken > by.terms.items_max || self.lists.has_been_full)
     }

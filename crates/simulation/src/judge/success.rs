@@ -124,22 +124,23 @@ impl Judge {
                 missing.push(written(net));
             }
         }
-        let mut extra = Vec::new();
-        for (list, strength) in STRENGTHS.into_iter().enumerate() {
-            for net in self.lists.on(list) {
-                let is_wanted = reading.lists.get(net).is_some_and(|want| want.strength == strength)
-                    && !(skips && covered(reading, net));
-                if !is_wanted && !is_batched {
-                    extra.push(written(net));
-                }
-            }
-        }
         let fits = terms.items_max.saturating_sub(self.lists.foreign());
         let needed: BTreeSet<&IpNet> =
             reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
         // What a range covers keeps its place until the range has one.
         let covered_there = self.lists.networks().iter().filter(|net| skips && within(reading, net)).count();
         let is_scarce = needed.len() + covered_there > fits || self.lists.has_been_full;
+        let mut extra = Vec::new();
+        for (list, strength) in STRENGTHS.into_iter().enumerate() {
+            for net in self.lists.on(list) {
+                let is_wanted = reading.lists.get(net).is_some_and(|want| want.strength == strength)
+                    && !(skips && covered(reading, net));
+                let keeps_place = is_scarce && within(reading, net);
+                if !is_wanted && !is_batched && !keeps_place {
+                    extra.push(written(net));
+                }
+            }
+        }
         if !missing.is_empty() && !is_scarce {
             return Some(format!("{} is not there as it should be", missing.join(", ")));
         }

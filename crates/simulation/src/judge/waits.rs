@@ -21,6 +21,8 @@ pub(crate) struct Waits {
     ladder: u64,
     climbed_all: bool,
     last_owner: Option<u64>,
+    /// The last write was an owner's, while all others wait.
+    beside: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +80,7 @@ const PENDING_SECS: u64 = 24 * 3_600;
 impl Judge {
     /// Whether the run may write, by all that it knows.
     pub(super) fn may_write_now(&mut self, sent: &Sent, frees_owner: bool, simulator: &mut Simulator) {
+        self.waits.beside = false;
         let passed = |learned: &Learned| {
             let by_wall = sent.unix.saturating_sub(learned.unix);
             by_wall.max(sent.at.saturating_sub(learned.at).as_secs())
@@ -117,6 +120,8 @@ impl Judge {
         if frees_owner {
             self.waits.last_owner = Some(sent.unix);
             if sent.unix.saturating_sub(owner_at) + 2 >= 1_800 {
+                // Tried beside the others' wait, which goes on as it was.
+                self.waits.beside = passed(&learned) < wait;
                 return;
             }
         }
@@ -157,6 +162,10 @@ impl Judge {
             _ => Kind::Unanswered,
         };
         self.marks.met(&format!("answer {kind:?}"));
+        if kind == Kind::Throttled && self.waits.beside {
+            self.marks.met("owner tried beside the ladder");
+            return;
+        }
         self.set_back(kind, learned);
     }
 
