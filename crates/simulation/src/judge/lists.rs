@@ -356,7 +356,7 @@ impl Judge {
             let is_there = |list: usize| self.lists.content[list].networks.contains_key(*net);
             is_there(usize::from(want.strength == BLOCK))
         });
-        let needed = reading.lists.len() + moves.count();
+        let needed = reading.lists.len() + moves.count() + 1;
         let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
         is_full && (!is_own || own + taken > by.terms.items_max || self.lists.has_been_full)
