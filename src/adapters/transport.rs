@@ -129,20 +129,28 @@ impl Body for Incoming {
     }
 }
 
+/// The runtime's codes in words: an operator reads them in a log line.
 fn error_code(code: ErrorCode) -> TransportError {
+    let connection = |what: &str| TransportError::Connection(what.to_owned());
+    let tls = |what: &str| TransportError::Tls(what.to_owned());
     match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => TransportError::Denied,
-        ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => TransportError::Dns(format!("{code:?}")),
-        ErrorCode::TlsProtocolError
-        | ErrorCode::TlsCertificateError
-        | ErrorCode::TlsAlertReceived(_) => TransportError::Tls(format!("{code:?}")),
-        ErrorCode::ConnectionRefused
-        | ErrorCode::ConnectionTerminated
+        ErrorCode::DnsError(payload) => {
+            TransportError::Dns(payload.rcode.unwrap_or_else(|| "there is no such name".to_owned()))
+        }
+        ErrorCode::DnsTimeout => TransportError::Dns("the name server does not answer".to_owned()),
+        ErrorCode::TlsProtocolError => tls("the other side does not speak it, or not this version"),
+        ErrorCode::TlsCertificateError => tls("the certificate is not trusted"),
+        ErrorCode::TlsAlertReceived(_) => tls("the other side refused"),
+        ErrorCode::ConnectionRefused => connection("refused: nothing listens there"),
         // What a connection that closes before the answer looks like.
-        | ErrorCode::HttpProtocolError
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationNotFound => TransportError::Connection(format!("{code:?}")),
+        ErrorCode::ConnectionTerminated | ErrorCode::HttpProtocolError => {
+            connection("closed before the answer")
+        }
+        ErrorCode::ConnectionTimeout => connection("timed out"),
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationNotFound => {
+            connection("not possible: the destination cannot be reached")
+        }
         other => TransportError::Other(format!("{other:?}")),
     }
 }

@@ -1,6 +1,7 @@
 //! One run of the component in a process of its own, as SpinKube's shim runs it: the command
 //! trigger, variables from the environment and from nowhere else, the log on stdout, an exit code.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -62,6 +63,52 @@ pub fn environment(world: &World) -> Vec<(String, String)> {
 /// The environment variable of a Spin variable.
 pub fn variable(name: &str) -> String {
     format!("SPIN_VARIABLE_{}", name.to_ascii_uppercase())
+}
+
+/// A file of `NAME=value` lines, as Kustomize, Compose and systemd read it.
+pub fn variables_of(path: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(path).expect("a readable file");
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let pairs = lines.map(|line| line.split_once('=').expect("NAME=value"));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The environment variables of the application's secret variables.
+pub fn secret_variables() -> Vec<String> {
+    declared("secret")
+}
+
+/// The environment variables of the application's required variables.
+pub fn required_variables() -> Vec<String> {
+    declared("required")
+}
+
+/// Panics unless these are good settings to begin with: all of them variables of the application, none of the
+/// required ones missing, no secret in them, and a first run that only shows its plan.
+#[track_caller]
+pub fn assert_is_example(variables: &BTreeMap<String, String>) {
+    let known = declared("");
+    for name in variables.keys() {
+        assert!(known.contains(name), "{name} is not a variable of the application");
+    }
+    for name in declared("required") {
+        assert!(variables.contains_key(&name), "{name} is missing");
+    }
+    for name in declared("secret") {
+        assert_eq!(variables[&name], "", "a value of {name} was committed");
+    }
+    assert_eq!(variables[&variable("dry_run")], "true");
+}
+
+/// The environment variables of those of the application's variables that have a key which is true, or of all.
+fn declared(key: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(manifest()).expect("the manifest");
+    let manifest: toml::Table = text.parse().expect("it is TOML");
+    let variables = manifest["variables"].as_table().expect("it declares variables");
+    let is =
+        |variable: &toml::Value| variable.get(key).and_then(toml::Value::as_bool) == Some(true);
+    let chosen = variables.iter().filter(|(_, variable)| key.is_empty() || is(variable));
+    chosen.map(|(name, _)| variable(name)).collect()
 }
 
 fn state() -> TempDir {

@@ -66,6 +66,14 @@ impl Package {
         Ok(command)
     }
 
+    /// A command that runs a text of Python which can import the package.
+    pub fn program_text(&self, text: &str) -> Result<Command> {
+        let folder = self.folder()?;
+        let mut command = Command::new(PYTHON);
+        command.env("PYTHONPATH", folder).args(["-c", text]).stdin(Stdio::null());
+        Ok(command)
+    }
+
     /// One of the package's executables.
     pub fn program(&self, program: &str) -> Result<PathBuf> {
         let path = self.folder()?.join("bin").join(program);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use end_to_end::kubernetes::{Kubectl, find_schemas, resources, validate};
+use end_to_end::resources::{all, assert_names_exist, find, list, pods, text};
 use end_to_end::{once, skip, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -53,9 +54,26 @@ impl Installation {
     fn resources(&self) -> Vec<Value> {
         let yaml = self.kubectl.kustomize(&self.mine("")).unwrap();
         validate(&yaml).unwrap_or_else(|error| panic!("{error:#}\n{yaml}"));
-        let resources = resources(&yaml).unwrap();
-        assert_names_exist(&resources);
+        self.built()
+    }
+
+    /// The same without the schemas, which take their time.
+    fn built(&self) -> Vec<Value> {
+        let resources = resources(&self.kubectl.kustomize(&self.mine("")).unwrap()).unwrap();
+        assert_names_exist(&resources, &[]);
+        for resource in &resources {
+            match text(&resource["kind"]) {
+                "Namespace" => assert_eq!(resource["metadata"]["name"], NAMESPACE),
+                _ => assert_eq!(resource["metadata"]["namespace"], NAMESPACE, "{resource}"),
+            }
+        }
         resources
+    }
+
+    /// Puts a component before the others.
+    fn add(&self, component: &str) {
+        let list = "components:\n";
+        self.edit("kustomization.yaml", list, &format!("{list}  - ../components/{component}\n"));
     }
 
     /// Takes Redis out, as the README says.
@@ -87,86 +105,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn find<'a>(resources: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
-    resources.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name)
-}
-
-fn all<'a>(resources: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
-    resources.iter().filter(move |one| one["kind"] == kind)
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-/// The pods that the resources start.
-fn pods(resources: &[Value]) -> Vec<&Value> {
-    let jobs = all(resources, "CronJob").map(|job| &job["spec"]["jobTemplate"]["spec"]["template"]);
-    jobs.chain(all(resources, "Deployment").map(|deployment| &deployment["spec"]["template"]))
-        .collect()
-}
-
-/// Every name that a resource refers to is the name of another, and everything is in one namespace.
-fn assert_names_exist(resources: &[Value]) {
-    for resource in resources {
-        match text(&resource["kind"]) {
-            "Namespace" => assert_eq!(resource["metadata"]["name"], NAMESPACE),
-            _ => assert_eq!(resource["metadata"]["namespace"], NAMESPACE, "{resource}"),
-        }
-    }
-    let exists = |kind: &str, name: &Value| {
-        assert!(find(resources, kind, text(name)).is_some(), "there is no {kind} {name}");
-    };
-    for pod in pods(resources) {
-        let spec = &pod["spec"];
-        for volume in list(&spec["volumes"]) {
-            if let Some(secret) = volume.get("secret") {
-                exists("Secret", &secret["secretName"]);
-            }
-        }
-        for container in list(&spec["containers"]) {
-            for from in list(&container["envFrom"]) {
-                if let Some(reference) = from.get("configMapRef") {
-                    exists("ConfigMap", &reference["name"]);
-                }
-                if let Some(reference) = from.get("secretRef") {
-                    exists("Secret", &reference["name"]);
-                }
-            }
-            for mount in list(&container["volumeMounts"]) {
-                let volumes = list(&spec["volumes"]);
-                assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount}");
-            }
-        }
-    }
-    // Policies and services choose pods by label: each must find one.
-    let selectors = all(resources, "NetworkPolicy")
-        .map(|policy| &policy["spec"]["podSelector"]["matchLabels"])
-        .chain(all(resources, "Service").map(|service| &service["spec"]["selector"]));
-    for selector in selectors {
-        let selector = selector.as_object().expect("labels");
-        let chosen = pods(resources).into_iter().any(|pod| {
-            let labels = &pod["metadata"]["labels"];
-            selector.iter().all(|(label, value)| labels[label] == *value)
-        });
-        assert!(chosen, "no pod has {selector:?}");
-    }
-}
-
 fn spin_manifest() -> Table {
     std::fs::read_to_string(once::manifest()).unwrap().parse().unwrap()
 }
 
-/// A file of `NAME=value` lines, by the rules of Kustomize.
 fn variables(file: &str) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(spinkube().join("example").join(file)).unwrap();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let pairs = lines.map(|line| line.split_once('=').expect("NAME=value"));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    once::variables_of(&spinkube().join("example").join(file))
 }
 
 #[test]
@@ -205,7 +149,7 @@ fn example_without_redis_built_has_nothing_of_it() {
 #[test]
 fn example_with_the_deployment_built_has_it_in_the_place_of_the_cronjob() {
     let Some(installation) = Installation::new() else { return };
-    installation.without_redis("  - ../components/deployment\n");
+    installation.without_redis("  - ../components/deployment\n  - ../components/state-volume\n");
     let resources = installation.resources();
     assert_eq!(all(&resources, "CronJob").count(), 0);
     let deployment = find(&resources, "Deployment", NAMESPACE).unwrap();
@@ -220,6 +164,95 @@ fn example_with_the_deployment_built_has_it_in_the_place_of_the_cronjob() {
     let mounts: BTreeSet<_> =
         list(&container["volumeMounts"]).iter().map(|mount| text(&mount["mountPath"])).collect();
     assert_eq!(mounts, BTreeSet::from(["/state", "/tmp"]));
+    let volumes = list(&pod["volumes"]);
+    let state = volumes.iter().find(|volume| volume["name"] == "state").unwrap();
+    let expected = serde_json::json!({
+        "name": "state",
+        "persistentVolumeClaim": { "claimName": "crowdsec-edge-sync-state" },
+    });
+    assert_eq!(*state, expected, "what Spin remembers outlives the pod");
+}
+
+#[test]
+fn deployment_with_redis_built_tells_spin_where_its_store_is() {
+    let Some(installation) = Installation::new() else { return };
+    installation.add("deployment");
+    let resources = installation.resources();
+    let deployment = find(&resources, "Deployment", NAMESPACE).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let mounts = list(&container["volumeMounts"]);
+    let config = mounts.iter().find(|mount| mount["name"] == "runtime-config").unwrap();
+    let expected = serde_json::json!([
+        { "name": "RUNTIME_CONFIG_FILE", "value": config["mountPath"] },
+    ]);
+    assert_eq!(container["env"], expected);
+    // The pod's labels are those that Redis lets in.
+    let redis = find(&resources, "NetworkPolicy", "crowdsec-edge-sync-redis").unwrap();
+    let allowed = &redis["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
+    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], *allowed);
+}
+
+/// A pod that stays has the settings of its start; only another pod has new ones.
+#[test]
+fn setting_or_secret_changed_is_another_pod() {
+    let Some(installation) = Installation::new() else { return };
+    installation.add("deployment");
+    let pod = || {
+        let resources = installation.built();
+        find(&resources, "Deployment", NAMESPACE).unwrap()["spec"]["template"].clone()
+    };
+    let before = pod();
+    assert_eq!(pod(), before);
+    installation.edit("settings.env", "DRY_RUN=true", "DRY_RUN=false");
+    let with_setting = pod();
+    assert_ne!(with_setting, before);
+    installation.edit("secret.env", "API_TOKEN=", "API_TOKEN=another");
+    let with_secret = pod();
+    assert_ne!(with_secret, with_setting);
+    installation.edit("runtime-config.toml", ":6379", ":6380");
+    assert_ne!(pod(), with_secret);
+}
+
+/// Names that change leave the old ones behind; the README's `kubectl apply --prune` looks for a label.
+#[test]
+fn everything_built_has_the_label_by_which_what_is_left_behind_is_found() {
+    let Some(installation) = Installation::new() else { return };
+    let readme = std::fs::read_to_string(spinkube().join("README.md")).unwrap();
+    let label = "app.kubernetes.io/name";
+    assert!(readme.contains(&format!("--prune -l {label}={NAMESPACE} ")));
+    for resource in installation.resources() {
+        assert_eq!(resource["metadata"]["labels"][label], NAMESPACE, "{resource}");
+    }
+}
+
+#[test]
+fn registry_with_a_password_built_has_its_secret_before_the_first_pod() {
+    let Some(installation) = Installation::new() else { return };
+    installation.edit(
+        "kustomization.yaml",
+        "  # - ../components/pull-secret",
+        "  - ../components/pull-secret",
+    );
+    let generator = [
+        "- name: crowdsec-edge-sync-registry\n",
+        "  type: kubernetes.io/dockerconfigjson\n",
+        "  files: [.dockerconfigjson=registry.json]\n",
+    ];
+    let remarks: String = generator.iter().map(|line| format!("  # {line}")).collect();
+    let lines: String = generator.iter().map(|line| format!("  {line}")).collect();
+    installation.edit("kustomization.yaml", &remarks, &lines);
+    std::fs::write(installation.mine("registry.json"), r#"{"auths":{}}"#).unwrap();
+    for kind in ["CronJob", "Deployment"] {
+        if kind == "Deployment" {
+            installation.add("deployment");
+        }
+        // That the names exist is checked for all resources.
+        let resources = installation.resources();
+        let pods = pods(&resources).into_iter().map(|pod| &pod["spec"]);
+        let with: Vec<_> = pods.filter(|pod| pod.get("imagePullSecrets").is_some()).collect();
+        assert_eq!(with.len(), 1, "{kind}, and not Redis, whose image is public");
+        assert_eq!(with[0]["containers"][0]["name"], "sync");
+    }
 }
 
 #[test]
@@ -231,6 +264,36 @@ fn dockerfile_puts_the_component_where_the_manifest_looks_for_it() {
     let (folder, _) = source.rsplit_once('/').unwrap();
     assert!(dockerfile.contains(&format!("COPY {source} {folder}/\n")), "{source}");
     assert!(dockerfile.contains("COPY spin.toml ./\n"));
+}
+
+/// Kustomize refuses a name that stands in a file twice.
+#[test]
+fn lines_of_terraform_appended_as_its_readme_has_it_are_settings() {
+    let Some(installation) = Installation::new() else { return };
+    let terraform = workspace::root().join("deploy/terraform/README.md");
+    let terraform = std::fs::read_to_string(terraform).unwrap();
+    let sed = terraform.lines().find(|line| line.starts_with("sed -i ")).unwrap();
+    let sed = sed.replace("deploy/spinkube/", "");
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-euc", &sed]).current_dir(installation.folder.path()).status();
+    assert!(status.unwrap().success());
+    let lines = [
+        (
+            "settings.env",
+            ["CF_ACCOUNT_ID", "CF_BAN_LIST_ID", "CF_CAPTCHA_LIST_ID", "CF_KV_NAMESPACE_ID"]
+                .as_slice(),
+        ),
+        ("secret.env", ["CF_API_TOKEN"].as_slice()),
+    ];
+    for (file, names) in lines {
+        let mut text = std::fs::read_to_string(installation.mine(file)).unwrap();
+        text.extend(names.iter().map(|name| format!("SPIN_VARIABLE_{name}=made\n")));
+        std::fs::write(installation.mine(file), text).unwrap();
+    }
+    let resources = installation.resources();
+    let settings = all(&resources, "ConfigMap").next().unwrap();
+    assert_eq!(settings["data"]["SPIN_VARIABLE_CF_ACCOUNT_ID"], "made");
+    assert_eq!(settings["data"]["SPIN_VARIABLE_DRY_RUN"], "true", "the others stay");
 }
 
 #[test]
@@ -250,6 +313,29 @@ fn field_misspelled_is_refused() {
     assert!(error.to_string().contains("backOffLimit"), "{error}");
 }
 
+/// The seconds that a run has, and those after which Kubernetes ends its Job.
+fn budget_and_deadline(cronjob: &Value) -> (u64, u64) {
+    let job = &cronjob["jobTemplate"]["spec"];
+    let variables = list(&job["template"]["spec"]["containers"][0]["env"]);
+    let name = once::variable("run_budget_seconds");
+    let budget = variables.iter().find(|variable| variable["name"] == name).expect(&name);
+    let budget = text(&budget["value"]).parse().expect("seconds");
+    (budget, job["activeDeadlineSeconds"].as_u64().expect("seconds"))
+}
+
+#[test]
+fn budget_patched_as_the_readme_has_it_takes_the_deadline_and_the_schedule_with_it() {
+    let Some(installation) = Installation::new() else { return };
+    let readme = std::fs::read_to_string(spinkube().join("README.md")).unwrap();
+    let (_, patch) = readme.split_once("```yaml\npatches:\n").unwrap();
+    let (patch, _) = patch.split_once("```").unwrap();
+    installation.edit("kustomization.yaml", "images:\n", &format!("patches:\n{patch}images:\n"));
+    let resources = installation.resources();
+    let cronjob = &find(&resources, "CronJob", NAMESPACE).unwrap()["spec"];
+    assert_eq!(budget_and_deadline(cronjob), (250, 290));
+    assert_eq!(cronjob["schedule"], "*/5 * * * *");
+}
+
 #[test]
 fn cronjob_fits_the_component_and_leaves_a_pod_nothing_that_it_can_do_without() {
     let Some(installation) = Installation::new() else { return };
@@ -267,12 +353,14 @@ fn cronjob_fits_the_component_and_leaves_a_pod_nothing_that_it_can_do_without() 
     let job = &cronjob["jobTemplate"]["spec"];
     assert_eq!(job["backoffLimit"], 0);
     assert!(job["ttlSecondsAfterFinished"].is_u64());
-    let budget = spin["variables"]["run_budget_seconds"]["default"].as_str().unwrap();
-    let budget: u64 = budget.parse().unwrap();
-    let deadline = job["activeDeadlineSeconds"].as_u64().unwrap();
-    assert!((budget + 20..=budget + 60).contains(&deadline), "{deadline} s for {budget} s");
-
     let pod = &job["template"]["spec"];
+    let default = &spin["variables"]["run_budget_seconds"]["default"];
+    let (budget, deadline) = budget_and_deadline(cronjob);
+    assert_eq!(default.as_str(), Some(budget.to_string().as_str()));
+    assert_eq!(deadline, budget + 40);
+    let name = once::variable("run_budget_seconds");
+    assert!(!variables("settings.env").contains_key(&name), "it has no effect there");
+
     assert_eq!(pod["runtimeClassName"], "wasmtime-spin-v2");
     assert_eq!(pod["restartPolicy"], "Never");
     let container = &pod["containers"][0];
@@ -389,30 +477,11 @@ fn runtime_configuration_is_where_the_shim_looks_and_names_the_redis_beside_it()
 
 #[test]
 fn settings_of_the_example_are_variables_of_the_application_and_its_secrets_are_empty() {
-    let manifest = spin_manifest();
-    let declared = manifest["variables"].as_table().unwrap();
-    let is = |variable: &toml::Value, key: &str| {
-        variable.get(key).and_then(toml::Value::as_bool) == Some(true)
-    };
-    let of = |choice: &dyn Fn(&toml::Value) -> bool| -> BTreeSet<String> {
-        let chosen = declared.iter().filter(|(_, variable)| choice(variable));
-        chosen.map(|(name, _)| once::variable(name)).collect()
-    };
-    let settings = variables("settings.env");
-    let secrets = variables("secret.env");
-    assert_eq!(
-        secrets.keys().cloned().collect::<BTreeSet<_>>(),
-        of(&|variable| is(variable, "secret"))
-    );
-    assert!(secrets.values().all(String::is_empty), "a value was committed");
-    let known = of(&|variable| !is(variable, "secret"));
-    for name in settings.keys() {
-        assert!(known.contains(name), "settings.env: {name} is not a variable, or a secret one");
-    }
-    for name in of(&|variable| is(variable, "required")) {
-        assert!(settings.contains_key(&name) || secrets.contains_key(&name), "{name} is missing");
-    }
-    assert_eq!(settings["SPIN_VARIABLE_DRY_RUN"], "true", "the first run shows its plan only");
+    let (settings, secrets) = (variables("settings.env"), variables("secret.env"));
+    assert!(secrets.keys().all(|name| !settings.contains_key(name)), "a secret among the settings");
+    let secret: BTreeSet<_> = once::secret_variables().into_iter().collect();
+    assert_eq!(secrets.keys().cloned().collect::<BTreeSet<_>>(), secret);
+    once::assert_is_example(&settings.into_iter().chain(secrets).collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,12 +34,10 @@ fn component(manifest: &Table) -> &Table {
     manifest["component"][COMPONENT].as_table().expect("the component's table")
 }
 
-/// The lines of the reviewed list that begin with a word.
-fn golden(word: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/component-imports.txt");
-    let text = std::fs::read_to_string(path).unwrap();
-    let names = text.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
-    names.map(str::to_owned).collect()
+/// The imports and exports of the built component.
+async fn interfaces() -> (Vec<String>, Vec<String>) {
+    let app = World::new().await.load().unwrap();
+    (app.imports(), app.exports())
 }
 
 /// Everything of a manifest that does not belong to its host: neither trigger, nor how the
@@ -78,9 +76,9 @@ fn manifests_name_the_file_that_is_built() {
     }
 }
 
-#[test]
-fn manifests_have_one_trigger_each_and_the_component_exports_what_it_calls() {
-    let exports = golden("export");
+#[tokio::test]
+async fn manifests_have_one_trigger_each_and_the_component_exports_what_it_calls() {
+    let (_, exports) = interfaces().await;
     for ((path, manifest), expected) in both().into_iter().zip(["cron", "command"]) {
         let triggers = manifest["trigger"].as_table().unwrap();
         let types: Vec<_> = triggers.keys().map(String::as_str).collect();
@@ -98,9 +96,9 @@ fn manifests_have_one_trigger_each_and_the_component_exports_what_it_calls() {
 
 /// A store or a host that is declared and never used, or used and not declared, is a mistake either
 /// way.
-#[test]
-fn manifests_grant_what_the_component_imports_and_no_more() {
-    let imports = golden("import");
+#[tokio::test]
+async fn manifests_grant_what_the_component_imports_and_no_more() {
+    let (imports, _) = interfaces().await;
     for (path, manifest) in both() {
         for (key, import) in IMPORTS {
             let declared = component(&manifest).get(key).is_some_and(|value| match value {

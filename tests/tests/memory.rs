@@ -19,9 +19,10 @@ fn limit() -> u64 {
     mebibytes << 20
 }
 
+/// What is measured here may take half of it: the other half is for the shim's own share, which is not.
 #[test]
 fn limit_of_the_cronjob_is_the_promised_one() {
-    assert!(limit() <= 64 << 20);
+    assert_eq!(limit(), 128 << 20);
 }
 
 /// 50,000 decisions, places for all of them, and compiled code in the cache.
@@ -47,7 +48,7 @@ async fn runs_within_the_limit(world: &World, target: &str) {
         assert!(run.stdout.contains(&format!("outcome={state} ")), "{state}: {}", run.stdout);
         let mebibytes = run.resident_peak_bytes as f64 / f64::from(1 << 20);
         skip::say(format_args!("{DECISIONS} decisions, {target}, {state}: {mebibytes:.1} MiB"));
-        assert!(run.resident_peak_bytes <= limit(), "{target}, {state}: {mebibytes:.1} MiB");
+        assert!(run.resident_peak_bytes <= limit() / 2, "{target}, {state}: {mebibytes:.1} MiB");
         world.two_minutes_later();
     }
 }

@@ -22,7 +22,7 @@ enum Shown {
 }
 
 /// Every command of a README that does not say `# needs …` at its end.
-const COMMANDS: [(&str, Shown); 12] = [
+const COMMANDS: [(&str, Shown); 14] = [
     ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
     ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
     ("cargo xtask build", Shown::By("xtask/src/test.rs", "build::execute(")),
@@ -41,6 +41,11 @@ const COMMANDS: [(&str, Shown); 12] = [
     ),
     ("cp -r deploy/spinkube/example deploy/spinkube/mine", Shown::Here),
     ("kubectl kustomize deploy/spinkube/mine", Shown::Here),
+    ("cp deploy/compose/example.env deploy/compose/.env", Shown::Here),
+    (
+        "sed -i '/^SPIN_VARIABLE_CF_.*=$/d' deploy/spinkube/mine/settings.env deploy/spinkube/mine/secret.env",
+        Shown::Here,
+    ),
     ("promtool check rules deploy/monitoring/alerts.yaml", Shown::Here),
     ("promtool test rules deploy/monitoring/alerts.test.yaml", Shown::Here),
     ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
@@ -145,13 +150,14 @@ fn commands_that_need_nothing_followed_in_order_work() {
     };
     let folder = tempfile::tempdir().unwrap();
     let deploy = workspace::root().join("deploy");
-    for part in ["spinkube", "monitoring"] {
+    for part in ["spinkube", "monitoring", "compose"] {
         let to = folder.path().join("deploy").join(part);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         let copied = Command::new("cp").arg("-r").arg(deploy.join(part)).arg(&to).status();
         assert!(copied.unwrap().success());
         // An installation of the person who runs the tests is none of their business.
         let _ = std::fs::remove_dir_all(to.join("mine"));
+        let _ = std::fs::remove_file(to.join(".env"));
     }
     // Under the names by which the READMEs call them.
     let bin = folder.path().join("bin");

@@ -2,7 +2,9 @@
 //! Its packages hold a compiler, the standard library's source and a libc for wasm, but not the libc
 //! where the compiler looks for it: three links make up for that. Owns their names and the steps.
 
-use crate::progress::{run_quietly, step};
+use crate::progress::step;
+use crate::quiet;
+use crate::toolchain::CHOICE;
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::fs;
@@ -61,13 +63,22 @@ pub(crate) fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
+/// What [`install`] is about to do to this machine, on one line.
+pub(crate) fn announcement() -> String {
+    format!(
+        "note: now come changes to this machine: apt-get install {}, and three links in {LIBC_EXPECTED}; \
+         {CHOICE}=rustup forbids them",
+        PACKAGES.join(" ")
+    )
+}
+
 /// Does what [`commands`] says, as far as it is not done.
 pub(crate) fn install() -> Result<()> {
     if !missing_of_packages().is_empty() {
         let apt = |arguments: &[&str]| {
             let mut command = Command::new("apt-get");
             command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-            run_quietly(&mut command, None)
+            quiet::run(&mut command, None)
         };
         step("reading Debian's package lists", || apt(&["update"]))?;
         step("installing Debian's Rust and WASI libc", || {
@@ -125,10 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn commands_name_every_package_and_link() {
+    fn commands_and_announcement_name_every_package_and_link() {
         let text = commands();
         for part in PACKAGES.into_iter().chain(LIBC_FILES) {
             assert!(text.contains(part), "{part}");
+        }
+        let announcement = announcement();
+        assert_eq!(announcement.lines().count(), 1);
+        for part in PACKAGES.into_iter().chain([LIBC_EXPECTED]) {
+            assert!(announcement.contains(part), "{part}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: a few syncs, as a person would want to see them, without an account.
 
-use crate::tools::Tools;
+use crate::tools::{self, Tools};
 use crate::world::World;
 use crate::{build, workspace};
 use anyhow::{Context, Result};
@@ -78,7 +78,7 @@ const ACTS: [Act; 7] = [
 
 pub(crate) fn execute(Args {}: Args) -> Result<()> {
     let component = build::component()?;
-    play(&component, &Tools::build()?)
+    play(&component, &Tools::build(tools::PROFILE)?)
 }
 
 /// All acts, in order.
@@ -103,7 +103,7 @@ pub(crate) fn play(component: &Path, tools: &Tools) -> Result<()> {
     }
     println!(
         "That was real: the same component file runs under `spin up`. See the README for the settings.\n\
-         To play with the world yourself: cargo run --profile tools -p simulator -- serve"
+         To play with the world yourself: cargo run -p simulator -- serve"
     );
     Ok(())
 }

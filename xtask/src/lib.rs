@@ -4,17 +4,27 @@
 
 mod bench;
 mod build;
+mod cargo_build;
+mod cargo_test;
+mod clippy;
 mod debian;
 mod demo;
 pub mod dist;
+mod durations;
+#[cfg(test)]
+mod features;
 mod progress;
+mod quiet;
 mod remap;
 mod setup;
+mod tally;
 mod test;
 mod toolchain;
 mod tools;
 mod workspace;
 mod world;
+
+pub use build::SIZE_BYTES_MAX;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,10 +52,11 @@ enum Command {
 /// Does what the command line says.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        // It says itself what failed: its last line is the sum.
+        Command::Test(args) => return test::execute(args),
         Command::Setup(args) => setup::execute(args),
         Command::Build(args) => build::execute(args),
         Command::Demo(args) => demo::execute(args),
-        Command::Test(args) => test::execute(args),
         Command::Bench(args) => bench::execute(args),
         Command::Dist(args) => dist::execute(args),
         Command::Account(args) => bench::account(args),

@@ -1,99 +1,94 @@
-//! What is being done, while it is done: a spinner on a terminal, a plain line elsewhere. Also runs
-//! long external commands quietly, with their words kept for when they fail.
+//! What is being done, while it is done: a spinner on a terminal, plain lines elsewhere, each with the time
+//! that the same took when it was done last.
 
-use crate::workspace::notes_dir;
-use anyhow::{Context, Result, bail};
+use crate::durations::{remember, spoken, the_last_time};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::{self, File};
+use std::cell::Cell;
 use std::io::IsTerminal;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How much of a failed command's output is shown.
-const LOG_LINES_MAX: usize = 20;
+/// Off a terminal, how often a step that goes on says so. Rare enough for a log, and often enough that nobody
+/// takes it for dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// Says `what`, does it, and says how it went.
 pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let spinner = if std::io::stderr().is_terminal() {
-        let spinner = ProgressBar::new_spinner().with_message(what.to_owned());
-        spinner.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        Some(spinner)
-    } else {
-        eprintln!("{what} …");
-        None
-    };
+    let progress = Progress::begin(what);
     let result = work();
-    let word = if result.is_ok() { "done" } else { "failed" };
-    match spinner {
-        Some(spinner) => {
-            spinner.finish_and_clear();
-            eprintln!("{what}: {word}");
-        }
-        None if result.is_err() => eprintln!("{what}: {word}"),
-        None => {}
-    }
+    progress.end(result.is_ok());
     result
 }
 
-/// Runs a command to its end with its output in a log file, the end of which is the error's text.
-pub(crate) fn run_quietly(command: &mut Command, time_limit: Option<Duration>) -> Result<()> {
-    let name = Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy();
-    let name = name.into_owned();
-    fs::create_dir_all(notes_dir())?;
-    let log = notes_dir().join(format!("{name}.log"));
-    let output =
-        File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()
-        .with_context(|| format!("failed to start {name}"))?;
-    match wait(child, time_limit)? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => bail!("{name} ended with {status}:\n{}", last_lines(&log)),
-        None => bail!("{name} took longer than {:?}", time_limit.unwrap_or_default()),
+/// The same for work that prints its own lines, so that a spinner would be in their way.
+pub(crate) fn loud_step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("{what}{} …", the_last_time(what));
+    let began = Instant::now();
+    let result = work();
+    said_how(what, began, result.is_ok());
+    result
+}
+
+fn said_how(what: &str, began: Instant, is_ok: bool) {
+    let took = began.elapsed();
+    let word = if is_ok { "done" } else { "failed" };
+    eprintln!("{what}: {word} in {}", spoken(took));
+    // One that failed says nothing about how long it takes.
+    if is_ok {
+        remember(what, took);
     }
 }
 
-/// None: the time was up, and the process is ended.
-fn wait(mut child: Child, time_limit: Option<Duration>) -> Result<Option<ExitStatus>> {
-    let Some(time_limit) = time_limit else { return Ok(Some(child.wait()?)) };
-    let started = Instant::now();
-    while started.elapsed() < time_limit {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+/// A step that is under way.
+pub(crate) struct Progress {
+    what: String,
+    began: Instant,
+    spinner: Option<ProgressBar>,
+    said: Cell<Instant>,
+}
+
+impl Progress {
+    pub(crate) fn begin(what: &str) -> Self {
+        let last = the_last_time(what);
+        let spinner = std::io::stderr().is_terminal().then(|| {
+            let spinner = ProgressBar::new_spinner().with_prefix(format!("{what}{last}"));
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {elapsed} {msg}") {
+                spinner.set_style(style);
+            }
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            spinner
+        });
+        if spinner.is_none() {
+            eprintln!("{what}{last} …");
         }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(None)
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quick_command_wait_gives_its_status() {
-        let child = Command::new("true").spawn().unwrap();
-        assert!(wait(child, Some(Duration::from_secs(10))).unwrap().unwrap().success());
+        let now = Instant::now();
+        Self { what: what.to_owned(), began: now, spinner, said: Cell::new(now) }
     }
 
-    #[test]
-    fn hanging_command_wait_ends_it() {
-        let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let started = Instant::now();
-        assert!(wait(child, Some(Duration::from_millis(100))).unwrap().is_none());
-        assert!(started.elapsed() < Duration::from_secs(30));
+    /// What the step is at, such as `120 of 281 crates, wasmtime`.
+    pub(crate) fn at(&self, detail: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.set_message(detail.to_owned()),
+            None if self.said.get().elapsed() >= SIGN_OF_LIFE => {
+                self.said.set(Instant::now());
+                eprintln!("  {} after {}: {detail}", self.what, spoken(self.began.elapsed()));
+            }
+            None => {}
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn print(&self, line: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    pub(crate) fn end(self, is_ok: bool) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+        said_how(&self.what, self.began, is_ok);
     }
 }

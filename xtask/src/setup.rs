@@ -1,18 +1,23 @@
 //! `cargo xtask setup`: makes wasm32-wasip2 buildable. rustup's way first; where its servers cannot
-//! be reached, Debian's packages. Does nothing, quickly, where nothing is to do.
+//! be reached, Debian's packages, and not before saying so. Does nothing, quickly, where nothing is to do.
 
 use crate::debian;
-use crate::progress::{run_quietly, step};
-use crate::toolchain::{TARGET, Toolchain, linkers};
+use crate::progress::step;
+use crate::quiet::{self, Patience};
+use crate::toolchain::{CHOICE, Choice, TARGET, Toolchain, linkers};
 use crate::workspace::{notes_dir, root};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Behind a closed network rustup hangs rather than fails; where it works, this takes seconds.
-const RUSTUP_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Behind a closed network rustup hangs rather than fails; where it works, this takes seconds, or as long as
+/// something arrives.
+const RUSTUP_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a failure of rustup is remembered: networks come back, and each try costs that minute.
+const FAILURE_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Make the component's target buildable on this machine.
 #[derive(Debug, clap::Args)]
@@ -38,17 +43,26 @@ pub(crate) fn ready() -> Result<Toolchain> {
     if let Some(toolchain) = Toolchain::find()? {
         return Ok(toolchain);
     }
-    add_by_rustup();
-    if let Some(toolchain) = Toolchain::find()? {
-        return Ok(toolchain);
+    let choice = Choice::of_environment()?;
+    if choice.allows_rustup() {
+        add_by_rustup();
+        if let Some(toolchain) = Toolchain::find()? {
+            return Ok(toolchain);
+        }
+    }
+    let with_a_connection = format!(
+        "{TARGET} is not installed, and rustup could not add it. With a connection to \
+         static.rust-lang.org, run:\n\n  rustup target add {TARGET}\n"
+    );
+    if !choice.allows_debian() {
+        bail!(
+            "{with_a_connection}\nDebian's packages could build for it; {CHOICE}=rustup forbids them"
+        );
     }
     // Before anything is installed that could not be used.
     let linkers = linkers().context("Debian's Rust cannot link for wasm on its own")?;
     if !debian::is_debian() {
-        bail!(
-            "{TARGET} is not installed, and rustup could not add it. With a connection to \
-             static.rust-lang.org, run:\n\n  rustup target add {TARGET}\n"
-        );
+        bail!(with_a_connection);
     }
     if !debian::is_root() {
         bail!(
@@ -57,6 +71,7 @@ pub(crate) fn ready() -> Result<Toolchain> {
             debian::commands()
         );
     }
+    eprintln!("{}", debian::announcement());
     debian::install().with_context(|| {
         format!("failed to install Debian's Rust; the steps were:\n{}", debian::commands())
     })?;
@@ -67,17 +82,18 @@ pub(crate) fn ready() -> Result<Toolchain> {
     Ok(Toolchain::Debian { linkers })
 }
 
-/// Tries, once for this checkout: a failure is remembered, because each costs a minute.
+/// Tries, once a day for this checkout.
 fn add_by_rustup() {
     let failed = rustup_failed();
-    if failed.exists() {
+    if is_remembered(&failed) {
         eprintln!("rustup failed before ({}); --retry-rustup tries again", failed.display());
         return;
     }
     let added = step(&format!("adding {TARGET} by rustup"), || {
         let mut rustup = Command::new("rustup");
         rustup.args(["target", "add", TARGET]).current_dir(root());
-        run_quietly(&mut rustup, Some(RUSTUP_TIME_LIMIT))
+        let growing = rustup_downloads().into_iter().collect();
+        quiet::run(&mut rustup, Some(Patience { limit: RUSTUP_SILENCE_MAX, growing }))
     });
     if let Err(error) = added {
         eprintln!("{error:#}");
@@ -89,4 +105,39 @@ fn add_by_rustup() {
 
 fn rustup_failed() -> PathBuf {
     notes_dir().join("rustup-failed")
+}
+
+/// A time in the future is no reason to try again either: the file is there.
+fn is_remembered(failed: &Path) -> bool {
+    let age = failed.metadata().and_then(|metadata| metadata.modified());
+    age.is_ok_and(|at| at.elapsed().unwrap_or_default() < FAILURE_KEPT)
+}
+
+/// Where rustup keeps what has arrived of a download.
+fn rustup_downloads() -> Option<PathBuf> {
+    let home = std::env::var_os("RUSTUP_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".rustup")));
+    home.map(|home| home.join("downloads"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn failure_of_rustup_is_remembered_for_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = folder.path().join("rustup-failed");
+        assert!(!is_remembered(&failed));
+        let file = fs::File::create(&failed).unwrap();
+        assert!(is_remembered(&failed));
+        let ago = |age| SystemTime::now() - age;
+        file.set_modified(ago(FAILURE_KEPT - Duration::from_secs(60))).unwrap();
+        assert!(is_remembered(&failed));
+        file.set_modified(ago(FAILURE_KEPT + Duration::from_secs(60))).unwrap();
+        assert!(!is_remembered(&failed));
+        file.set_modified(SystemTime::now() + FAILURE_KEPT).unwrap();
+        assert!(is_remembered(&failed));
+    }
 }

@@ -1,11 +1,15 @@
-//! `cargo xtask test`: everything that CI runs, from a fresh checkout on.
+//! `cargo xtask test`: everything that CI runs, from a fresh checkout on. All of it, also when something fails;
+//! the last line is the sum.
 
-use crate::progress::step;
-use crate::tools::{PROFILE, Tools, cargo};
-use crate::{build, demo, workspace};
+use crate::clippy::Clippy;
+use crate::progress::{loud_step, step};
+use crate::tally::Tally;
+use crate::toolchain::Toolchain;
+use crate::tools::{self, Tools, cargo};
+use crate::{build, cargo_build, cargo_test, demo, setup, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Check and test everything, the end-to-end tests included.
@@ -16,30 +20,110 @@ pub(crate) struct Args {
     no_lints: bool,
 }
 
-pub(crate) fn execute(args: Args) -> Result<()> {
+/// The component's own package. It has no tests: it is built for its own target, and linted there.
+const COMPONENT: &str = "crowdsec-edge-sync";
+
+/// Packages with Wasmtime in them. Their tests are built by themselves, with the features that `demo` and
+/// `cargo run -p host` build them with: beside the other packages' test libraries they would have others, and
+/// Wasmtime would be compiled again.
+const WITH_WASMTIME: [&str; 2] = ["host", "end-to-end"];
+
+pub(crate) fn execute(args: Args) -> ExitCode {
     let began = Instant::now();
-    if !args.no_lints {
-        step("habits: every member inherits the workspace's lints", members_inherit_lints)?;
-        run("formatting", cargo("fmt").args(["--all", "--check"]))?;
-    }
+    let mut tally = Tally::default();
+    let clippy = if args.no_lints { None } else { checks(&mut tally) };
+
     // Before the tests: the end-to-end ones need the component, and setup may take a while.
-    step("component", || build::execute(build::Args {}))?;
-    run("tests", cargo("test").args(["--workspace", "--profile", PROFILE]))?;
-    // The README's first command; nothing else would tell that it has stopped to work.
-    eprintln!("demo …");
-    demo::play(&workspace::root().join(workspace::COMPONENT), &Tools::built())?;
-    if !args.no_lints {
-        let lints = ["--workspace", "--all-targets", "--profile", PROFILE, "--quiet", "--"];
-        run("lints", cargo("clippy").args(lints).args(["-D", "warnings"]))?;
+    tally.step("component", build::execute(build::Args {}));
+    let mut warnings = 0;
+    let with_wasmtime = WITH_WASMTIME.iter().flat_map(|package| ["--package", package]);
+    let without = WITH_WASMTIME.iter().chain([&COMPONENT]);
+    let without = without.flat_map(|package| ["--exclude", package]);
+    let suites = [
+        ("tests", ["--workspace"].into_iter().chain(without).collect()),
+        ("end-to-end tests", with_wasmtime.collect()),
+    ];
+    for (name, packages) in suites {
+        let packages: Vec<&str> = packages;
+        warnings += suite(&mut tally, name, &packages, clippy.as_ref());
     }
-    eprintln!("everything passed in {} s", began.elapsed().as_secs());
+    // The README's first command; nothing else would tell that it has stopped to work.
+    let component = workspace::root().join(workspace::COMPONENT);
+    tally.step("demo", loud_step("demo", || demo::play(&component, &Tools::built(tools::PROFILE))));
+    if let Some(clippy) = &clippy {
+        tally.step("lints", lints(clippy, warnings));
+    }
+    eprintln!("took {}", crate::durations::spoken(began.elapsed()));
+    println!("{}", tally.text());
+    if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What needs no compiler; and clippy, if there is one.
+fn checks(tally: &mut Tally) -> Option<Clippy> {
+    let habits = "habits: every member inherits the workspace's lints";
+    tally.step("habits", step(habits, members_inherit_lints));
+    tally.step(
+        "formatting",
+        loud_step("formatting", || succeeds(cargo("fmt").args(["--all", "--check"]))),
+    );
+    match Clippy::find() {
+        Ok(clippy) => Some(clippy),
+        Err(error) => {
+            tally.step("lints", Err(error));
+            None
+        }
+    }
+}
+
+/// Builds and runs the tests of some packages; gives the number of warnings.
+fn suite(tally: &mut Tally, name: &str, packages: &[&str], clippy: Option<&Clippy>) -> usize {
+    let command = || {
+        let mut cargo = cargo("test");
+        cargo.args(["--locked", "--profile", tools::PROFILE]).args(packages);
+        if let Some(clippy) = clippy {
+            clippy.compile_by(&mut cargo);
+        }
+        cargo
+    };
+    let what = format!("building the {name}");
+    let crates = tools::crates(packages);
+    let warnings = match cargo_build::run(&what, command().arg("--no-run"), crates) {
+        Ok(warnings) => warnings,
+        Err(error) => {
+            tally.step(name, Err(error));
+            return 0;
+        }
+    };
+    match loud_step(name, || cargo_test::run(&mut command())) {
+        Ok(counts) => tally.tests(counts.passed, counts.skipped, counts.failed),
+        Err(error) => tally.step(name, Err(error)),
+    }
+    warnings
+}
+
+/// The component's own lints, which no test build has seen, and the sum of all.
+fn lints(clippy: &Clippy, warnings: usize) -> Result<()> {
+    let toolchain = setup::ready()?;
+    let mut check = match toolchain {
+        Toolchain::Installed => {
+            // The component's profile, whose macros are compiled.
+            let mut cargo = toolchain.cargo("check", &toolchain.sources()?)?;
+            cargo.arg("--release");
+            cargo
+        }
+        // Debian's Rust has another clippy, or none.
+        Toolchain::Debian { .. } => cargo("check"),
+    };
+    clippy.compile_by(check.args(["--locked", "--package", COMPONENT]));
+    let warnings = warnings + cargo_build::run("lints of the component", &mut check, None)?;
+    ensure!(warnings == 0, "lints: {warnings} warnings, printed above where they were met");
     Ok(())
 }
 
-fn run(what: &str, command: &mut Command) -> Result<()> {
-    eprintln!("{what} …");
-    let status = command.status().with_context(|| format!("failed to start {command:?}"))?;
-    ensure!(status.success(), "{what}: failed ({status}); the reasons are above");
+fn succeeds(command: &mut Command) -> Result<()> {
+    let status = command.status();
+    let status = status.with_context(|| format!("failed to start {command:?}"))?;
+    ensure!(status.success(), "ended with {status}; the reasons are above");
     Ok(())
 }
 

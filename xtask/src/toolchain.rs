@@ -4,12 +4,50 @@
 use crate::debian;
 use crate::remap::{self, Sources};
 use crate::workspace::root;
-use anyhow::{Context, Result, ensure};
-use std::ffi::OsString;
+use anyhow::{Context, Result, bail, ensure};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
+
+/// The environment variable that chooses a toolchain, so that both can be tried on one machine.
+pub(crate) const CHOICE: &str = "EDGE_SYNC_TOOLCHAIN";
+
+/// Which toolchain may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// rustup's, and Debian's where that cannot be had.
+    Any,
+    /// rustup's: nothing of Debian's is installed.
+    Rustup,
+    /// Debian's, also where rustup's is there.
+    Debian,
+}
+
+impl Choice {
+    /// As the environment says.
+    pub(crate) fn of_environment() -> Result<Self> {
+        Self::parse(std::env::var_os(CHOICE).unwrap_or_default().as_os_str())
+    }
+
+    fn parse(value: &OsStr) -> Result<Self> {
+        match value.to_str() {
+            Some("") => Ok(Choice::Any),
+            Some("rustup") => Ok(Choice::Rustup),
+            Some("debian") => Ok(Choice::Debian),
+            _ => bail!("{CHOICE} is {value:?}; it can be `rustup`, `debian` or nothing"),
+        }
+    }
+
+    pub(crate) fn allows_rustup(self) -> bool {
+        self != Choice::Debian
+    }
+
+    pub(crate) fn allows_debian(self) -> bool {
+        self != Choice::Rustup
+    }
+}
 
 /// A way to build the component.
 #[derive(Debug)]
@@ -22,12 +60,16 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// What this machine has now. Quick: looks at a few paths.
+    /// What this machine has now, of what may be used. Quick: looks at a few paths.
     pub(crate) fn find() -> Result<Option<Self>> {
-        if has_standard_library(&print("target-libdir", &["--target", TARGET])?) {
+        let choice = Choice::of_environment()?;
+        if choice.allows_rustup()
+            && has_standard_library(&print("target-libdir", &["--target", TARGET])?)
+        {
             return Ok(Some(Toolchain::Installed));
         }
-        if debian::missing().is_empty()
+        if choice.allows_debian()
+            && debian::missing().is_empty()
             && let Ok(linkers) = linkers()
         {
             return Ok(Some(Toolchain::Debian { linkers }));
@@ -56,9 +98,9 @@ impl Toolchain {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// `cargo build` of these sources for the component's target, into the checkout's own `target`; the
+    /// `cargo COMMAND` on these sources for the component's target, with the checkout's own `target`; the
     /// caller adds what to build.
-    pub(crate) fn cargo_build(&self, sources: &Sources) -> Result<Command> {
+    pub(crate) fn cargo(&self, command: &str, sources: &Sources) -> Result<Command> {
         let mut cargo = match self {
             // Cargo tells its subcommands which cargo they run under.
             Toolchain::Installed => {
@@ -80,7 +122,7 @@ impl Toolchain {
                 cargo
             }
         };
-        cargo.current_dir(&sources.root).args(["build", "--target", TARGET, "--target-dir"]);
+        cargo.current_dir(&sources.root).args([command, "--target", TARGET, "--target-dir"]);
         cargo.arg(sources.root.join("target")).env("CARGO_HOME", &sources.cargo_home);
         cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", sources.rustflags());
         if let Toolchain::Debian { .. } = self {
@@ -115,7 +157,7 @@ fn has_standard_library(folder: &str) -> bool {
 }
 
 /// Asks the current Rust.
-fn print(what: &str, arguments: &[&str]) -> Result<String> {
+pub(crate) fn print(what: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new("rustc")
         .args(["--print", what])
         .args(arguments)
@@ -135,13 +177,26 @@ mod tests {
     fn debian_cargo_build_escapes_rustup() {
         let linkers = vec![PathBuf::from("/linkers")];
         let toolchain = Toolchain::Debian { linkers };
-        let cargo = toolchain.cargo_build(&toolchain.sources().unwrap()).unwrap();
+        let cargo = toolchain.cargo("build", &toolchain.sources().unwrap()).unwrap();
         assert_eq!(cargo.get_program(), debian::CARGO);
         let env = |name: &str| cargo.get_envs().find(|(key, _)| *key == name).unwrap().1;
         assert_eq!(env("RUSTUP_TOOLCHAIN"), None);
         assert_eq!(env("RUSTC").unwrap(), debian::RUSTC);
         assert!(env("PATH").unwrap().to_str().unwrap().starts_with("/linkers"));
         assert!(cargo.get_args().any(|argument| argument == "-Zbuild-std=std,panic_abort"));
+    }
+
+    #[test]
+    fn choice_of_the_environment_is_one_of_three_or_an_error_that_names_it() {
+        for (value, choice) in
+            [("", Choice::Any), ("rustup", Choice::Rustup), ("debian", Choice::Debian)]
+        {
+            assert_eq!(Choice::parse(OsStr::new(value)).unwrap(), choice);
+        }
+        let error = Choice::parse(OsStr::new("Debian")).unwrap_err().to_string();
+        assert!(error.contains(CHOICE) && error.contains("\"Debian\""), "{error}");
+        assert!(!Choice::Rustup.allows_debian() && !Choice::Debian.allows_rustup());
+        assert!(Choice::Any.allows_debian() && Choice::Any.allows_rustup());
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! The project's own programs, built for this machine: `host` and `simulator`.
 
-use crate::progress::step;
+use crate::cargo_build;
 use crate::workspace::{root, target_dir};
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// The profile of everything that runs here: optimised, and the same for all commands, so that
-/// Wasmtime is compiled once.
-pub(crate) const PROFILE: &str = "tools";
+/// The profile of everything that runs here but the bench: cargo's own default, so that `demo`, the tests and
+/// `cargo run -p host` share what is compiled, Wasmtime above all.
+pub(crate) const PROFILE: &str = "dev";
+
+/// The profile of what is measured.
+pub(crate) const MEASURED: &str = "measured";
 
 /// The programs, built.
 pub(crate) struct Tools {
@@ -17,25 +21,38 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    pub(crate) fn build() -> Result<Self> {
-        step("building host and simulator (minutes the first time, seconds after)", || {
-            let mut cargo = cargo("build");
-            cargo.args(["--profile", PROFILE, "--package", "host", "--package", "simulator"]);
-            cargo.arg("--quiet").stdin(Stdio::null());
-            let status = cargo.status().context("failed to start cargo")?;
-            ensure!(status.success(), "host and simulator do not build ({status})");
-            Ok(())
-        })?;
-        Ok(Self::built())
+    pub(crate) fn build(profile: &str) -> Result<Self> {
+        let packages = ["--package", "host", "--package", "simulator"];
+        let mut cargo = cargo("build");
+        cargo.args(["--locked", "--profile", profile]).args(packages);
+        let what = match profile {
+            MEASURED => "building host and simulator, optimised",
+            _ => "building host and simulator",
+        };
+        let edges = ["--edges", "normal,build"];
+        cargo_build::run(what, &mut cargo, crates(&[&packages[..], &edges].concat()))?;
+        Ok(Self::built(profile))
     }
 
-    /// As whatever built the workspace last has left them: `cargo test --workspace` builds them for its
-    /// own tests, with features that a build of the two alone would compile Wasmtime again for.
-    pub(crate) fn built() -> Self {
-        let folder = target_dir().join(PROFILE);
+    /// As whatever built them last has left them: each package's tests build its program too.
+    pub(crate) fn built(profile: &str) -> Self {
+        // Cargo's one exception to "the folder has the profile's name".
+        let folder = target_dir().join(if profile == "dev" { "debug" } else { profile });
         let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         Self { host: program("host"), simulator: program("simulator") }
     }
+}
+
+/// How many crates a build consists of, by the arguments that choose its packages. None if cargo does not say:
+/// it is for a person's eyes only.
+pub(crate) fn crates(packages: &[&str]) -> Option<usize> {
+    let mut cargo = cargo("tree");
+    cargo.args(["--locked", "--prefix", "none", "--format", "{p}"]).args(packages);
+    let output = cargo.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    // A crate that was shown before has a mark behind it.
+    let names = text.lines().filter_map(|line| line.split(" (*)").next());
+    Some(names.filter(|name| !name.is_empty()).collect::<BTreeSet<_>>().len())
 }
 
 /// `cargo COMMAND` with the current Rust, in this workspace and its target directory.

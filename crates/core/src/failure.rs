@@ -30,6 +30,9 @@ pub enum Failure {
         /// What.
         resource: Resource,
     },
+    /// LAPI has refused the key since the first run; nothing was touched.
+    #[error("LAPI refuses the key, and has never taken it; nothing was touched: {0}")]
+    WrongKey(String),
     /// LAPI has more decisions than are taken; nothing was touched.
     #[error(transparent)]
     TooMany(TooMany),
@@ -102,7 +105,10 @@ impl Failure {
             | Self::Refused { source, .. }
             | Self::Unconfirmed { source, .. } => Some(source),
             Self::Zone { source, .. } => source.as_ref().map(|source| source as &dyn fmt::Display),
-            Self::EndlessPages { .. } | Self::TooMany(_) | Self::OperationFailed { .. } => None,
+            Self::EndlessPages { .. }
+            | Self::WrongKey(_)
+            | Self::TooMany(_)
+            | Self::OperationFailed { .. } => None,
         }
     }
 
@@ -121,6 +127,7 @@ impl Failure {
             Self::Zone { source, .. } => source.as_ref()?.remedy(Resource::Rules),
             Self::Settings(_)
             | Self::EndlessPages { .. }
+            | Self::WrongKey(_)
             | Self::TooMany(_)
             | Self::OperationFailed { .. } => None,
         }

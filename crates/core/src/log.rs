@@ -67,6 +67,11 @@ impl Line {
         Self { text, ..self }
     }
 
+    /// The word that it is about.
+    pub fn event(&self) -> &'static str {
+        self.event
+    }
+
     /// What it says to a person.
     pub fn text(&self) -> &str {
         &self.text
@@ -202,7 +207,7 @@ mod tests {
     fn hostile_text_clipped_is_short_and_harmless() {
         assert_eq!(clip(" a\nb\x1b[31m ", 99), r"a\nb\u{1b}[31m");
         assert_eq!(clip(&"é".repeat(1_000_000), 3), "ééé…");
-        assert_eq!(clip("a\u{202e}b\u{2066}c\u{2028}", 99), r"a\u{202e}b\u{2066}c\u{2028}");
+        assert_eq!(clip("a\u{202e}b\u{2066}c\u{2028}d", 99), r"a\u{202e}b\u{2066}c\u{2028}d");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl<H: Transport + Clock + Log + Store> Host for H {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// Nothing listens there, or it hung up before it answered.
-    #[error("connection refused or closed: {0}")]
+    #[error("connection {0}")]
     Connection(String),
     /// The name does not resolve.
     #[error("the host name does not resolve: {0}")]
@@ -90,6 +90,25 @@ pub enum TransportError {
     /// Anything else, in the runtime's words.
     #[error("{0}")]
     Other(String),
+}
+
+impl TransportError {
+    /// What the operator can do about it. `variable` names the setting that was asked at.
+    pub fn remedy(&self, variable: &str) -> String {
+        match self {
+            Self::Dns(_) => format!(
+                "check the host name in {variable}; a name of a cluster's service resolves only inside it (from outside: kubectl port-forward)"
+            ),
+            Self::Timeout(_) => format!(
+                "something between here and {variable} drops packets: a firewall, a NetworkPolicy"
+            ),
+            Self::Tls(_) => format!(
+                "check whether {variable} should be http:// or https://, and the server's certificate"
+            ),
+            Self::Denied => format!("set {variable} to an origin that spin.toml allows"),
+            _ => format!("start it, or correct host and port in {variable}"),
+        }
+    }
 }
 
 /// The HTTP methods that we use.

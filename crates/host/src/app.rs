@@ -1,19 +1,18 @@
 //! An application that can be run: manifest resolved, component compiled and linked. Owns the way from
-//! what `resolved` found to an instance; the instance's own state is `guest`.
+//! what `spin_app` found to an instance; the instance's own state is `guest`.
 
-use crate::allowed_hosts::AllowedHosts;
 use crate::bindings::spin::cron::cron_types;
 use crate::bindings::{self, CronGuestPre};
 use crate::guest::{ComponentVariables, Guest, HasVariables, MemoryMeter};
 use crate::key_value::{HasKeyValue, KeyValue};
 use crate::outbound::{self, BrokenOff, Hooks, Kill, OnRequest, Outbound};
-use crate::resolved::{self, Resolved};
 use crate::run::{Outcome, Output, Run, Trigger};
 use crate::schedule::Schedule;
 use crate::stubs;
-use crate::variables::Variables;
 use anyhow::{Context, Result, anyhow};
+use spin_app::{AllowedHosts, Resolved, Variables};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,6 +48,18 @@ pub struct Options {
     pub on_request: Option<OnRequest>,
 }
 
+impl Options {
+    fn app(&self) -> spin_app::Options {
+        spin_app::Options {
+            manifest: self.manifest.clone(),
+            component: self.component.clone(),
+            variables: self.variables.clone(),
+            state_dir: self.state_dir.clone(),
+            runtime_config: self.runtime_config.clone(),
+        }
+    }
+}
+
 /// A loaded application. Runs are independent of each other and may overlap.
 pub struct App {
     engine: Engine,
@@ -66,16 +77,18 @@ pub struct App {
 impl App {
     /// Reads the manifest, resolves its variables, and compiles the component, or finds it compiled.
     pub fn load(options: Options) -> Result<Self> {
-        let resolved = Resolved::read(&options)?;
-        let state_dir = resolved::state_dir(&options);
-        let default = resolved::store(&options)?;
+        let app = options.app();
+        let resolved = Resolved::read(&app)?;
+        let source = options.component_override.unwrap_or(resolved.source);
+        let state_dir = spin_app::state_dir(&app);
+        let default = spin_app::store(&app)?;
         let cache_dir = options.cache_dir.unwrap_or_else(|| state_dir.join("compiled"));
         let engine = engine(&cache_dir)?;
-        let component = compile(&engine, &resolved.source)?;
+        let component = compile(&engine, &source)?;
         let instance = linker(&engine, &component)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| {
-                anyhow!(error).context(format!("failed to link {}", resolved.source.display()))
+                anyhow!(error).context(format!("failed to link {}", source.display()))
             })?;
 
         Ok(Self {
@@ -180,8 +193,13 @@ fn engine(cache_dir: &Path) -> Result<Engine> {
 }
 
 fn compile(engine: &Engine, source: &Path) -> Result<Component> {
-    let bytes = std::fs::read(source)
-        .with_context(|| format!("failed to read the component {}", source.display()))?;
+    let bytes = std::fs::read(source).map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "; `cargo xtask build` makes it",
+            _ => "",
+        };
+        anyhow!(error).context(format!("failed to read the component {}{hint}", source.display()))
+    })?;
     Component::new(engine, bytes).map_err(|error| {
         anyhow!(error).context(format!("{} is not a component that runs here", source.display()))
     })

@@ -61,7 +61,7 @@ pub(crate) type HasVariables = HasSelf<ComponentVariables>;
 
 impl variables::Host for ComponentVariables {
     fn get(&mut self, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
-        if let Err(rule) = crate::variables::check_name(&name) {
+        if let Err(rule) = spin_app::check_name(&name) {
             return Ok(Err(variables::Error::InvalidName(format!("{name:?}: {rule}"))));
         }
         Ok(self.0.get(&name).cloned().ok_or_else(|| {

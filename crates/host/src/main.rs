@@ -1,16 +1,16 @@
-//! `host`: runs a Spin application's component without Spin, and looks after it. Owns only the choice
-//! of the command.
+//! `host`: runs a Spin application's component without Spin. Owns only the choice of the command.
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use host::commands::{doctor, plan, run, setup, up, why};
+use host::commands::{run, up};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
-/// Runs the component of a spin.toml as Spin would.
+/// Runs the component of a spin.toml as Spin would: a stand-in for `spin up` in tests, demo and bench.
 ///
 /// Variables come from the environment, SPIN_VARIABLE_<NAME> for variable <name>. stdout is the
-/// component's and nothing else; `setup` prints what it would do there.
+/// component's and nothing else. What runs for good is Spin; what looks and explains is the tool
+/// `edge-sync` (cargo run -p edge-sync -- doctor). All three share one state in one directory.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -21,11 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
-    Setup(setup::Args),
     Up(up::Args),
-    Plan(plan::Args),
-    Why(why::Args),
-    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,10 +41,6 @@ fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::execute(args).await,
-        Command::Setup(args) => setup::execute(args).await,
         Command::Up(args) => up::execute(args).await,
-        Command::Plan(args) => plan::execute(args).await,
-        Command::Why(args) => why::execute(args).await,
-        Command::Doctor(args) => doctor::execute(args).await,
     }
 }

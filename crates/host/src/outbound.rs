@@ -2,9 +2,9 @@
 //! hosts that are not allowed, the count of requests and the hook that tests use to break a run off;
 //! wasmtime-wasi-http does the sending (TLS with the webpki roots, no redirects followed).
 
-use crate::allowed_hosts::{AllowedHosts, Origin};
 use crate::guest::Guest;
 use http::uri::Authority;
+use spin_app::{AllowedHosts, Origin};
 use std::fmt;
 use std::io;
 use std::sync::Arc;

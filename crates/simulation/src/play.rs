@@ -417,7 +417,7 @@ impl Player {
             knobs.kv_daily_deletes = 0;
             knobs.kv_daily_reads = 0;
             knobs.kv_daily_lists = 0;
-            knobs.latency = Duration::ZERO;
+            knobs.operation_lifetime = Duration::ZERO;
             knobs.operation_delay = defaults.operation_delay;
             let knobs = knobs.clone();
             simulator.cloudflare().configure(|options| *options = knobs);

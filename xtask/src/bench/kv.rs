@@ -8,7 +8,7 @@ use super::measure::{self, Measured, Program};
 use super::seed;
 use super::table::{MIB, print_promises};
 use crate::progress::step;
-use crate::tools::{PROFILE, Tools, cargo};
+use crate::tools::{MEASURED, Tools, cargo};
 use crate::world::World;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
@@ -113,7 +113,7 @@ fn billed(world: &World) -> Result<Billed> {
 
 fn our_day() -> Result<Day> {
     let mut command = cargo("run");
-    command.args(["--quiet", "--profile", PROFILE, "--package", "edge-sync-core"]);
+    command.args(["--quiet", "--profile", MEASURED, "--package", "edge-sync-core"]);
     command.args(["--example", "kv_day", "--"]);
     let output = command.args([DAY_DECISIONS.to_string(), DAY_RUNS.to_string()]).output()?;
     ensure!(output.status.success(), "kv_day: {}", String::from_utf8_lossy(&output.stderr));

@@ -9,7 +9,7 @@ mod measure;
 mod table;
 
 use crate::progress::step;
-use crate::tools::Tools;
+use crate::tools::{MEASURED, Tools};
 use crate::world::World;
 use crate::{build, workspace};
 use anyhow::{Context, Result, ensure};
@@ -64,7 +64,7 @@ struct Row {
 pub(crate) fn execute(args: Args) -> Result<()> {
     ensure!(args.runs > 0, "--runs must be at least 1");
     let size = build::component()?.metadata()?.len();
-    let tools = Tools::build()?;
+    let tools = Tools::build(MEASURED)?;
     if !args.kv_only {
         lists(&args, &tools, size)?;
     }

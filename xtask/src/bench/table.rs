@@ -2,6 +2,7 @@
 
 use super::measure::Measured;
 use super::{Row, Start};
+use crate::SIZE_BYTES_MAX;
 use comfy_table::{CellAlignment, Table, presets};
 
 pub(super) const MIB: f64 = (1 << 20) as f64;
@@ -97,8 +98,8 @@ fn promises(rows: &[Row], component_bytes: u64) -> Vec<(String, bool)> {
         rows.iter().map(|row| row.ours.guest_peak_bytes).max().unwrap_or_default() as f64 / MIB;
     let mut promises = vec![
         (
-            format!("component file below 600,000 bytes ({component_bytes})"),
-            component_bytes < 600_000,
+            format!("component file at most {SIZE_BYTES_MAX} bytes ({component_bytes})"),
+            component_bytes <= SIZE_BYTES_MAX,
         ),
         (format!("guest memory at most {GUEST_MIB_MAX} MiB ({guest:.1})"), guest <= GUEST_MIB_MAX),
     ];

@@ -1,8 +1,9 @@
-//! A compressed tar archive whose bytes depend on the files alone: sorted, one time, one owner, two
+//! Tar archives whose bytes depend on the files alone: sorted, one time, one owner, two
 //! modes, no name and no time in the gzip header.
 
 use anyhow::Result;
 use flate2::{Compression, GzBuilder};
+use std::io::Write;
 use tar::{Builder, EntryType, Header};
 
 /// A file to be packed.
@@ -21,12 +22,24 @@ impl File {
     }
 }
 
-/// Everything in one folder. `seconds` is the time of every file, Unix time.
-pub(super) fn tar_gz(folder: &str, mut files: Vec<File>, seconds: u64) -> Result<Vec<u8>> {
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+/// Everything in one folder, compressed. `seconds` is the time of every file, Unix time.
+pub(super) fn tar_gz(folder: &str, files: Vec<File>, seconds: u64) -> Result<Vec<u8>> {
     // Both would be left out by default too; the byte for the operating system would not.
     let gzip = GzBuilder::new().mtime(0).operating_system(255);
-    let mut tar = Builder::new(gzip.write(Vec::new(), Compression::best()));
+    let below = |file: File| File { path: format!("{folder}/{}", file.path), ..file };
+    let files = files.into_iter().map(below).collect();
+    let tar = write(gzip.write(Vec::new(), Compression::best()), files, seconds)?;
+    Ok(tar.finish()?)
+}
+
+/// Without a folder, and not compressed: for blobs that have the form in which they are digested.
+pub(super) fn tar(files: Vec<File>, seconds: u64) -> Result<Vec<u8>> {
+    write(Vec::new(), files, seconds)
+}
+
+fn write<W: Write>(into: W, mut files: Vec<File>, seconds: u64) -> Result<W> {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut tar = Builder::new(into);
     for file in files {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
@@ -35,7 +48,7 @@ pub(super) fn tar_gz(folder: &str, mut files: Vec<File>, seconds: u64) -> Result
         header.set_size(file.bytes.len() as u64);
         header.set_uid(0);
         header.set_gid(0);
-        tar.append_data(&mut header, format!("{folder}/{}", file.path), &*file.bytes)?;
+        tar.append_data(&mut header, &file.path, &*file.bytes)?;
     }
-    Ok(tar.into_inner()?.finish()?)
+    Ok(tar.into_inner()?)
 }

@@ -12,6 +12,9 @@ use std::process::Command;
 const PACKED: [&str; 7] =
     ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "deploy", "docs", "spin.toml"];
 
+/// Where the Helm chart is.
+const CHART: &str = "deploy/helm/";
+
 /// Reads them all. `version` is the component's, and every manifest's.
 pub(super) fn read(version: &str) -> Result<Vec<File>> {
     let listed = git(&[&["ls-files", "--stage", "-z", "--"], &PACKED[..]].concat())?;
@@ -41,6 +44,23 @@ pub(super) fn read(version: &str) -> Result<Vec<File>> {
         }
     }
     Ok(files)
+}
+
+/// The files of the Helm chart, by their paths in it. Its version is the component's, or it names an image that is not
+/// there.
+pub(super) fn chart(files: &[File], version: &str) -> Result<Vec<File>> {
+    let below = |file: &File| {
+        let path = file.path.strip_prefix(CHART)?;
+        Some(File { path: path.to_owned(), ..file.clone() })
+    };
+    let chart: Vec<File> = files.iter().filter_map(below).collect();
+    let about = chart.iter().find(|file| file.path == "Chart.yaml");
+    let about = about.with_context(|| format!("{CHART} has no Chart.yaml"))?;
+    let about = std::str::from_utf8(&about.bytes)?;
+    for key in [format!("version: {version}"), format!("appVersion: \"{version}\"")] {
+        ensure!(about.lines().any(|line| line == key), "{CHART}Chart.yaml does not say `{key}`");
+    }
+    Ok(chart)
 }
 
 /// The manifest as it stands at this path of the archive: it names the packed component, and no longer

@@ -1,17 +1,18 @@
-//! `cargo xtask dist`: one archive with everything that a user of the component needs and nothing that
-//! differs from one machine to the next. Owns what is in it and in which order; how it is compressed,
-//! which crates the component is made of and what is said about them are the modules below.
+//! `cargo xtask dist`: everything that is released, and nothing that differs from one machine to the next. Owns
+//! which files these are and what is in the archive; their forms, which crates the component is made of and what is
+//! said about them are the modules below.
 
 mod archive;
 mod check;
 mod contents;
 mod crates;
 mod notices;
+mod oci;
 mod sbom;
+mod spin;
 #[cfg(test)]
 mod tests;
 
-use crate::progress::step;
 use crate::toolchain::Toolchain;
 use crate::{build, setup, workspace};
 use anyhow::{Context, Result};
@@ -20,7 +21,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Build the component and pack it with its manifests, SBOM and licences, reproducibly.
+/// Build the component and everything that is released with it, reproducibly.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Build it again, elsewhere and from nothing, and compare the bytes (takes minutes).
@@ -37,37 +38,56 @@ const NOTICES: &str = "THIRD-PARTY-NOTICES.txt";
 /// The digests of all other files, for `sha256sum --check`.
 const DIGESTS: &str = "SHA256SUMS";
 
-/// An archive that was written.
+/// A file that is released.
+struct Artefact {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// What was written, into one folder.
 #[derive(Debug)]
 pub struct Packed {
-    /// `crowdsec-edge-sync-<version>.tar.gz`.
+    /// `crowdsec-edge-sync-<version>.tar.gz`: the component with its manifests, documents and licences.
     pub archive: PathBuf,
-    /// Its digest, beside it, for `sha256sum --check`.
-    pub digest: PathBuf,
     /// The one folder that everything in the archive is in.
     pub folder: String,
+    /// `crowdsec-edge-sync-<version>.oci.tar`: an OCI layout with the application, once for each trigger, by tag.
+    pub image: PathBuf,
+    /// The application's version, which is the tag of the one for SpinKube.
+    pub version: String,
+    /// `crowdsec-edge-sync-chart-<version>.tgz`: the Helm chart.
+    pub chart: PathBuf,
+    /// `SHA256SUMS`: the digests of all the others, for `sha256sum --check`.
+    pub digests: PathBuf,
+    /// All of them.
+    pub files: Vec<PathBuf>,
 }
 
 pub(crate) fn execute(args: Args) -> Result<()> {
     let toolchain = setup::ready()?;
     let sources = toolchain.sources()?;
-    let component = step("component", || build::component_of(&toolchain, &sources))?;
-    let packed = pack(&component, &workspace::target_dir().join("dist"))?;
+    let component = build::component_of("building the component", &toolchain, &sources)?;
+    let into = workspace::target_dir().join("dist");
+    // What an earlier version left would be published with this one.
+    if into.exists() {
+        fs::remove_dir_all(&into)?;
+    }
+    let packed = pack(&component, &into)?;
     check::names_no_private_path(&component, &sources)?;
     if args.check {
         check::comes_out_the_same(&toolchain, &sources, &packed)?;
     }
-    for path in [&packed.archive, &packed.digest] {
+    for path in &packed.files {
         println!("{}", path.strip_prefix(workspace::root()).unwrap_or(path).display());
     }
     if contents::differs_from_commit()? {
-        eprintln!("note: the checkout has changes that are in no commit, and so has the archive");
+        eprintln!("note: the checkout has changes that are in no commit, and so have these files");
     }
     Ok(())
 }
 
 /// Packs this component with what belongs to it, from the checkout that this program was built in, and
-/// writes the archive and its digest into a folder.
+/// writes all that is released into a folder.
 ///
 /// The same component and the same checkout give the same bytes. Fails, naming the file, if something
 /// is missing, if a manifest names another version or a file that is not packed, and if a crate's licence
@@ -82,28 +102,88 @@ fn pack_built_by(compiler: &str, component: &Path, into: &Path) -> Result<Packed
         format!("failed to read {}; `cargo xtask build` makes it", component.display())
     })?;
     let crates = crates::Crates::of_component()?;
-    let mut files = contents::read(&crates.component().version)?;
-    files.push(archive::File::new(NOTICES, notices::text(&crates)?));
-    let sbom = sbom::json(&crates, &hex(&wasm), compiler)?;
+    let component = crates.component();
+    let (version, folder) =
+        (component.version.clone(), format!("{}-{}", component.name, component.version));
+    let seconds = contents::time_seconds()?;
+    let sources = contents::read(&version)?;
+    let sbom = sbom::json(&crates, &hex(&wasm), compiler)?.into_bytes();
+    let chart = contents::chart(&sources, &version)?;
+    let image = image(&sources, &wasm, seconds)?;
+    let archive = archive(sources, &notices::text(&crates)?, &sbom, &wasm, &folder, seconds)?;
+    let [archive_name, image_name, sbom_name] =
+        ["tar.gz", "oci.tar", "cdx.json"].map(|end| format!("{folder}.{end}"));
+    let chart_name = format!("{}-chart-{version}.tgz", component.name);
+    let artefacts = [
+        Artefact {
+            bytes: archive::tar_gz(&component.name, chart, seconds)?,
+            name: chart_name.clone(),
+        },
+        Artefact { bytes: archive, name: archive_name.clone() },
+        Artefact { bytes: image, name: image_name.clone() },
+        Artefact { bytes: sbom, name: sbom_name },
+        Artefact { bytes: wasm, name: COMPONENT.to_owned() },
+    ];
+    let files = write(into, &artefacts)?;
+    Ok(Packed {
+        archive: into.join(archive_name),
+        folder,
+        image: into.join(image_name),
+        version,
+        chart: into.join(chart_name),
+        digests: into.join(DIGESTS),
+        files,
+    })
+}
+
+/// The archive, with the digest of each file in it.
+fn archive(
+    mut files: Vec<archive::File>,
+    notices: &str,
+    sbom: &[u8],
+    wasm: &[u8],
+    folder: &str,
+    seconds: u64,
+) -> Result<Vec<u8>> {
+    files.push(archive::File::new(NOTICES, notices));
     files.push(archive::File::new(SBOM, sbom));
     files.push(archive::File::new(COMPONENT, wasm));
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let digests = files.iter().fold(String::new(), |mut text, file| {
-        let _ = writeln!(text, "{}  {}", hex(&file.bytes), file.path);
-        text
-    });
+    let digests = digests(files.iter().map(|file| (file.path.as_str(), file.bytes.as_slice())));
     files.push(archive::File::new(DIGESTS, digests));
+    archive::tar_gz(folder, files, seconds)
+}
 
-    let component = crates.component();
-    let folder = format!("{}-{}", component.name, component.version);
-    let bytes = archive::tar_gz(&folder, files, contents::time_seconds()?)?;
-    let name = format!("{folder}.tar.gz");
+/// The application of each manifest.
+fn image(files: &[archive::File], wasm: &[u8], seconds: u64) -> Result<Vec<u8>> {
+    let mut layout = oci::Layout::default();
+    for file in files.iter().filter(|file| file.path.ends_with("spin.toml")) {
+        let manifest = std::str::from_utf8(&file.bytes)?;
+        spin::add(&mut layout, manifest, wasm, seconds).with_context(|| file.path.clone())?;
+    }
+    layout.tar(seconds)
+}
+
+/// Writes these and their digests.
+fn write(into: &Path, artefacts: &[Artefact]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(into)?;
-    let packed =
-        Packed { archive: into.join(&name), digest: into.join(format!("{name}.sha256")), folder };
-    fs::write(&packed.digest, format!("{}  {name}\n", hex(&bytes)))?;
-    fs::write(&packed.archive, bytes)?;
-    Ok(packed)
+    let digests = digests(artefacts.iter().map(|one| (one.name.as_str(), one.bytes.as_slice())));
+    let mut files = Vec::new();
+    let named = artefacts.iter().map(|one| (one.name.as_str(), one.bytes.as_slice()));
+    for (name, bytes) in named.chain([(DIGESTS, digests.as_bytes())]) {
+        let path = into.join(name);
+        fs::write(&path, bytes).with_context(|| format!("failed to write {}", path.display()))?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+/// As `sha256sum` prints them.
+fn digests<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    files.fold(String::new(), |mut text, (name, bytes)| {
+        let _ = writeln!(text, "{}  {name}", hex(bytes));
+        text
+    })
 }
 
 /// SHA-256, as `sha256sum` writes it.

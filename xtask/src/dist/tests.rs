@@ -1,6 +1,6 @@
 //! The archive, packed with any bytes for a component: what is in it, and that it is always the same.
 
-use super::{COMPONENT, DIGESTS, NOTICES, SBOM, contents, hex, pack_built_by};
+use super::{COMPONENT, DIGESTS, NOTICES, Packed, SBOM, contents, hex, pack_built_by};
 use crate::toolchain::TARGET;
 use crate::tools::cargo;
 use flate2::read::GzDecoder;
@@ -18,17 +18,14 @@ const WASM: &[u8] = b"\0asm, or so";
 static ARCHIVE: LazyLock<Vec<u8>> =
     LazyLock::new(|| packed(&tempfile::tempdir().unwrap(), "archive"));
 
-fn packed(folder: &TempDir, name: &str) -> Vec<u8> {
+fn pack_into(folder: &TempDir, name: &str) -> Packed {
     let component = folder.path().join("any.wasm");
     fs::write(&component, WASM).unwrap();
-    let into = folder.path().join(name);
-    let packed = pack_built_by("rustc 1.2.3 (words)", &component, &into).unwrap();
-    let bytes = fs::read(&packed.archive).unwrap();
-    let digest = fs::read_to_string(&packed.digest).unwrap();
-    let file = packed.archive.file_name().unwrap().to_str().unwrap();
-    assert_eq!(digest, format!("{}  {file}\n", hex(&bytes)));
-    assert_eq!(file, format!("{}.tar.gz", packed.folder));
-    bytes
+    pack_built_by("rustc 1.2.3 (words)", &component, &folder.path().join(name)).unwrap()
+}
+
+fn packed(folder: &TempDir, name: &str) -> Vec<u8> {
+    fs::read(pack_into(folder, name).archive).unwrap()
 }
 
 /// The files below the archive's one folder.
@@ -50,9 +47,57 @@ fn text(files: &BTreeMap<String, Vec<u8>>, path: &str) -> String {
 }
 
 #[test]
-fn same_component_packed_twice_gives_the_same_bytes() {
+fn same_component_packed_twice_gives_the_same_bytes_in_every_file() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(packed(&folder, "one") == packed(&folder, "other"));
+    let [one, other] = ["one", "other"].map(|name| pack_into(&folder, name).files);
+    assert_eq!(one.len(), 6);
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one.file_name(), other.file_name());
+        assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{}", one.display());
+    }
+}
+
+#[test]
+fn every_file_that_is_released_has_its_digest_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = pack_into(&folder, "one");
+    let digests = fs::read_to_string(&packed.digests).unwrap();
+    let mut listed: Vec<_> = digests.lines().map(str::to_owned).collect();
+    let others = packed.files.iter().filter(|path| **path != packed.digests);
+    let mut expected: Vec<_> = others
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            format!("{}  {name}", hex(&fs::read(path).unwrap()))
+        })
+        .collect();
+    (listed.sort(), expected.sort());
+    assert_eq!(listed, expected);
+    let there = packed.digests.parent().unwrap().read_dir().unwrap().count();
+    assert_eq!(there, packed.files.len(), "nothing else");
+}
+
+#[test]
+fn chart_packed_is_a_folder_with_the_files_of_the_chart() {
+    let folder = tempfile::tempdir().unwrap();
+    let chart = fs::read(pack_into(&folder, "one").chart).unwrap();
+    let files = files(&chart);
+    for path in ["Chart.yaml", "values.yaml", "values.schema.json", "templates/cronjob.yaml"] {
+        let original = crate::workspace::root().join("deploy/helm").join(path);
+        assert_eq!(files[path], fs::read(original).unwrap(), "{path}");
+    }
+    let mut archive = Archive::new(GzDecoder::new(&*chart));
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        assert!(entry.path().unwrap().starts_with("crowdsec-edge-sync"), "Helm wants the name");
+    }
+}
+
+#[test]
+fn chart_of_another_version_is_not_packed() {
+    let files = contents::read(env!("CARGO_PKG_VERSION")).unwrap();
+    assert!(contents::chart(&files, env!("CARGO_PKG_VERSION")).is_ok());
+    let refused = contents::chart(&files, "9.9.9").unwrap_err().to_string();
+    assert!(refused.contains("`version: 9.9.9`"), "{refused}");
 }
 
 #[test]

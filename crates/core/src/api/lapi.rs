@@ -15,6 +15,12 @@ pub struct Lapi {
     key: Secret,
 }
 
+impl std::fmt::Display for Lapi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.origin.fmt(f)
+    }
+}
+
 impl Lapi {
     /// The API at `origin`, asked with `key`.
     pub fn new(origin: Origin, key: Secret) -> Self {

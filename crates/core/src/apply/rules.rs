@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use crate::api::cloudflare::rules::{self, Changed, Ruleset};
+use crate::api::cloudflare::expression::Expression;
+use crate::api::cloudflare::rules::{self, Changed, Consequence, Ruleset};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError};
 use crate::failure::Failure;
 use crate::log::{Level, Line};
-use crate::observed::rules::{OurRule, ZoneRules};
+use crate::observed::rules::ZoneRules;
 use crate::plan::rules::{Patch, Patches};
 use crate::ports::Host;
 use crate::session::{Api, Session};
@@ -32,30 +33,36 @@ pub struct AppliedRules {
     pub waits: Option<String>,
 }
 
+/// What a zone's changes are made with.
+pub(crate) struct Target<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) zone: &'a Id,
+    pub(crate) observed: &'a ZoneRules,
+    /// A checksum of the token.
+    pub(crate) token: u32,
+}
+
 /// Sends the changes of one zone, one after the other; none is begun whose answer could come later than
 /// when the run is `until` old.
 pub(crate) async fn apply<H: Host>(
     session: &Session<'_, H>,
-    account: &Account,
-    (zone, observed): (&Id, &ZoneRules),
+    target: &Target<'_>,
     patches: Patches,
     history: &mut Remembered<RulesHistory>,
     until: Duration,
 ) -> AppliedRules {
+    let Target { account, zone, observed, .. } = *target;
     let mut applied = AppliedRules::default();
+    let fails = |what: String, source| Failure::Zone { zone: zone.to_string(), what, source };
     let mut before = observed.ruleset.clone();
     for patch in patches.steps {
-        let Some(OurRule::Ours { rule, .. }) = observed.ours.get(&patch.rule) else { continue };
+        let name = rules::reference(patch.rule);
         let text = patch.to.to_string();
-        if history.is_refused(zone.as_str(), &text) {
-            applied.failure.get_or_insert(Failure::Zone {
-                zone: zone.to_string(),
-                what: format!(
-                    "Cloudflare has refused what the rule {:?} should say, a short while ago; it says what it said before",
-                    rules::reference(patch.rule)
-                ),
-                source: None,
-            });
+        if history.is_refused(zone.as_str(), &text, session.unix_now()) {
+            let what = format!(
+                "Cloudflare has refused what the rule {name:?} should say, a short while ago; it says what it said before"
+            );
+            applied.failure.get_or_insert(fails(what, None));
             if patches.second_needs_first {
                 break;
             }
@@ -65,6 +72,18 @@ pub(crate) async fn apply<H: Host>(
             applied.waits = Some("no time left in this run; the next run goes on".to_owned());
             break;
         }
+        // As it was read last, which for the second change is the answer to the first: what a person did
+        // to the rule meanwhile is given back too.
+        let expected = observed.expression(patch.rule);
+        let rule = before.rule(patch.rule).filter(|rule| {
+            Expression::parse(&rule.expression, patch.to.list()).ok().as_ref() == expected
+        });
+        let Some(rule) = rule else {
+            let what =
+                format!("somebody else changed the rule {name:?} meanwhile; the next run reads it");
+            applied.failure.get_or_insert(fails(what, None));
+            break;
+        };
         applied.writes += 1;
         let request = rules::change(account, zone, &before.id, rule, &patch.to);
         let answer = session
@@ -82,17 +101,19 @@ pub(crate) async fn apply<H: Host>(
                 applied.made.push(patch);
             }
             Err(source) => {
-                let stop = learn(session, zone, &patch, &text, &source, history);
-                let what = match source.is_definite() {
-                    true => "Cloudflare refused to change",
-                    false => "could not confirm the change of",
+                let consequence = Consequence::of(&source);
+                if source.status().is_some() {
+                    learn(session, target, (&patch, &text), consequence, history);
+                }
+                let what = match consequence.is_unchanged() {
+                    true => format!("Cloudflare refused to change the rule {name:?}"),
+                    false => format!(
+                        "could not confirm the change of the rule {name:?}; it may have happened, the next run reads it"
+                    ),
                 };
-                applied.failure.get_or_insert(Failure::Zone {
-                    zone: zone.to_string(),
-                    what: format!("{what} the rule {:?}", rules::reference(patch.rule)),
-                    source: Some(source),
-                });
-                if stop || patches.second_needs_first {
+                applied.failure.get_or_insert(fails(what, Some(source)));
+                // One text refused is no reason against the other rule's.
+                if consequence != Consequence::KeepLastGood || patches.second_needs_first {
                     break;
                 }
             }
@@ -132,29 +153,25 @@ fn check<H: Host>(
     }
 }
 
-/// Remembers what an error says about the next attempts. Whether no other change of the zone is sent.
+/// Remembers what an error says about the next attempts. What is not remembered here, the next run sees when
+/// it reads: whether the change was made after all, and where the rule is.
 fn learn<H: Host>(
     session: &Session<'_, H>,
-    zone: &Id,
-    patch: &Patch,
-    text: &str,
-    error: &CallError,
+    target: &Target<'_>,
+    (patch, text): (&Patch, &str),
+    consequence: Consequence,
     history: &mut Remembered<RulesHistory>,
-) -> bool {
-    let (host, now) = (session.host(), session.unix_now());
-    let status = error.status();
-    if error.is_throttled() || status == Some(409) {
-        let _ = history.change(host, |history| history.busy(zone.as_str(), now));
-        return true;
-    }
-    if status == Some(400) {
-        let parts = patch.to.parts();
-        let has_regions = !parts.countries.of.is_empty() || !parts.asns.of.is_empty();
-        let _ =
-            history.change(host, |history| history.refused(zone.as_str(), text, has_regions, now));
-        return false;
-    }
-    // 403 says the permission, 404 that the rule is to be found again, and what is not definite that it is
-    // to be read again: the next run does all of that.
-    true
+) {
+    let (zone, token, now) = (target.zone.as_str(), target.token, session.unix_now());
+    let change: &mut dyn FnMut(&mut RulesHistory) = match consequence {
+        Consequence::BackOff => &mut |history| history.busy(zone, token, now),
+        Consequence::NotPermitted => &mut |history| history.denied(zone, token, now),
+        Consequence::KeepLastGood => &mut |history| {
+            let parts = patch.to.parts();
+            let has_regions = !parts.countries.of.is_empty() || !parts.asns.of.is_empty();
+            history.refused(zone, (text, has_regions), token, now);
+        },
+        Consequence::FindAgain | Consequence::ReadAgain => return,
+    };
+    let _ = history.change(session.host(), change);
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::api::cloudflare::expression::AddressSet;
+use crate::api::cloudflare::expression::{AddressSet, Expression};
 use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Remediation, Source};
 use crate::desired::{Desired, Region};
@@ -15,12 +15,14 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, ZoneRules};
 use crate::plan::lists::{ListPlan, Plan};
 use crate::plan::rules::{
-    Decided, Item, Patches, RuleChange, Situation, decide as decide_rule, order,
+    Decided, Item, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
 };
 use crate::plan::{Class, Why};
 use crate::schedule::lists::{Operation, Urgency};
 use crate::settings::protected::NEVER_BLOCK;
 use crate::settings::{Id, Lists, Rules, Settings};
+use crate::state::rules::Cause;
+use crate::state::writes::checksum;
 use crate::state::{Ends, RulesHistory};
 
 /// What is known of the lists when the rules are decided.
@@ -45,6 +47,8 @@ pub struct Base {
     protected: AddressSet,
     never_block: AddressSet,
     may_drain: bool,
+    /// A checksum of the token.
+    token: u32,
 }
 
 /// One list, and what its rule shall match.
@@ -63,8 +67,10 @@ pub struct Decision {
     pub rules: BTreeMap<Remediation, Decided>,
     /// The changes, in order.
     pub patches: Patches,
-    /// How long the zone is left alone; `None` = its rules may be changed.
-    pub wait: Option<Duration>,
+    /// How long the zone is left alone, and why; `None` = its rules may be changed.
+    pub wait: Option<(Duration, Cause)>,
+    /// Whether one of the texts was refused a short while ago, so that it is not sent.
+    pub is_refused: bool,
 }
 
 impl Decision {
@@ -93,6 +99,7 @@ impl Base {
             protected: protected_by(false),
             never_block: protected_by(true),
             may_drain: known.may_drain && known.done.is_empty(),
+            token: checksum(settings.token.expose()),
         }
     }
 }
@@ -112,10 +119,19 @@ fn regions(desired: &Desired, lists: &Lists, list: Remediation) -> Vec<Region> {
 
 impl Side {
     fn new(plan: &ListPlan, content: &ObservedList, known: Known<'_>) -> Self {
+        let comes = |(list, address): &(Remediation, Address)| {
+            let of = known.plan.lists().iter().find(|of| of.list == *list);
+            of.is_some_and(|of| {
+                of.additions.binary_search_by_key(address, |addition| addition.address).is_ok()
+            })
+        };
+        // What goes only after another has come stays where that will not come (it is set aside), and what
+        // is displaced is desired: the rule does not open what the list will lose.
         let leaving: BTreeMap<Address, Class> = plan
             .removals
             .iter()
-            .filter(|removal| removal.why != Why::Surplus)
+            .filter(|removal| !matches!(removal.why, Why::Surplus | Why::Displaced))
+            .filter(|removal| removal.after.as_ref().is_none_or(comes))
             .map(|removal| (removal.address, removal.class))
             .collect();
         let (added, removed) = done(plan, content, known.done);
@@ -125,7 +141,9 @@ impl Side {
             (Remediation::Ban, _) => Class::OwnBan,
         };
         let item = |address: Address, class| Item { address, class, order: 0 };
-        let stays = content.items().keys().filter(|address| !leaving.contains_key(address));
+        let is_lost =
+            |address: &Address| leaving.contains_key(address) || removed.contains(address);
+        let stays = content.items().keys().filter(|address| !is_lost(address));
         let mut shall_match: Vec<Item> =
             stays.map(|address| item(*address, kept_class(address))).collect();
         shall_match.extend(plan.additions.iter().map(|addition| Item {
@@ -141,6 +159,41 @@ impl Side {
             .collect();
         let content = on_list.iter().map(|item| item.address).collect();
         Self { shall_match, on_list, content, regions: Vec::new() }
+    }
+}
+
+impl Side {
+    /// What this rule matches now and the other one should match and has no room for; `None` = nothing.
+    fn kept(
+        &self,
+        observed: Option<&Expression>,
+        other: &Decided,
+    ) -> Option<(Vec<Item>, Vec<Region>)> {
+        let observed = observed.filter(|_| !other.waiting.is_empty())?;
+        let matched = observed.matched(&self.content);
+        let (mut addresses, mut regions) = (Vec::new(), Vec::new());
+        for waiting in &other.waiting {
+            match *waiting {
+                Waiting::Fresh(address, class) => {
+                    let parts = matched.intersection(&AddressSet::from_iter([address]));
+                    addresses.extend(parts.iter().map(|part| Item {
+                        address: *part,
+                        class,
+                        order: 0,
+                    }));
+                }
+                Waiting::Region(region) => {
+                    let parts = observed.parts();
+                    let is_there = match region {
+                        Region::Country(country) => parts.countries.of.contains(&country),
+                        Region::As(asn) => parts.asns.of.contains(&asn),
+                    };
+                    regions.extend(is_there.then_some(region));
+                }
+                Waiting::Lifted(..) => {}
+            }
+        }
+        (!addresses.is_empty() || !regions.is_empty()).then_some((addresses, regions))
     }
 }
 
@@ -184,23 +237,37 @@ pub fn decide(
     now: u64,
 ) -> Decision {
     let without_regions = history.leaves_regions_out(zone, now);
-    let decided: BTreeMap<Remediation, Decided> = base
-        .sides
-        .iter()
-        .filter_map(|(list, side)| {
-            let situation = Situation {
-                shall_match: &side.shall_match,
-                on_list: &side.on_list,
-                observed: observed.expression(*list)?,
-                may_drain: base.may_drain,
-                protected: &base.protected,
-                never_block: &base.never_block,
-                regions: if without_regions { &[] } else { &side.regions },
-                characters_max: rules.characters_max,
-            };
-            Some((*list, decide_rule(&situation)))
-        })
+    let decide_one = |list: Remediation, shall_match: &[Item], regions: &[Region]| {
+        let situation = Situation {
+            shall_match,
+            on_list: &base.sides.get(&list)?.on_list,
+            observed: observed.expression(list)?,
+            may_drain: base.may_drain,
+            protected: &base.protected,
+            never_block: &base.never_block,
+            regions: if without_regions { &[] } else { regions },
+            characters_max: rules.characters_max,
+        };
+        let mut decided = decide_rule(&situation);
+        if without_regions {
+            decided.waiting.extend(regions.iter().map(|region| Waiting::Region(*region)));
+        }
+        Some((list, decided))
+    };
+    let sides = || base.sides.iter();
+    let first: BTreeMap<Remediation, Decided> = sides()
+        .filter_map(|(list, side)| decide_one(*list, &side.shall_match, &side.regions))
         .collect();
+    // Who leaves one rule for the other, which has no room for him, stays until it has.
+    let mut decided = first.clone();
+    for (list, side) in sides() {
+        let Some(there) = first.get(&list.other()) else { continue };
+        let Some((addresses, regions)) = side.kept(observed.expression(*list), there) else {
+            continue;
+        };
+        let shall_match = [&side.shall_match[..], &addresses].concat();
+        decided.extend(decide_one(*list, &shall_match, &[&side.regions[..], &regions].concat()));
+    }
     let change = |list: Remediation| {
         Some(RuleChange {
             observed: observed.expression(list)?,
@@ -210,7 +277,9 @@ pub fn decide(
     };
     let patches =
         order(change(Remediation::Ban), change(Remediation::Captcha), rules.characters_max);
-    Decision { patches, rules: decided, wait: history.wait(zone, now) }
+    let is_refused =
+        patches.steps.iter().any(|patch| history.is_refused(zone, &patch.to.to_string(), now));
+    Decision { patches, rules: decided, wait: history.wait(zone, base.token, now), is_refused }
 }
 
 /// Whether the lists must be written soon, judged by what the rules can take over.
@@ -238,7 +307,8 @@ pub fn urgency(
         .map(|(zone, rules_there)| decide(&base, rules, zone.as_str(), rules_there, history, now));
     let mut is_full = false;
     for decision in decisions {
-        if decision.wait.is_some() {
+        // What cannot be changed says nothing of what the lists lack.
+        if decision.wait.is_some() || decision.is_refused {
             return Urgency::ByClass;
         }
         is_full |= decision.needs_list_write();

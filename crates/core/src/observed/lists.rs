@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt::{self, Write};
 use std::time::SystemTime;
 
 use crate::address::Address;
@@ -107,9 +108,32 @@ impl Observed {
         self.lists.values().map(ObservedList::len).sum()
     }
 
+    /// Tells one content of the lists from another: FNV-1a over what they hold, in order.
+    pub fn digest(&self) -> u64 {
+        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+        for (list, content) in self.lists() {
+            let _ = write!(hash, "{list}");
+            for address in content.items.keys() {
+                let _ = write!(hash, " {address}");
+            }
+        }
+        hash.0
+    }
+
     /// The lists, the ban list first.
     pub fn lists(&self) -> impl Iterator<Item = (Remediation, &ObservedList)> {
         self.lists.iter().map(|(Reverse(list), content)| (*list, content))
+    }
+}
+
+struct Fnv(u64);
+
+impl Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        Ok(())
     }
 }
 

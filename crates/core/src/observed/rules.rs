@@ -4,6 +4,7 @@
 //! cloudflare-rules 4.4). What is not understood is reported and never overwritten.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::api::cloudflare::expression::{Expression, ListName};
 use crate::api::cloudflare::rules::{Rule, Ruleset, reference};
@@ -18,6 +19,10 @@ pub struct ObservedRules {
     pub zones: Vec<(Id, Result<ZoneRules, Failure>)>,
     /// How many rules of the account use each list, by what Cloudflare says; `None` = not known.
     pub references: BTreeMap<Remediation, u64>,
+    /// The names of the lists, by which rules use them.
+    pub names: BTreeMap<Remediation, ListName>,
+    /// How old the run was when they were read.
+    pub read_at: Duration,
 }
 
 /// The ruleset of one zone.
@@ -99,6 +104,9 @@ impl OurRule {
             (Some(_), Some(_)) => return Self::Doubled,
             (Some(rule), None) => rule,
         };
+        if !rule.is_whole() {
+            return Self::Changed("it was read without its id or its action".to_owned());
+        }
         match Expression::parse(&rule.expression, name) {
             Ok(expression) => Self::Ours { rule: rule.clone(), expression },
             Err(not_ours) => Self::Changed(not_ours.to_string()),

@@ -6,10 +6,10 @@ use crate::decision::Remediation;
 use crate::desired::{Desired, OriginCounts};
 use crate::log::{Level, Line, clip, plural, thousands};
 use crate::observed::kv::ObservedKeys;
-use crate::plan::kv::KvPlan;
+use crate::plan::kv::{Delete, KvPlan};
 use crate::schedule::kv::Schedule;
 
-use super::{CHANGES_LOGGED_MAX, Outcome, RunCounts};
+use super::{Outcome, RunCounts, few};
 
 /// KV's part of a run.
 #[derive(Debug)]
@@ -51,7 +51,12 @@ impl From<&Desired> for KeyCounts {
 }
 
 /// Says what is going to change in KV, before it is tried.
-pub(crate) fn announce(plan: &KvPlan, schedule: &Schedule, observed: &ObservedKeys) -> Vec<Line> {
+pub(crate) fn announce(
+    plan: &KvPlan,
+    schedule: &Schedule,
+    observed: &ObservedKeys,
+    all: bool,
+) -> Vec<Line> {
     let mut lines = left_alone(plan, observed);
     let waiting = schedule.waiting();
     if plan.is_empty() && waiting == 0 && plan.held() == 0 {
@@ -63,22 +68,27 @@ pub(crate) fn announce(plan: &KvPlan, schedule: &Schedule, observed: &ObservedKe
     }
     let line = Line::new(Level::Info, "plan", text).with("target", "kv");
     lines.push(line.with("drift", plan.drift()).with("waiting", waiting));
-    let puts = plan.ranges().puts().iter().chain(plan.puts()).map(|put| {
+    // What is sent now: what waits would be told again by every run.
+    let puts = plan.ranges().puts().iter().chain(plan.puts());
+    let puts = puts.filter(|put| !schedule.waits(&put.address)).map(|put| {
         let (address, value, ttl, why) = (put.address, put.value, put.ttl_secs, put.why.as_str());
         (format!("  + {address} {value} for {ttl} s ({why})"), why)
     });
-    let removals = plan.ranges().removals().iter().map(|removal| {
+    let removals = plan.ranges().removals().iter();
+    let removals = removals.filter(|removal| !schedule.waits(&removal.range)).map(|removal| {
         let why = removal.why.as_str();
         (format!("  - {} ({why})", removal.range), why)
     });
-    let deletes = plan.deletes().iter().map(|delete| {
+    let goes = |delete: &&Delete| !delete.address.is_some_and(|a| schedule.waits(&a));
+    let deletes = plan.deletes().iter().filter(goes).map(|delete| {
         let why = delete.why.as_str();
         (format!("  - {} ({why})", clip(&delete.key, 80)), why)
     });
-    let changes = puts.chain(removals).chain(deletes).take(CHANGES_LOGGED_MAX);
-    lines.extend(changes.map(|(text, why)| {
+    let line = |(text, why): (String, &'static str)| {
         Line::new(Level::Info, "change", text).with("target", "kv").with("why", why)
-    }));
+    };
+    lines.extend(removals.chain(deletes).map(line));
+    lines.extend(few(puts.map(line), "write", "kv", all));
     lines
 }
 

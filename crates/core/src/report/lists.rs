@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::apply::lists::Applied;
 use crate::decision::Remediation;
 use crate::desired::OriginCounts;
@@ -12,7 +13,7 @@ use crate::schedule::lists::{Effect, Schedule};
 use crate::skipped::Left;
 use crate::state::writes::Cause;
 
-use super::{CHANGES_LOGGED_MAX, Outcome, RunCounts};
+use super::{Outcome, RunCounts, few};
 
 /// The lists' part of a run.
 #[derive(Debug)]
@@ -94,7 +95,12 @@ impl PlanCounts {
 }
 
 /// Says what is going to change on the lists, before it is tried.
-pub(crate) fn announce(plan: &Plan, schedule: &Schedule, observed: &Observed) -> Vec<Line> {
+pub(crate) fn announce(
+    plan: &Plan,
+    schedule: &Schedule,
+    observed: &Observed,
+    all: bool,
+) -> Vec<Line> {
     let mut lines = Vec::new();
     for (list, content) in observed.lists().filter(|(_, content)| content.foreign().count > 0) {
         let text = format!(
@@ -111,25 +117,24 @@ pub(crate) fn announce(plan: &Plan, schedule: &Schedule, observed: &Observed) ->
     let text = format!("plan: {plan}; {}", plural(operations, "bulk operation"));
     let line = Line::new(Level::Info, "plan", text).with("target", "lists");
     lines.push(line.with("drift", plan.drift()).with("operations", operations));
-    let change = |word, list: Remediation, address, text: String, why| {
+    let change = |word, list: Remediation, address: Address, text: String, why| {
         let line = Line::new(Level::Info, "change", text).with("change", word).with("list", list);
         line.with("address", address).with("why", why)
     };
-    let changes = plan.lists().iter().flat_map(|of| {
-        let list = of.list;
-        let added = of.additions.iter().map(move |addition| {
-            let address = addition.address;
-            let text = format!("  + {address} ({list})");
-            (address, change("add", list, address, text, addition.why.as_str()))
-        });
-        let removed = of.removals.iter().map(move |removal| {
-            let (address, why) = (removal.address, removal.why.as_str());
-            let text = format!("  - {address} ({list}; {why})");
-            (address, change("remove", list, address, text, why))
-        });
-        added.chain(removed)
+    let removals = plan.lists().iter().flat_map(|of| {
+        of.removals.iter().map(|removal| {
+            let (list, address, why) = (of.list, removal.address, removal.why.as_str());
+            change("remove", list, address, format!("  - {address} ({list}; {why})"), why)
+        })
     });
-    lines.extend(changes.take(CHANGES_LOGGED_MAX).map(|(_, line)| line));
+    lines.extend(removals);
+    let additions = plan.lists().iter().flat_map(|of| {
+        of.additions.iter().map(|addition| {
+            let (list, address, why) = (of.list, addition.address, addition.why.as_str());
+            change("add", list, address, format!("  + {address} ({list})"), why)
+        })
+    });
+    lines.extend(few(additions, "addition", "lists", all));
     lines
 }
 

@@ -17,11 +17,59 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, plural, seconds, thousands};
 use crate::review::{Refusal, Review};
 use crate::session::RequestCounts;
+use crate::state::Said;
 use crate::state::guard::Rule;
 use crate::state::writes::Cause;
 
-/// Changes that are logged one by one; more would drown the rest.
-const CHANGES_LOGGED_MAX: usize = 20;
+/// Additions that are logged one by one; more would drown the rest. Removals are logged all, so that "who
+/// was unblocked when" can be answered from the log.
+const ADDITIONS_LOGGED_MAX: usize = 20;
+
+/// The first of `lines`, or `all` of them, and how many more there are.
+fn few(
+    lines: impl Iterator<Item = Line>,
+    noun: &'static str,
+    target: &'static str,
+    all: bool,
+) -> Vec<Line> {
+    let mut shown = Vec::new();
+    let mut more = 0;
+    for line in lines {
+        if all || shown.len() < ADDITIONS_LOGGED_MAX { shown.push(line) } else { more += 1 }
+    }
+    if more > 0 {
+        let text =
+            format!("  and {} (log_changes=all lists them)", plural(more, &format!("more {noun}")));
+        shown
+            .push(Line::new(Level::Info, "change", text).with("target", target).with("more", more));
+    }
+    shown
+}
+
+/// The subject under which warnings about protected addresses are remembered.
+const PROTECTED: &str = "protected";
+
+/// What is left to say of `lines` by a run that `waits`: its changes only where they are news.
+pub(crate) fn only_news(
+    mut lines: Vec<Line>,
+    said: &mut Said,
+    target: &'static str,
+    waits: bool,
+    now: u64,
+) -> Vec<Line> {
+    let is_change = |line: &Line| matches!(line.event(), "plan" | "change");
+    let changes: Vec<String> =
+        lines.iter().filter(|line| is_change(line)).map(|line| line.text().to_owned()).collect();
+    let texts = || changes.iter().map(String::as_str);
+    if !waits || changes.is_empty() {
+        said.forget(target);
+    } else if said.is_new(target, texts()) {
+        said.note(target, texts(), now);
+    } else {
+        lines.retain(|line| !is_change(line));
+    }
+    lines
+}
 
 pub use kv::KvReport;
 pub use lists::ListsReport;
@@ -79,7 +127,7 @@ impl Outcome {
         matches!(self, Self::InSync | Self::Applied | Self::Batched(_))
     }
 
-    fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
             Self::Applied => "applied",
@@ -227,9 +275,25 @@ pub(crate) fn announce_guard<P>(review: &Review<P>, target: &'static str) -> Vec
 }
 
 impl Report {
-    /// What every run ends with: what is left out, and a summary for each target.
-    pub fn lines(&self) -> Vec<Line> {
-        let left_out = [self.protected(), self.skipped(), self.places(), self.set_aside()];
+    /// What every run ends with: what is left out, and a summary for each target. That somebody bans the
+    /// owner is a warning when it is new, and once an hour.
+    pub(crate) fn lines(&self, said: &mut Said, now: u64) -> Vec<Line> {
+        let protected = self.protected();
+        let protected = match &protected {
+            None => {
+                said.forget(PROTECTED);
+                None
+            }
+            Some(line) => {
+                let text = || std::iter::once(line.text());
+                let is_due = said.is_due(PROTECTED, text(), now);
+                if is_due {
+                    said.note(PROTECTED, text(), now);
+                }
+                protected.filter(|_| is_due)
+            }
+        };
+        let left_out = [protected, self.skipped(), self.places(), self.set_aside()];
         left_out.into_iter().flatten().chain(self.summaries()).collect()
     }
 
@@ -377,6 +441,7 @@ impl Report {
         let level = if is_mistake { Level::Warn } else { Level::Info };
         let total = plural(left_out, "decision");
         let line = Line::new(level, "skipped", format!("{total} skipped: {}", reasons.join("; ")));
-        Some(skipped.counts().into_iter().fold(line, |line, (reason, n)| line.with(reason, n)))
+        let counts = skipped.counts().into_iter().filter(|(_, count)| *count > 0);
+        Some(counts.fold(line, |line, (reason, count)| line.with(reason, count)))
     }
 }

@@ -1,7 +1,9 @@
 //! What a run did to the rules of the zones, in numbers and in one line a zone.
 
 use crate::decision::Remediation;
+use crate::failure::Failure;
 use crate::log::{Level, Line, plural, thousands};
+use crate::settings::Id;
 
 use super::{Outcome, RunCounts};
 
@@ -55,6 +57,12 @@ impl RulesReport {
 }
 
 impl ZoneReport {
+    /// A zone of which no more is known than that it failed.
+    pub(crate) fn failed(zone: &Id, failure: Failure) -> Self {
+        let (zone, outcome) = (zone.to_string(), Outcome::Failed(failure));
+        Self { zone, outcome, rules: Vec::new(), writes: 0 }
+    }
+
     fn summary(&self, run: &RunCounts) -> Line {
         let (line, mut text) = self.outcome.begin("rules", self.outcome.is_success());
         let mut line = line.with("zone", &self.zone);

@@ -39,8 +39,10 @@ impl Reviewable for Plan {
         let own = lists().flat_map(|list| &list.additions).filter(|a| a.class <= Class::OwnBan);
         let going: u64 = lists().map(|list| list.removed()).sum();
         let Room { items, items_max } = self.room();
-        let without_held = (items + own.count() as u64 + held).saturating_sub(going);
-        without_held.saturating_sub(items_max).min(held)
+        let own = own.count() as u64;
+        let without_held = (items + own + held).saturating_sub(going);
+        // Not for what is there already, if that is more than fits: that is what the guard looks at.
+        without_held.saturating_sub(items_max).min(own).min(held)
     }
 
     fn without(self, held: &BTreeSet<Address>) -> Self {

@@ -160,7 +160,8 @@ pub fn review<P: Reviewable>(
     make_room(&plan, &removals, &mut stays);
     let yielded = confirmed.iter().map(|group| group.runs).max();
     let yielded = yielded.map(|runs| Yielded::Confirmed { removals: confirmed.len() as u64, runs });
-    let refusal = Refusal::of(&stays, &removals, &held, limits, now);
+    let rule = objection(&plan, &removals, limits).unwrap_or(held.streak.rule);
+    let refusal = Refusal::of(rule, &stays, &removals, &held, limits, now);
     Review {
         approved: Approved(plan.without(&stays)),
         held: stays,
@@ -192,7 +193,9 @@ fn go_on(
 ) -> Option<Held> {
     let Held { mut streak, groups } = held;
     let first = groups.iter().filter(|(_, group)| *group == GroupId::FIRST);
-    streak.again += first.filter(|(address, _)| is_desired(address)).count() as u64;
+    // Who has lost his place goes although he is desired.
+    let is_again = |address: &Address| !wanted.contains(address) && is_desired(address);
+    streak.again += first.filter(|(address, _)| is_again(address)).count() as u64;
     if streak.again.saturating_mul(10) > streak.first {
         return None;
     }
@@ -297,6 +300,7 @@ fn make_room(plan: &impl Reviewable, removals: &[Removal], stays: &mut BTreeSet<
 
 impl Refusal {
     fn of(
+        rule: Rule,
         stays: &BTreeSet<Address>,
         removals: &[Removal],
         held: &Held,
@@ -312,7 +316,7 @@ impl Refusal {
         let group = held.streak.groups.get(usize::from(waiting.0))?;
         let there = held.streak.there.get(part).copied().unwrap_or(removals).max(removals);
         Some(Self {
-            rule: held.streak.rule,
+            rule,
             part,
             removals,
             there,
@@ -391,3 +395,6 @@ impl fmt::Display for Yielded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::{ANOTHER_RUN, Access, DesiredOr};
 /// What is to be done in KV, or how its part of the run has ended already.
 pub(super) enum Prepared<'a> {
     /// It has.
-    Ended(KvReport),
+    Ended(Box<KvReport>),
     /// This is to be done.
     Decided(Box<Decided<'a>>),
 }
@@ -57,10 +57,11 @@ pub(super) fn prepare<'a, H: Host>(
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
         (_, Err(failure)) => {
-            return Prepared::Ended(KvReport { outcome: Outcome::Failed(failure), ..report });
+            let outcome = Outcome::Failed(failure);
+            return Prepared::Ended(Box::new(KvReport { outcome, ..report }));
         }
         (Err(why), Ok(_)) => {
-            return Prepared::Ended(KvReport { outcome: why.into(), ..report });
+            return Prepared::Ended(Box::new(KvReport { outcome: why.into(), ..report }));
         }
     };
     let host = access.session.host();
@@ -73,7 +74,8 @@ pub(super) fn prepare<'a, H: Host>(
     let states = (&*desired, &observed);
     let Decision { review, schedule } =
         decide(access.settings, kv, states, remembered, When { began, now });
-    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
+    access.say(lines, TARGET, schedule.bulks().is_empty(), now);
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     report.drift = Some(review.approved.drift());
     report.held = review.approved.held();
@@ -96,7 +98,7 @@ pub(super) async fn finish<H: Host>(
     quota: &mut Remembered<Quota>,
 ) -> KvReport {
     let decided = match prepared {
-        Prepared::Ended(report) => return report,
+        Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
     let Decided { kv, mut report, mut schedule, held, blocked } = *decided;

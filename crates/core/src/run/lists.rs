@@ -71,7 +71,9 @@ pub(super) fn prepare<'a, H: Host>(
     let held = guard.held(host, TARGET);
     let remembered = Inputs { history, held: held.as_ref(), ends };
     let states = (&*desired, &*observed);
-    let may_drain = history.is_settled(now);
+    // What the lists hold is surely at the edge: nothing of ours is under way, and they were read so before.
+    let may_drain = history.is_settled(now)
+        && rules.is_some_and(|(.., history)| history.is_settled(observed.digest(), now));
     let urgency = |plan: &Plan| {
         let known = Known { plan, observed: &observed, done: &[], ends, may_drain };
         let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
@@ -81,7 +83,9 @@ pub(super) fn prepare<'a, H: Host>(
     };
     let Decision { review, schedule, is_capacity_learned } =
         decide(access.settings, lists, states, remembered, urgency, now);
-    announce(&review.approved, &schedule, &observed).iter().for_each(|line| host.log(line));
+    let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
+    let waits = schedule.wait().is_some() || schedule.operations().is_empty();
+    access.say(lines, TARGET, waits, now);
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
     let counts = PlanCounts::of(&review.approved, observed.count());
     let dropped = review.approved.dropped();
@@ -155,6 +159,9 @@ pub(super) async fn finish<H: Host>(
         _ => outcome,
     };
     let done = schedule.into_first(applied.completed.len());
+    // A write that was lost may change them at any moment.
+    let is_quiet = applied.writes == 0;
+    let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
     let report = ListsReport::planned(outcome, counts, applied, backoff);
     Finished { report, sides, done }
 }

@@ -3,13 +3,15 @@
 mod clients;
 mod inspect;
 mod kv;
+mod last;
 mod lists;
 mod read;
 mod rules;
+mod status;
 mod usage;
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{OptionFuture, join, join_all};
 
@@ -20,17 +22,21 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::metrics::Metrics;
-use crate::report::{Memory, Outcome, Report};
+use crate::report::{Memory, Outcome, Report, only_news};
 use crate::session::{PUSH_TIMEOUT, Session, collect, within};
 use crate::settings::Settings;
 use crate::state::guard::GuardHistory;
-use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, WriteHistory};
+use crate::state::last::LastRun;
+use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, Said, WriteHistory};
 
 use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
 
-pub use inspect::{About, InKv, Inspection, KvView, ListsView, Looked, OnLists, Seen, inspect};
+pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
+pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
+pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};
+pub use status::{GuardStatus, KvStatus, ListsStatus, Status, status};
 
 /// The whole run: reads the settings through `variable`, syncs, says what happened, pushes metrics.
 ///
@@ -73,7 +79,12 @@ pub async fn run<H: Host>(
             return Ok(());
         }
     };
-    report.lines().iter().for_each(|line| host.log(line));
+    let now = host.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut said = Remembered::<Said>::load(host, now);
+    let mut lines = Vec::new();
+    let remember = |said: &mut Said| lines = report.lines(said, now);
+    let _ = said.change(host, remember);
+    lines.iter().for_each(|line| host.log(line));
     let pushes = async {
         if let Some(pushgateway) = &clients.pushgateway {
             let metrics = Metrics::of(&report, host.wall());
@@ -95,8 +106,10 @@ pub async fn run<H: Host>(
 /// Reads all sides, decides, applies; everything but settings, summary and metrics.
 async fn sync<H: Host>(settings: &Settings, clients: &Clients, host: &H) -> Result<Report, Leased> {
     let session = Session::start(host);
-    let lease = Lease::take(host, session.draw(), session.unix_now(), settings.run_budget)?;
+    let began = session.unix_now();
+    let lease = Lease::take(host, session.draw(), began, settings.run_budget)?;
     let report = sync_leased(&session, settings, clients, &lease).await;
+    last::remember(host, &report, began, settings.dry_run);
     lease.release(host, session.unix_now());
     Ok(report)
 }
@@ -145,6 +158,10 @@ async fn sync_leased<H: Host>(
         // So that a time which was brought back to now stays there.
         let _ = history.save(host).and(guard.save(host));
     }
+    if let (true, Some(_), Some(Ok(lists))) = (counted, &observed_rules, &observed_lists) {
+        let digest = lists.digest();
+        let _ = rules_history.change(host, |history| history.read_content(digest, now));
+    }
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
     let desired = desired.map(Rc::new);
     if let (true, Ok(desired)) = (counted, &desired) {
@@ -159,10 +176,13 @@ async fn sync_leased<H: Host>(
             });
             on_lists || in_kv
         };
-        let next = ends.next(desired.known(now), is_at_edge);
-        let _ = next.save(host, &ends);
+        let _ = ends.save_next(host, || desired.known(now), is_at_edge);
     }
-    let desired = desired.map_err(NotDesired::from);
+    let last = Remembered::<LastRun>::load(host, now);
+    // Without a store nobody knows.
+    let was_ever_read = last.store_error().is_some() || last.lapi_read_at > 0;
+    let desired =
+        desired.map_err(|unavailable| NotDesired::of(unavailable, &clients.lapi, was_ever_read));
     let access = Access { session, settings, clients, may_write, counted, until };
     if let (true, Some(lists), Some(Ok(observed))) =
         (failed_as_full && counted, &settings.targets.lists, &observed_lists)
@@ -224,6 +244,17 @@ struct Access<'a, 'h, H> {
     /// Whether what this run finds is remembered: not by a dry run, nor without the lease.
     counted: bool,
     until: Duration,
+}
+
+impl<H: Host> Access<'_, '_, H> {
+    /// Says what is going to change; where it `waits`, only what is news.
+    fn say(&self, lines: Vec<Line>, target: &'static str, waits: bool, now: u64) {
+        let host = self.session.host();
+        let mut said = Remembered::<Said>::load(host, now);
+        let mut news = Vec::new();
+        let _ = said.change(host, |said| news = only_news(lines, said, target, waits, now));
+        news.iter().for_each(|line| host.log(line));
+    }
 }
 
 /// Said by a run whose lease another run took while it was reading.

@@ -4,14 +4,14 @@
 //! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
 //! state can be made, so nothing can be removed because of it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join, join_all, join4, try_join};
 
 use crate::api::cloudflare::expression::ListName;
+use crate::api::cloudflare::rules::Ruleset;
 use crate::api::cloudflare::{CallError, Page, Resource, kv, lists, rules as cloudflare_rules};
-use crate::api::lapi;
+use crate::api::lapi::{self, Lapi};
 use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::{Desired, TooMany};
 use crate::failure::Failure;
@@ -76,14 +76,27 @@ impl Unavailable {
 #[derive(Debug, Clone)]
 pub(super) enum NotDesired {
     Unreadable(String),
+    /// LAPI refuses the key, and never took it.
+    WrongKey(String),
     TooMany,
 }
 
-impl From<Unavailable> for NotDesired {
-    fn from(unavailable: Unavailable) -> Self {
+impl NotDesired {
+    /// `lapi` is where it was asked; `was_ever_read` tells whether a read has ever succeeded, as far as is
+    /// remembered. A 403 also comes from a LAPI that cannot read its database (facts crowdsec 1.3): only
+    /// where it was the only answer ever is it the key.
+    pub(super) fn of(unavailable: Unavailable, lapi: &Lapi, was_ever_read: bool) -> Self {
+        let said = match &unavailable {
+            Unavailable::Transport(error) => {
+                format!("{lapi} (lapi_url): {error}; {}", error.remedy("lapi_url"))
+            }
+            other => format!("{lapi} (lapi_url): {other}"),
+        };
+        let said = clip(&said, 400);
         match unavailable {
             Unavailable::TooMany(TooMany) => Self::TooMany,
-            other => Self::Unreadable(clip(&other.to_string(), 400)),
+            Unavailable::Status { status: 403, .. } if !was_ever_read => Self::WrongKey(said),
+            _ => Self::Unreadable(said),
         }
     }
 }
@@ -92,6 +105,7 @@ impl From<NotDesired> for Outcome {
     fn from(why: NotDesired) -> Self {
         match why {
             NotDesired::Unreadable(why) => Self::Skipped(why),
+            NotDesired::WrongKey(said) => Self::Failed(Failure::WrongKey(said)),
             NotDesired::TooMany => Self::Failed(Failure::TooMany(TooMany)),
         }
     }
@@ -253,43 +267,51 @@ async fn zones<H: Host>(
     until: Duration,
 ) -> ObservedRules {
     let account = &clients.account;
-    let failure = |zone: &Id, what: &str, source| Failure::Zone {
-        zone: zone.to_string(),
-        what: what.to_owned(),
-        source,
-    };
     let names = call(session, account.lists(), lists::decode_lists, PAGE_TIMEOUT, until);
-    let rulesets = rules.zones.iter().map(async |zone| {
-        let request = cloudflare_rules::entrypoint(account, zone);
-        call(session, request, cloudflare_rules::decode_ruleset, PAGE_TIMEOUT, until).await
-    });
+    let rulesets = rules.zones.iter().map(|zone| ruleset(session, clients, zone, until));
     let (all, rulesets) = join(names, join_all(rulesets)).await;
     let mut observed = ObservedRules::default();
-    let mut names = BTreeMap::new();
     let mut unnamed = None;
     for (list, id) in in_use.iter() {
         let found = all.as_ref().ok().and_then(|all| all.iter().find(|of| of.id == id.as_str()));
         match found.map(|found| (found, found.name.parse::<ListName>())) {
             Some((found, Ok(name))) => {
                 observed.references.insert(list, found.num_referencing_filters);
-                names.insert(list, name);
+                observed.names.insert(list, name);
             }
             _ => unnamed = Some(list),
         }
     }
     for (zone, read) in rules.zones.iter().zip(rulesets) {
         let read = match (read, unnamed) {
-            (Err(source), _) => Err(failure(zone, "failed to read its rules", Some(source))),
-            (Ok(_), Some(list)) => {
-                let what =
-                    format!("the name of the {list} list cannot be read, by which rules use it");
-                Err(failure(zone, &what, all.as_ref().err().cloned()))
-            }
-            (Ok(ruleset), None) => Ok(ZoneRules::new(ruleset, &names)),
+            (Err(failure), _) => Err(failure),
+            (Ok(_), Some(list)) => Err(Failure::Zone {
+                zone: zone.to_string(),
+                what: format!("the name of the {list} list cannot be read, by which rules use it"),
+                source: all.as_ref().err().cloned(),
+            }),
+            (Ok(ruleset), None) => Ok(ZoneRules::new(ruleset, &observed.names)),
         };
         observed.zones.push((zone.clone(), read));
     }
+    observed.read_at = session.elapsed();
     observed
+}
+
+/// The custom rules of one zone.
+pub(super) async fn ruleset<H: Host>(
+    session: &Session<'_, H>,
+    clients: &Clients,
+    zone: &Id,
+    until: Duration,
+) -> Result<Ruleset, Failure> {
+    let request = cloudflare_rules::entrypoint(&clients.account, zone);
+    let read = call(session, request, cloudflare_rules::decode_ruleset, PAGE_TIMEOUT, until).await;
+    read.map_err(|source| Failure::Zone {
+        zone: zone.to_string(),
+        what: "failed to read its rules".to_owned(),
+        source: Some(source),
+    })
 }
 
 /// Read also when no range is wanted: that is how the last ones go.

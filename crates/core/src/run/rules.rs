@@ -1,9 +1,11 @@
 //! The rules' part of a run, after the lists': decide for each zone what its rules still lack, and change it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use crate::api::cloudflare::rules::reference;
-use crate::apply::rules::{AppliedRules, apply};
+use crate::api::cloudflare::permission;
+use crate::api::cloudflare::{Resource, rules::reference};
+use crate::apply::rules::{AppliedRules, Target, apply};
 use crate::decide::rules::{Base, Decision, Known, decide};
 use crate::desired::Desired;
 use crate::failure::Failure;
@@ -11,15 +13,20 @@ use crate::log::plural;
 use crate::observed::lists::Observed;
 use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
 use crate::plan::lists::Plan;
-use crate::plan::rules::Waiting;
 use crate::ports::Host;
 use crate::report::Outcome;
 use crate::report::rules::{RuleReport, RulesReport, ZoneReport, announce};
 use crate::schedule::lists::Operation;
 use crate::settings::{Id, Lists, Rules};
+use crate::state::rules::Cause;
+use crate::state::writes::checksum;
 use crate::state::{Ends, Remembered, RulesHistory};
 
-use super::{ANOTHER_RUN, Access};
+use super::{ANOTHER_RUN, Access, read};
+
+/// What was read longer ago is read once more before it is changed: there is no lock, and what a person did
+/// to a rule meanwhile would be undone.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// Said of a zone where there is nothing to build on.
 pub(super) const LISTS_UNREAD: &str = "the lists could not be read, on which the rules build";
@@ -65,15 +72,11 @@ pub(super) async fn finish<H: Host>(
     };
     let base = Base::new(access.settings, lists, &sides.desired, known);
     drop(sides);
-    for (zone, read) in observed.zones {
+    let part = Part { access, rules, base: &base, observed: &observed };
+    for (zone, read) in &observed.zones {
         let zone_report = match read {
-            Ok(rules_there) => one(access, rules, &base, (&zone, &rules_there), history).await,
-            Err(failure) => ZoneReport {
-                zone: zone.to_string(),
-                outcome: Outcome::Failed(failure),
-                rules: Vec::new(),
-                writes: 0,
-            },
+            Ok(there) => part.zone(zone, there, history).await,
+            Err(failure) => ZoneReport::failed(zone, failure.clone()),
         };
         report.writes += zone_report.writes;
         report.zones.push(zone_report);
@@ -81,86 +84,145 @@ pub(super) async fn finish<H: Host>(
     report
 }
 
-async fn one<H: Host>(
-    access: &Access<'_, '_, H>,
-    rules: &Rules,
-    base: &Base,
-    (zone, there): (&Id, &ZoneRules),
-    history: &mut Remembered<RulesHistory>,
-) -> ZoneReport {
-    let Access { session, settings, clients, may_write, until, .. } = access;
-    let host = session.host();
-    let now = session.unix_now();
-    let Decision { rules: decided, patches, wait } =
-        decide(base, rules, zone.as_str(), there, history, now);
-    let mut problems = Vec::new();
-    for (remediation, rule) in &there.ours {
-        if let Some(problem) = rule.problem(*remediation) {
-            problems.push(problem);
-        }
-        if let OurRule::Ours { rule, .. } = rule
-            && !rule.enabled
-        {
-            let text = format!(
-                "the rule {:?} is switched off, and stays so: somebody did that",
-                reference(*remediation)
-            );
-            host.log(&announce(zone.as_str(), &text));
-        }
+struct Part<'a, 's, 'h, H> {
+    access: &'a Access<'s, 'h, H>,
+    rules: &'a Rules,
+    base: &'a Base,
+    observed: &'a ObservedRules,
+}
+
+impl<H: Host> Part<'_, '_, '_, H> {
+    fn decide(&self, zone: &Id, there: &ZoneRules, history: &RulesHistory) -> Decision {
+        let now = self.access.session.unix_now();
+        decide(self.base, self.rules, zone.as_str(), there, history, now)
     }
-    if there.is_in_wrong_order() {
-        let text = "the challenge stands before the ban: who is banned meets a challenge; `edge-sync setup` with this zone mends it";
-        host.log(&announce(zone.as_str(), text));
-    }
-    let count = |waiting: &[Waiting]| waiting.len() as u64;
-    let mut report = ZoneReport {
-        zone: zone.to_string(),
-        outcome: Outcome::InSync,
-        rules: decided
+
+    async fn zone(
+        &self,
+        zone: &Id,
+        there: &ZoneRules,
+        history: &mut Remembered<RulesHistory>,
+    ) -> ZoneReport {
+        let Access { session, settings, clients, may_write, until, .. } = self.access;
+        let mut decision = self.decide(zone, there, history);
+        let age = session.elapsed().saturating_sub(self.observed.read_at);
+        let is_written = !decision.patches.steps.is_empty()
+            && decision.wait.is_none()
+            && *may_write
+            && !settings.dry_run;
+        let again;
+        let mut there = there;
+        if is_written && age > READ_AGAIN_AFTER {
+            match read::ruleset(session, clients, zone, *until).await {
+                Ok(ruleset) => again = ZoneRules::new(ruleset, &self.observed.names),
+                Err(failure) => return ZoneReport::failed(zone, failure),
+            }
+            there = &again;
+            decision = self.decide(zone, there, history);
+        }
+        let problem = self.look(zone, there);
+        let Decision { rules: decided, patches, wait, .. } = decision;
+        let (is_due, is_unfinished) = (!patches.steps.is_empty(), patches.is_unfinished);
+        if patches.has_gap && is_due {
+            let text = "neither rule has room for who goes from one to the other: he is on neither for a moment";
+            session.host().log(&announce(zone.as_str(), text));
+        }
+        let mut applied = AppliedRules::default();
+        let outcome = match wait {
+            _ if !is_due => Outcome::InSync,
+            _ if settings.dry_run => Outcome::Planned,
+            _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
+            Some((left, Cause::Busy)) => Outcome::Partial(format!(
+                "Cloudflare was busy with the zone's rules; the next change is tried in {} s",
+                left.as_secs()
+            )),
+            Some((left, cause)) => Outcome::Failed(Failure::Zone {
+                zone: zone.to_string(),
+                what: stands_off(left, cause),
+                source: None,
+            }),
+            None => {
+                let token = checksum(settings.token.expose());
+                let target = Target { account: &clients.account, zone, observed: there, token };
+                applied = apply(session, &target, patches, history, *until).await;
+                match (applied.failure.take(), applied.waits.take()) {
+                    (Some(failure), _) => Outcome::Failed(failure),
+                    (None, Some(waits)) => Outcome::Partial(waits),
+                    (None, None) if is_unfinished => Outcome::Partial(
+                        "one rule keeps who leaves it until the next run, so that nobody is on neither"
+                            .to_owned(),
+                    ),
+                    (None, None) => Outcome::Applied,
+                }
+            }
+        };
+        let rules: Vec<RuleReport> = decided
             .iter()
-            .map(|(rule, decided)| RuleReport {
-                rule: *rule,
-                fresh: decided.desired.parts().fresh.of.len() as u64,
-                lifted: decided.desired.parts().lifted.len() as u64,
-                waiting: count(&decided.waiting),
-                characters: decided.characters as u64,
+            .filter_map(|(rule, decided)| {
+                let made = applied.made.iter().find(|patch| patch.rule == *rule);
+                let says = match made {
+                    _ if settings.dry_run => &decided.desired,
+                    Some(made) => &made.to,
+                    None => there.expression(*rule)?,
+                };
+                Some(RuleReport {
+                    rule: *rule,
+                    fresh: says.parts().fresh.of.len() as u64,
+                    lifted: says.parts().lifted.len() as u64,
+                    waiting: decided.waiting.len() as u64,
+                    characters: says.characters() as u64,
+                })
             })
-            .collect(),
-        writes: 0,
-    };
-    let waiting: u64 = report.rules.iter().map(|rule| rule.waiting).sum();
-    let is_due = !patches.steps.is_empty();
-    report.outcome = match wait {
-        _ if is_due && settings.dry_run => Outcome::Planned,
-        _ if !is_due => Outcome::InSync,
-        _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
-        Some(left) => Outcome::Partial(format!(
-            "Cloudflare was busy with the zone's rules; the next change is tried in {} s",
-            left.as_secs()
-        )),
-        None => {
-            let is_unfinished = patches.is_unfinished;
-            let applied = apply(session, &clients.account, (zone, there), patches, history, *until);
-            let AppliedRules { writes, failure, waits, .. } = applied.await;
-            report.writes = writes;
-            match (failure, waits) {
-                (Some(failure), _) => Outcome::Failed(failure),
-                (None, Some(waits)) => Outcome::Partial(waits),
-                (None, None) if is_unfinished => Outcome::Partial(
-                    "one rule keeps who leaves it until the next run, so that nobody is on neither"
-                        .to_owned(),
-                ),
-                (None, None) => Outcome::Applied,
+            .collect();
+        let waiting: u64 = rules.iter().map(|rule| rule.waiting).sum();
+        let outcome = match problem {
+            Some(what) if !settings.dry_run && !matches!(outcome, Outcome::Failed(_)) => {
+                Outcome::Failed(Failure::Zone { zone: zone.to_string(), what, source: None })
+            }
+            _ if waiting > 0 && outcome.is_well() => {
+                Outcome::Partial(format!("{} without room in the rules", plural(waiting, "change")))
+            }
+            _ => outcome,
+        };
+        ZoneReport { zone: zone.to_string(), outcome, rules, writes: applied.writes }
+    }
+
+    /// Says what is odd about the zone's rules and is left alone; the first thing that makes the run fail.
+    fn look(&self, zone: &Id, there: &ZoneRules) -> Option<String> {
+        let host = self.access.session.host();
+        let says = |text: &str| host.log(&announce(zone.as_str(), text));
+        let mut problems = Vec::new();
+        for (remediation, rule) in &there.ours {
+            problems.extend(rule.problem(*remediation));
+            if let OurRule::Ours { rule, .. } = rule
+                && !rule.enabled
+            {
+                says(&format!(
+                    "the rule {:?} is switched off, and stays so: somebody did that",
+                    reference(*remediation)
+                ));
             }
         }
-    };
-    if let (Some(problem), true) = (problems.into_iter().next(), !settings.dry_run) {
-        report.outcome =
-            Outcome::Failed(Failure::Zone { zone: zone.to_string(), what: problem, source: None });
-    } else if waiting > 0 && report.outcome.is_well() {
-        let what = plural(waiting, "change");
-        report.outcome =
-            Outcome::Partial(format!("{what} without room in the rules: for the list"));
+        problems.iter().for_each(|problem| says(problem));
+        if there.is_in_wrong_order() {
+            says(
+                "the challenge stands before the ban: who is banned meets a challenge; `edge-sync setup` with this zone mends it",
+            );
+        }
+        problems.into_iter().next()
     }
-    report
+}
+
+/// Why the zone's rules are left alone, where somebody has to do something.
+fn stands_off(left: Duration, cause: Cause) -> String {
+    let left = left.as_secs();
+    match cause {
+        Cause::Denied => format!(
+            "cf_api_token may not change its rules: it needs the permission {}; tried again in {left} s, or at once with another token",
+            permission(Resource::Rules)
+        ),
+        Cause::Refused | Cause::Busy => format!(
+            "Cloudflare has refused what its rules should say, more than once; they say what they said before, and the next is tried in {left} s"
+        ),
+    }
 }

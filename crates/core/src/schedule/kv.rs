@@ -21,6 +21,8 @@ pub struct Schedule {
     bulks: Vec<Bulk>,
     /// Changes that have no budget.
     over_budget: BTreeMap<Why, u64>,
+    /// The addresses and ranges whose planned change is not sent now.
+    stays: BTreeSet<Address>,
     /// Changes whose key cannot be written or deleted yet.
     waiting: BTreeMap<Why, u64>,
 }
@@ -144,11 +146,17 @@ pub fn schedule(
                 None => false,
             };
             if !ranges_go {
-                plan.ranges().reasons().for_each(|why| schedule.over(why));
+                let puts = plan.ranges().puts().iter().map(|put| (put.why, put.address));
+                let removals = plan.ranges().removals().iter().map(|gone| (gone.why, gone.range));
+                puts.chain(removals).for_each(|(why, range)| schedule.over(why, Some(range)));
             }
         }
         while let Some(put) = wanted.next_if(|put| put.class == class) {
-            if budget.write(class, put.own) { puts.push(put) } else { schedule.over(put.why) }
+            if budget.write(class, put.own) {
+                puts.push(put)
+            } else {
+                schedule.over(put.why, Some(put.address))
+            }
         }
     }
     let comes: BTreeSet<Address> = if ranges_go {
@@ -160,10 +168,11 @@ pub fn schedule(
     for delete in plan.deletes() {
         if delete.after.is_some_and(|range| !comes.contains(&range)) {
             *schedule.waiting.entry(delete.why).or_default() += 1;
+            schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
             deletes.push(delete);
         } else {
-            schedule.over(delete.why);
+            schedule.over(delete.why, delete.address);
         }
     }
     let ranges = ranges_go.then_some(ranges_class).flatten();
@@ -271,8 +280,14 @@ fn in_batches<T>(
 }
 
 impl Schedule {
-    fn over(&mut self, why: Why) {
+    fn over(&mut self, why: Why, address: Option<Address>) {
         *self.over_budget.entry(why).or_default() += 1;
+        self.stays.extend(address);
+    }
+
+    /// Whether a change of this address, or range, waits although the plan has it.
+    pub fn waits(&self, address: &Address) -> bool {
+        self.stays.contains(address)
     }
 
     /// The bulk requests, in the order in which they are sent.

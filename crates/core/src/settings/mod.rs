@@ -50,6 +50,8 @@ pub struct Settings {
     pub pace: Pace,
     /// `pushgateway_url`; `None` = no metrics.
     pub pushgateway: Option<Origin>,
+    /// `log_changes`: every change is logged, not only removals and the first additions.
+    pub log_all_changes: bool,
     /// `dry_run`.
     pub dry_run: bool,
     /// `run_budget_seconds`.

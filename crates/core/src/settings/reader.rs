@@ -66,6 +66,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let backoff = self.backoff();
         let interval = self.number("write_interval_seconds", 0, 0..=86_400);
         let pushgateway = self.pushgateway();
+        let log_all_changes = self.log_changes();
         let dry_run = self.flag("dry_run");
         let run_budget = self.run_budget();
         Some(Settings {
@@ -82,6 +83,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             guard: guard?,
             pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
             pushgateway: pushgateway?,
+            log_all_changes: log_all_changes?,
             dry_run: dry_run?,
             run_budget: run_budget?,
         })
@@ -427,6 +429,20 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             "false" | "" => Some(false),
             other => {
                 self.problem(variable, format!("{:?} is neither true nor false", clip(other, 12)));
+                None
+            }
+        }
+    }
+
+    fn log_changes(&mut self) -> Option<bool> {
+        match self.text("log_changes").to_ascii_lowercase().as_str() {
+            "" | "some" => Some(false),
+            "all" => Some(true),
+            other => {
+                self.problem(
+                    "log_changes",
+                    format!("{:?} is neither some nor all", clip(other, 12)),
+                );
                 None
             }
         }

@@ -103,6 +103,7 @@ fn each_bad_value_parsed_gives_one_problem_that_says_what_to_do() {
         ("captcha_as_ban", "true", "needs cf_ban_list_id, and cf_captcha_list_id left empty"),
         ("ban_as_captcha", "true", "needs cf_captcha_list_id, and cf_ban_list_id left empty"),
         ("captcha_as_ban", "perhaps", "neither true nor false"),
+        ("log_changes", "none", "neither some nor all"),
         ("scopes", "ip,city", "some of range, country, as"),
         ("scopes", "range", "is not \"ip\""),
         ("cf_rules_zones", "example.com", "copy the zones' ids, not their names"),

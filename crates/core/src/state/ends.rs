@@ -10,7 +10,7 @@ use crate::ports::{Store, StoreError};
 use super::parts;
 use super::table::{Cell, Table};
 
-const KEY: &str = "ends";
+const KEY: &str = Ends::KEY;
 
 /// An end within this of another is the same: LAPI rounds, clocks differ, and each difference would be a
 /// write to the store.
@@ -64,6 +64,9 @@ impl Cell for Known {
 pub struct Ends(Table<Known>);
 
 impl Ends {
+    /// The key of the store.
+    pub const KEY: &'static str = "ends";
+
     /// What is stored; what cannot be read is not known.
     pub fn load(store: &impl Store) -> Self {
         let bytes = parts::load(store, KEY);
@@ -82,27 +85,44 @@ impl Ends {
         desired: impl Iterator<Item = (Address, Known)>,
         is_at_edge: impl Fn(&Address) -> bool,
     ) -> Self {
-        let mut before = self.0.iter().peekable();
-        let mut all = Vec::new();
-        for (address, known) in desired {
-            while let Some((left, known)) = before.next_if(|(left, _)| *left < address) {
-                if is_at_edge(&left) {
-                    all.push((left, known));
-                }
-            }
-            let same = before.next_if(|(left, _)| *left == address).map(|(_, known)| known);
-            all.push((address, same.filter(|same| same.is_like(known)).unwrap_or(known)));
-        }
-        all.extend(before.filter(|(left, _)| is_at_edge(left)));
-        Self(Table::from_sorted(all.into_iter()))
+        Self(Table::from_sorted(self.merged(desired, is_at_edge)))
     }
 
-    /// Stores it if it differs from `before`, which is what was loaded.
-    pub(crate) fn save(&self, store: &impl Store, before: &Self) -> Result<(), StoreError> {
-        if self == before {
+    /// Stores what [`next`](Self::next) gives, if it differs from what is known; only then is it built.
+    pub(crate) fn save_next<I: Iterator<Item = (Address, Known)>>(
+        &self,
+        store: &impl Store,
+        desired: impl Fn() -> I,
+        is_at_edge: impl Fn(&Address) -> bool,
+    ) -> Result<(), StoreError> {
+        if self.merged(desired(), &is_at_edge).eq(self.0.iter()) {
             return Ok(());
         }
-        parts::save(store, KEY, parts::next_generation(store, KEY), &self.0.to_bytes())
+        let next = self.next(desired(), is_at_edge).0.to_bytes();
+        parts::save(store, KEY, parts::next_generation(store, KEY), &next)
+    }
+
+    fn merged(
+        &self,
+        desired: impl Iterator<Item = (Address, Known)>,
+        is_at_edge: impl Fn(&Address) -> bool,
+    ) -> impl Iterator<Item = (Address, Known)> {
+        let mut before = self.0.iter().peekable();
+        let mut desired = desired.peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let next = desired.peek().map(|(address, _)| *address);
+                let left = before.next_if(|(left, _)| next.is_none_or(|next| *left < next));
+                match left {
+                    Some(left) if is_at_edge(&left.0) => return Some(left),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            let (address, known) = desired.next()?;
+            let same = before.next_if(|(left, _)| *left == address).map(|(_, known)| known);
+            Some((address, same.filter(|same| same.is_like(known)).unwrap_or(known)))
+        })
     }
 }
 

@@ -6,10 +6,12 @@
 
 mod ends;
 pub mod guard;
+pub mod last;
 mod lease;
 pub mod parts;
 pub mod quota;
-mod rules;
+pub mod rules;
+mod said;
 pub mod table;
 mod usage;
 pub mod writes;
@@ -23,9 +25,11 @@ use crate::ports::{Store, StoreError};
 
 pub use ends::{Ends, Known};
 pub use guard::GuardHistory;
+pub use last::LastRun;
 pub use lease::{Lease, LeaseRecord, Leased};
 pub use quota::Quota;
 pub use rules::RulesHistory;
+pub use said::Said;
 pub use table::{Cell, Table};
 pub use usage::UsageSent;
 pub use writes::WriteHistory;

@@ -1,7 +1,15 @@
 //! What is remembered of the rules of each zone: when they may be changed again, and which text Cloudflare
-//! refused.
+//! refused; and since when the lists have been read with the content that they have.
 //!
 //! What stands in the rules is not remembered: the expression that is read is the state.
+//!
+//! | what happened | what follows, for that zone alone |
+//! |---|---|
+//! | 409, 429 | two minutes, doubled up to an hour |
+//! | 401, 403 | an hour, or until the token is another |
+//! | 400 | the same text waits for an hour; another one goes at once, and from the second refusal in a row on after four minutes, doubled up to an hour |
+//! | 400 of a text with countries or autonomous systems | they are left out for a day, if the text without them is taken |
+//! | a change was made | nothing of the above |
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,30 +22,65 @@ use super::Record;
 /// Rulesets API are not documented (facts cloudflare-rules 4.2).
 const BACKOFF_SECS: u64 = 120;
 const BACKOFF_SECS_MAX: u64 = 3_600;
+/// How long a token that may not is not tried again.
+const DENIED_SECS: u64 = 3_600;
 /// How long a text that was refused is not sent again, and regions are left out after a refusal.
 const REFUSED_SECS: u64 = 3_600;
 const REGIONS_SECS: u64 = 24 * 3_600;
+/// How long it may take until a list's new content is in force everywhere (facts cloudflare-rules 4.3).
+const SETTLED_SECS: u64 = 120;
 
-/// See the module; by the zone's id.
+/// See the module; by the zone's id. Times are Unix seconds; 0 = never.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RulesHistory {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     zones: BTreeMap<String, Zone>,
+    /// The content of the lists as the last run read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Content>,
 }
 
-/// Times are Unix seconds; 0 = never.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Zone {
-    /// 409 and 429 in a row.
-    busy: u32,
-    busy_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setback: Option<Setback>,
     /// A checksum of each text that was refused, and when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     refused: BTreeMap<String, u64>,
     /// When a text with countries or autonomous systems was refused.
     regions_refused_at: u64,
+}
+
+/// What the last change met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Setback {
+    kind: Cause,
+    /// In a row.
+    times: u32,
+    at: u64,
+    /// A checksum of the token, so that another one is tried at once. Too short to tell the token.
+    token: u32,
+}
+
+/// Why a zone's rules are left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Somebody else writes, or we write too often: 409, 429.
+    Busy,
+    /// The token may not: 401, 403.
+    Denied,
+    /// Cloudflare refuses one text after the other: 400.
+    Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    digest: u64,
+    /// When it was first read.
+    since: u64,
 }
 
 /// Texts that are remembered for a zone: two rules, and what came before.
@@ -49,23 +92,35 @@ impl Record for RulesHistory {
 
     fn settle(&mut self, now: u64) {
         for zone in self.zones.values_mut() {
-            zone.busy_at = zone.busy_at.min(now);
+            if let Some(setback) = &mut zone.setback {
+                setback.at = setback.at.min(now);
+            }
             zone.regions_refused_at = zone.regions_refused_at.min(now);
             zone.refused.values_mut().for_each(|at| *at = (*at).min(now));
             zone.refused.retain(|_, at| now - *at < REFUSED_SECS);
         }
         self.zones.retain(|_, zone| *zone != Zone::default());
+        if let Some(content) = &mut self.content {
+            content.since = content.since.min(now);
+        }
     }
 }
 
 impl RulesHistory {
-    /// How long the zone's rules are left alone; `None` = they may be changed.
-    pub fn wait(&self, zone: &str, now: u64) -> Option<Duration> {
-        let zone = self.zones.get(zone).filter(|zone| zone.busy > 0)?;
-        let doubled = BACKOFF_SECS.saturating_mul(1 << (zone.busy - 1).min(16));
-        let wait = doubled.min(BACKOFF_SECS_MAX);
-        let left = wait.saturating_sub(now.saturating_sub(zone.busy_at.min(now)));
-        (left > 0).then(|| Duration::from_secs(left))
+    /// How long the zone's rules are left alone, and why; `None` = they may be changed. `token` is a checksum
+    /// of the token.
+    pub fn wait(&self, zone: &str, token: u32, now: u64) -> Option<(Duration, Cause)> {
+        let Setback { kind, times, at, token: with } = self.zones.get(zone)?.setback.as_ref()?;
+        let doubled =
+            BACKOFF_SECS.saturating_mul(1 << times.saturating_sub(1).min(16)).min(BACKOFF_SECS_MAX);
+        let wait = match kind {
+            Cause::Busy => doubled,
+            Cause::Denied if *with == token => DENIED_SECS,
+            Cause::Refused if *times > 1 => doubled,
+            Cause::Denied | Cause::Refused => 0,
+        };
+        let left = wait.saturating_sub(now.saturating_sub(*at));
+        (left > 0).then(|| (Duration::from_secs(left), *kind))
     }
 
     /// Whether countries and autonomous systems are left out of the zone's rules for now.
@@ -77,34 +132,67 @@ impl RulesHistory {
     }
 
     /// Whether Cloudflare refused this text of the zone's a short while ago.
-    pub fn is_refused(&self, zone: &str, text: &str) -> bool {
-        self.zones.get(zone).is_some_and(|zone| zone.refused.contains_key(&checksum(text)))
+    pub fn is_refused(&self, zone: &str, text: &str, now: u64) -> bool {
+        let refused = self.zones.get(zone).and_then(|zone| zone.refused.get(&checksum(text)));
+        refused.is_some_and(|at| now.saturating_sub(*at) < REFUSED_SECS)
+    }
+
+    /// Whether the lists have had this content for so long that it is in force at the edge, whoever wrote it
+    /// and however: a write may have been lost and have had its effect, or be somebody else's.
+    pub fn is_settled(&self, digest: u64, now: u64) -> bool {
+        self.content.as_ref().is_some_and(|content| {
+            content.digest == digest && now.saturating_sub(content.since) >= SETTLED_SECS
+        })
+    }
+
+    /// The lists were read with this content.
+    pub(crate) fn read_content(&mut self, digest: u64, now: u64) {
+        if self.content.as_ref().is_none_or(|content| content.digest != digest) {
+            self.content = Some(Content { digest, since: now });
+        }
     }
 
     /// 409 or 429: somebody else writes, or we write too often.
-    pub(crate) fn busy(&mut self, zone: &str, now: u64) {
-        let zone = self.zones.entry(zone.to_owned()).or_default();
-        zone.busy = zone.busy.saturating_add(1);
-        zone.busy_at = now;
+    pub(crate) fn busy(&mut self, zone: &str, token: u32, now: u64) {
+        self.set_back(zone, Cause::Busy, token, now);
     }
 
-    /// Cloudflare refuses the text.
-    pub(crate) fn refused(&mut self, zone: &str, text: &str, has_regions: bool, now: u64) {
+    /// 401 or 403.
+    pub(crate) fn denied(&mut self, zone: &str, token: u32, now: u64) {
+        self.set_back(zone, Cause::Denied, token, now);
+    }
+
+    /// Cloudflare refuses the text. If it is one without regions, it was not because of them.
+    pub(crate) fn refused(
+        &mut self,
+        zone: &str,
+        (text, has_regions): (&str, bool),
+        token: u32,
+        now: u64,
+    ) {
+        self.set_back(zone, Cause::Refused, token, now);
         let zone = self.zones.entry(zone.to_owned()).or_default();
         if zone.refused.len() >= REFUSED_MAX {
-            zone.refused.pop_first();
+            let oldest = zone.refused.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(text, _)| text.clone()) {
+                zone.refused.remove(&oldest);
+            }
         }
         zone.refused.insert(checksum(text), now);
-        if has_regions {
-            zone.regions_refused_at = now;
-        }
+        zone.regions_refused_at = if has_regions { now } else { 0 };
+    }
+
+    fn set_back(&mut self, zone: &str, kind: Cause, token: u32, now: u64) {
+        let zone = self.zones.entry(zone.to_owned()).or_default();
+        let before = zone.setback.take().filter(|before| before.kind == kind);
+        let times = before.map_or(1, |before| before.times.saturating_add(1));
+        zone.setback = Some(Setback { kind, times, at: now, token });
     }
 
     /// A change was made.
     pub(crate) fn changed(&mut self, zone: &str) {
         if let Some(zone) = self.zones.get_mut(zone) {
-            zone.busy = 0;
-            zone.busy_at = 0;
+            zone.setback = None;
         }
     }
 }
@@ -125,7 +213,7 @@ mod tests {
     const ZONE: &str = "0123456789abcdef0123456789abcdef";
 
     fn wait(history: &RulesHistory, now: u64) -> Option<u64> {
-        history.wait(ZONE, now).map(|left| left.as_secs())
+        history.wait(ZONE, 1, now).map(|(left, _)| left.as_secs())
     }
 
     #[test]
@@ -140,11 +228,11 @@ mod tests {
             (4_000, 3_600),
             (8_000, 3_600),
         ] {
-            history.busy(ZONE, NOW + at);
+            history.busy(ZONE, 1, NOW + at);
             assert_eq!(wait(&history, NOW + at), Some(left));
             assert_eq!(wait(&history, NOW + at + left), None);
         }
-        assert_eq!(history.wait("another", NOW), None);
+        assert_eq!(history.wait("another", 1, NOW), None);
         history.changed(ZONE);
         assert_eq!(wait(&history, NOW + 8_000), None);
     }
@@ -152,22 +240,67 @@ mod tests {
     #[test]
     fn clock_that_was_put_back_makes_no_wait_longer_than_its_length() {
         let mut history = RulesHistory::default();
-        history.busy(ZONE, NOW);
+        history.busy(ZONE, 1, NOW);
         history.settle(NOW - 86_400);
         assert_eq!(wait(&history, NOW - 86_400), Some(120));
         assert_eq!(wait(&history, NOW - 86_400 + 120), None);
     }
 
     #[test]
-    fn refused_text_is_not_sent_again_for_an_hour_and_regions_not_for_a_day() {
+    fn token_that_may_not_is_tried_again_after_an_hour_and_another_at_once() {
         let mut history = RulesHistory::default();
-        history.refused(ZONE, "a", false, NOW);
-        assert!(history.is_refused(ZONE, "a") && !history.is_refused(ZONE, "b"));
-        assert!(!history.leaves_regions_out(ZONE, NOW));
-        history.refused(ZONE, "b", true, NOW);
+        history.denied(ZONE, 1, NOW);
+        assert_eq!(history.wait(ZONE, 1, NOW), Some((Duration::from_secs(3_600), Cause::Denied)));
+        assert_eq!(history.wait(ZONE, 2, NOW), None);
+        assert_eq!(history.wait(ZONE, 1, NOW + 3_600), None);
+    }
+
+    #[test]
+    fn refused_text_is_not_sent_again_for_an_hour_and_others_ever_less_often() {
+        let mut history = RulesHistory::default();
+        history.refused(ZONE, ("a", false), 1, NOW);
+        let is_refused = |history: &RulesHistory, text| history.is_refused(ZONE, text, NOW + 3_599);
+        assert!(is_refused(&history, "a") && !is_refused(&history, "b"));
+        assert!(!history.is_refused(ZONE, "a", NOW + 3_600));
+        assert_eq!(wait(&history, NOW), None, "another text goes at once");
+        for (n, left) in [(0, 240), (1, 480), (2, 960), (3, 1_920), (4, 3_600), (5, 3_600)] {
+            history.refused(ZONE, (&n.to_string(), false), 1, NOW + n);
+            assert_eq!(wait(&history, NOW + n), Some(left));
+        }
+        (6..20).for_each(|n| history.refused(ZONE, (&n.to_string(), false), 1, NOW + n));
+        assert!(
+            !is_refused(&history, "a") && is_refused(&history, "19"),
+            "the oldest is forgotten"
+        );
+        history.changed(ZONE);
+        assert_eq!(wait(&history, NOW + 20), None);
+        history.settle(NOW + 4_000);
+        assert_eq!(history, RulesHistory::default());
+    }
+
+    #[test]
+    fn regions_refused_are_left_out_for_a_day_if_it_was_because_of_them() {
+        let mut history = RulesHistory::default();
+        history.refused(ZONE, ("a", true), 1, NOW);
         assert!(history.leaves_regions_out(ZONE, NOW + 86_399));
         assert!(!history.leaves_regions_out(ZONE, NOW + 86_400));
-        history.settle(NOW + 3_600);
-        assert!(!history.is_refused(ZONE, "a"));
+        history.refused(ZONE, ("b", false), 1, NOW + 120);
+        assert!(!history.leaves_regions_out(ZONE, NOW + 121), "the text without them is none");
+    }
+
+    #[test]
+    fn content_settles_two_minutes_after_it_was_first_read() {
+        let mut history = RulesHistory::default();
+        assert!(!history.is_settled(7, NOW), "nothing is known");
+        for at in [0, 60, 120] {
+            history.read_content(7, NOW + at);
+            assert_eq!(history.is_settled(7, NOW + at), at == 120);
+        }
+        assert!(!history.is_settled(8, NOW + 240), "another one");
+        history.read_content(8, NOW + 240);
+        history.read_content(7, NOW + 300);
+        assert!(!history.is_settled(7, NOW + 400), "it comes back, and begins anew");
+        history.settle(NOW);
+        assert!(history.is_settled(7, NOW + 120), "a clock that was put back");
     }
 }

@@ -268,7 +268,7 @@ impl Body for Chunks {
 fn transport_error(error: simulator::TransportError) -> TransportError {
     match error {
         simulator::TransportError::BodyCut => TransportError::Body(error.to_string()),
-        _ => TransportError::Connection(error.to_string()),
+        _ => TransportError::Connection(error.to_string().replacen("connection ", "", 1)),
     }
 }
 

@@ -4,8 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bodies;
 mod capacity;
 mod guard;
-mod inspect;
 mod limits;
 mod usage;
+mod writes;

@@ -1,12 +1,7 @@
 //! The program's commands, a file each: arguments, and what is printed. Not the running, not the looking.
 
-pub mod doctor;
-pub mod look;
-pub mod plan;
 pub mod run;
-pub mod setup;
 pub mod up;
-pub mod why;
 
 use crate::{App, Options, Outcome, Run, Variables};
 use anyhow::Result;
@@ -38,9 +33,17 @@ impl AppArgs {
         }
     }
 
-    /// Loads the application.
+    /// Loads the application. A variable of the environment that it does not have is said on stderr.
     pub fn load(self) -> Result<App> {
-        App::load(self.options())
+        let options = self.options();
+        // A manifest that cannot be read is an error of what follows.
+        let declared = spin_app::declared_variables(&options.manifest).unwrap_or_default();
+        if !declared.is_empty() {
+            for unknown in spin_app::unknown(&declared, &options.variables) {
+                eprintln!("host: {unknown}");
+            }
+        }
+        App::load(options)
     }
 }
 

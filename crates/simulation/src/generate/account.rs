@@ -20,8 +20,9 @@ impl Draw {
         let delay = self.one(&["0s", "700ms", "700ms", "5s", "40s", "10m"]);
         self.knob("cloudflare.operation_delay", delay);
         if self.chance(30) {
+            let is_short = self.script.settings.contains_key("run_budget_seconds");
             let latency = self.one(&["150ms", "1s", "6s"]);
-            self.knob("cloudflare.latency", latency);
+            self.knob("cloudflare.latency", if is_short { "150ms" } else { latency });
         }
         if self.chance(20) {
             let is_short = self.script.settings.contains_key("run_budget_seconds");

@@ -26,6 +26,9 @@ pub(crate) struct Past {
 struct Known {
     /// By the clock of the host that read it last; 0 = it was never desired.
     ends: u64,
+    /// The same, or what an earlier run knew whose memory is still the last.
+    ends_least: u64,
+    was_scarce: bool,
     /// In how many readings in a row it was not desired, and the first of them.
     gone_runs: u64,
     gone_since: u64,
@@ -42,30 +45,39 @@ impl Past {
         self.clock_moved = true;
     }
 
-    /// Where not all have a place, everybody may be one of those who have none.
+    /// What a run has read. Who is gone counts at once, who is desired when the run has ended and has kept
+    /// it ([`Past::kept`]). Where not all have a place, everybody may be one of those who have none.
     pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>, is_scarce: bool) {
-        for net in at_edge {
-            self.known.entry(*net).or_default();
-        }
-        for net in reading.lists.keys().chain(reading.keys.keys()) {
+        for net in at_edge.iter().chain(reading.lists.keys()).chain(reading.keys.keys()) {
             self.known.entry(*net).or_default();
         }
         for (net, known) in &mut self.known {
             let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
-            let undesired_at = match want {
-                Some(_) => None,
-                None => known.undesired_at.or(Some(reading.at)),
-            };
-            known.undesired_at = undesired_at;
             match want {
-                Some(want) if !is_scarce => *known = Known { ends: want.ends, ..Known::default() },
-                want => {
-                    known.ends = want.map_or(known.ends, |want| want.ends);
-                    if known.gone_runs == 0 {
-                        (known.gone_since, known.gone_at) = (reading.unix, reading.at);
-                    }
-                    known.gone_runs += 1;
+                Some(_) => known.undesired_at = None,
+                None => known.undesired_at = known.undesired_at.or(Some(reading.at)),
+            }
+            if want.is_none() || is_scarce {
+                if known.gone_runs == 0 {
+                    (known.gone_since, known.gone_at) = (reading.unix, reading.at);
                 }
+                known.gone_runs += 1;
+            }
+            known.was_scarce = is_scarce;
+            // What the run does not keep, the next one does not know.
+            if let Some(want) = want {
+                known.ends_least = known.ends.min(want.ends);
+            }
+        }
+    }
+
+    /// The run that has read this has ended well, and its store has kept it.
+    pub(super) fn kept(&mut self, reading: &Reading) {
+        for (net, want) in reading.lists.iter().chain(&reading.keys) {
+            let Some(known) = self.known.get_mut(net) else { continue };
+            (known.ends, known.ends_least) = (want.ends, want.ends);
+            if !known.was_scarce {
+                known.gone_runs = 0;
             }
         }
     }
@@ -73,7 +85,8 @@ impl Past {
     /// Whether its last decision was over by then.
     pub(super) fn ran_out(&self, net: &IpNet, unix: u64) -> bool {
         let slack = if self.clock_moved { 86_400 } else { ROUNDING_SECS };
-        self.known.get(net).is_some_and(|known| known.ends != 0 && known.ends <= unix + slack)
+        let known = self.known.get(net);
+        known.is_some_and(|known| known.ends_least != 0 && known.ends_least <= unix + slack)
     }
 
     /// Since when it is not desired any more.
@@ -86,7 +99,8 @@ impl Past {
         let Some(known) = self.known.get(net) else { return false };
         let by_wall = unix.saturating_sub(known.gone_since);
         let waited = by_wall.max(at.saturating_sub(known.gone_at).as_secs());
-        known.gone_runs >= terms.guard_runs && waited + 1 >= terms.guard_seconds
+        // Hosts whose clocks differ can agree on how often, not on how long.
+        known.gone_runs >= terms.guard_runs && (self.clock_moved || waited + 1 >= terms.guard_seconds)
     }
 
     /// More owner's addresses than the guard lets go at once were at the edge.
@@ -146,7 +160,7 @@ impl Judge {
             return;
         } else if reading.lists.is_empty() {
             "nothing is desired any more"
-        } else if kept == 0 && lasting >= 3 {
+        } else if kept == 0 && lasting >= 3 && unexcused >= 3 {
             "nothing that was there is desired any more"
         } else if is_share {
             "they are too many at once"

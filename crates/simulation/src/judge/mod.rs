@@ -406,6 +406,11 @@ impl Judge {
             let text = format!("it took {took} s of {}", view.terms.budget);
             self.fail("a run ends within its budget", run, at, text);
         }
+        if let Some(reading) = &view.reading
+            && !(view.is_blind || view.disturbed || view.terms.dry_run)
+        {
+            self.past.kept(reading);
+        }
         if !view.is_blind {
             self.waits.kept(run);
         } else {

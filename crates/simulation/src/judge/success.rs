@@ -129,7 +129,8 @@ impl Judge {
             reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
         // What a range covers keeps its place until the range has one.
         let covered_there = self.lists.networks().iter().filter(|net| skips && within(reading, net)).count();
-        let is_scarce = needed.len() + covered_there > fits || self.lists.has_been_full;
+        // Whoever moves needs two.
+        let is_scarce = needed.len() + covered_there + 1 > fits || self.lists.has_been_full;
         let mut extra = Vec::new();
         for (list, strength) in STRENGTHS.into_iter().enumerate() {
             for net in self.lists.on(list) {

@@ -37,11 +37,11 @@ module "crowdsec_edge" {
   }
 }
 
-output "settings" {
-  value = module.crowdsec_edge.settings
+output "settings_env" {
+  value = module.crowdsec_edge.settings_env
 }
 
-output "secret_settings" {
-  value     = module.crowdsec_edge.secret_settings
+output "secret_settings_env" {
+  value     = module.crowdsec_edge.secret_settings_env
   sensitive = true
 }

@@ -48,8 +48,20 @@ impl Account {
         Self { origin, id, token }
     }
 
+    /// The account's id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// A request beside the account: to a zone, or about the token; `path` starts with a slash. A run sends
+    /// none; who sets up and looks after an account does.
+    pub fn beside(&self, method: Method, path: &str) -> Request {
+        let url = format!("{}/client/v4{path}", self.origin);
+        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+    }
+
     /// A request to the account's part of the API; `path` starts with a slash.
-    fn request(&self, method: Method, path: &str) -> Request {
+    pub fn request(&self, method: Method, path: &str) -> Request {
         let url = format!("{}/client/v4/accounts/{}{path}", self.origin, self.id);
         request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
     }
@@ -68,6 +80,8 @@ pub enum Resource {
     List(Remediation),
     /// The KV namespace.
     Namespace,
+    /// The account's zones by name; no run reads them.
+    Zones,
     /// The custom rules of a zone.
     Rules,
 }
@@ -78,6 +92,7 @@ impl Resource {
         match self {
             Self::List(list) => Lists::variable(list),
             Self::Namespace => "cf_kv_namespace_id",
+            Self::Zones => "cf_account_id",
             Self::Rules => "cf_rules_zones",
         }
     }
@@ -88,6 +103,7 @@ impl fmt::Display for Resource {
         match self {
             Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
             Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
+            Self::Zones => f.write_str("the account's zones"),
             Self::Rules => write!(f, "the rules of a zone ({})", self.variable()),
         }
     }
@@ -269,6 +285,9 @@ impl CallError {
 
     /// What the operator can do about it, where the answer tells. `resource` is what was asked for.
     pub fn remedy(&self, resource: Resource) -> Option<String> {
+        if let Self::Transport(error) = self {
+            return Some(error.remedy("cf_api_url"));
+        }
         let status = self.status()?;
         if self.is_day_used_up() {
             return Some("the free plan has a quota a day, which begins anew at 00:00 UTC".into());
@@ -293,7 +312,7 @@ impl CallError {
             Resource::List(_) => ("list", lists::LIST_NOT_FOUND),
             Resource::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
             // A zone without rules answers 404 too, and that is no error.
-            Resource::Rules => return None,
+            Resource::Zones | Resource::Rules => return None,
         };
         (status == 404 || self.has_code(not_found)).then(|| {
             format!(
@@ -305,7 +324,7 @@ impl CallError {
 }
 
 /// The permission as the dashboard and as the API call it (facts cloudflare 3).
-fn permission(resource: Resource) -> &'static str {
+pub(crate) fn permission(resource: Resource) -> &'static str {
     match resource {
         Resource::List(_) => {
             "Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)"
@@ -313,10 +332,22 @@ fn permission(resource: Resource) -> &'static str {
         Resource::Namespace => {
             "Account > Workers KV Storage > Edit (in the API: Workers KV Storage Write)"
         }
-        Resource::Rules => {
-            "Zone > Zone WAF > Edit (in the API: Zone WAF Write) on each zone of cf_rules_zones"
-        }
+        Resource::Zones => "Zone > Zone > Read (in the API: Zone Read), or name the zone by its id",
+        Resource::Rules => "Zone > Zone WAF > Edit (in the API: Zone WAF Write) for this zone",
     }
+}
+
+/// Unwraps an answer to its result and the cursor of the next page, if there is one; an answer without a body
+/// (204) has no result. For calls that no run makes.
+pub fn decode_any(answer: &Answer) -> Result<(serde_json::Value, Option<String>), CallError> {
+    if answer.head.status == 204 {
+        return Ok((serde_json::Value::Null, None));
+    }
+    let envelope: Envelope<serde_json::Value> =
+        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
+    let (result, info) = envelope.success(answer)?;
+    let cursor = info.and_then(|info| info.cursor).filter(|cursor| !cursor.is_empty());
+    Ok((result.unwrap_or_default(), cursor))
 }
 
 /// Unwraps an answer to the result that it carries. `result: null` in a success is `None`.

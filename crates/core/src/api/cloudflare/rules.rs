@@ -4,9 +4,14 @@
 //! definition of the rule, so every other field is echoed as it was read; there is no lock, so the answer,
 //! which is the complete ruleset, is compared with what was there before.
 
-use std::collections::BTreeMap;
+mod failure;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::decision::Remediation;
@@ -16,11 +21,11 @@ use crate::settings::Id;
 use super::expression::Expression;
 use super::{Account, CallError, decode, not_the_api};
 
+pub use failure::Consequence;
+
 /// "Could not find entrypoint ruleset in the phase", with status 404: a zone without custom rules (facts
 /// cloudflare 4).
 const NO_RULESET: i64 = 10003;
-/// "Could not parse filter expression", with status 400 (facts cloudflare-rules 1.5).
-const BAD_EXPRESSION: i64 = 20127;
 
 /// Names our rule among those of others.
 pub fn reference(remediation: Remediation) -> &'static str {
@@ -72,8 +77,8 @@ impl PartialEq for Raw {
 /// What a PATCH does not give back: what Cloudflare makes by itself, and what is changed.
 const NOT_ECHOED: [&str; 5] = ["id", "version", "last_updated", "categories", "expression"];
 
-/// What differs in each answer and says nothing about the rule's definition.
-const CHANGES_BY_ITSELF: [&str; 2] = ["last_updated", "version"];
+/// What moves without anybody's doing.
+const CHANGES_BY_ITSELF: &str = "last_updated";
 
 /// GET: the custom rules of a zone. A zone without any answers 404.
 pub fn entrypoint(account: &Account, zone: &Id) -> Request {
@@ -95,12 +100,17 @@ pub fn decode_ruleset(answer: &Answer) -> Result<Ruleset, CallError> {
         Err(error) if error.status() == Some(404) && error.has_code(NO_RULESET) => {
             return Ok(Ruleset { id: String::new(), version: None, rules: Vec::new() });
         }
-        wire => wire?.ok_or_else(|| not_the_api(answer))?,
+        wire => wire?.filter(|wire| is_plain(&wire.id)).ok_or_else(|| not_the_api(answer))?,
     };
     // A decimal text (facts cloudflare-rules 4.2); a number would say the same.
     let version = wire.version.and_then(|version| version.0.get().trim_matches('"').parse().ok());
     let rules = wire.rules.unwrap_or_default().into_iter().map(Rule::new);
     Ok(Ruleset { id: wire.id, version, rules: rules.collect() })
+}
+
+/// Ids go into a path unescaped.
+fn is_plain(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// PATCH: gives `rule` another expression, and leaves all else as it was read.
@@ -112,9 +122,7 @@ pub fn change(
     expression: &Expression,
 ) -> Request {
     let text = expression.to_string();
-    let echoed = rule.fields.iter().filter(|(name, _)| !NOT_ECHOED.contains(&name.as_str()));
-    let mut body: BTreeMap<&str, &RawValue> =
-        echoed.map(|(name, value)| (name.as_str(), &*value.0)).collect();
+    let mut body: BTreeMap<&str, &RawValue> = rule.echoed().collect();
     let text = serde_json::value::to_raw_value(&text).expect("a text always serialises");
     body.insert("expression", &text);
     let body = serde_json::to_vec(&body).expect("texts always serialise");
@@ -138,14 +146,42 @@ impl Rule {
         }
     }
 
-    /// Whether both are the same rule with the same definition.
+    /// What is given back: every field that is not Cloudflare's own, also one that is not known here.
+    /// `null` says as little as nothing, and may be refused.
+    fn echoed(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        let fields = self.fields.iter().map(|(name, value)| (name.as_str(), &*value.0));
+        fields.filter(|(name, value)| !NOT_ECHOED.contains(name) && value.get() != "null")
+    }
+
+    /// Whether it can be changed: a path needs its id, and a definition its action (facts
+    /// cloudflare-rules 4.1).
+    pub fn is_whole(&self) -> bool {
+        is_plain(&self.id) && !self.action.is_empty()
+    }
+
+    /// Whether nobody wrote it between the two readings. Its version tells that too.
     fn is_as(&self, other: &Self) -> bool {
-        let defines = |rule: &Self| -> BTreeMap<String, String> {
-            let fields =
-                rule.fields.iter().map(|(name, value)| (name.clone(), value.0.get().to_owned()));
-            fields.filter(|(name, _)| !CHANGES_BY_ITSELF.contains(&name.as_str())).collect()
+        let names = |rule: &Self| -> BTreeSet<String> {
+            rule.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF).cloned().collect()
         };
-        defines(self) == defines(other)
+        let here = names(self);
+        here == names(other) && here.iter().all(|name| self.has_same(name, other))
+    }
+
+    /// Whether `after` is what was sent: every field that was given back.
+    fn is_echoed_in(&self, after: &Self) -> bool {
+        self.echoed().all(|(name, _)| self.has_same(name, after))
+    }
+
+    /// Whether a field has the same value in both. As JSON: the same may be laid out in another way. Not
+    /// every number that Cloudflare may send is one to us; its text is.
+    fn has_same(&self, name: &str, other: &Self) -> bool {
+        let text = |rule: &Self| rule.fields.get(name).map(|value| value.0.get().to_owned());
+        let value = |text: &Option<String>| -> Option<Value> {
+            serde_json::from_str(text.as_deref()?).ok()
+        };
+        let (here, there) = (text(self), text(other));
+        here == there || value(&here).is_some_and(|here| value(&there) == Some(here))
     }
 }
 
@@ -184,14 +220,12 @@ impl Ruleset {
             return Changed::NotMade;
         }
         let wanted = Some(reference(remediation));
-        let others = |ruleset: &'_ Self| -> Vec<Rule> {
-            let others = ruleset.rules.iter().filter(|rule| rule.reference.as_deref() != wanted);
-            others.cloned().collect()
-        };
-        let (was, is) = (others(before), others(self));
-        let same = was.len() == is.len() && was.iter().zip(&is).all(|(was, is)| was.is_as(is));
+        let is_ours = |rule: &Rule| rule.reference.as_deref() == wanted;
+        let pairs = || before.rules.iter().zip(&self.rules);
+        let same = before.rules.len() == self.rules.len()
+            && pairs().all(|(was, is)| is_ours(was) && is_ours(is) || was.is_as(is));
         let kept = match (before.rule(remediation), said) {
-            (Some(was), Some(is)) => was.enabled == is.enabled && was.action == is.action,
+            (Some(was), Some(is)) => was.is_echoed_in(is),
             _ => false,
         };
         let next = match (before.version, self.version) {
@@ -200,9 +234,4 @@ impl Ruleset {
         };
         if same && kept && next { Changed::Cleanly } else { Changed::Beside }
     }
-}
-
-/// Whether Cloudflare refuses the expression itself.
-pub fn is_expression_refused(error: &CallError) -> bool {
-    error.status() == Some(400) || error.has_code(BAD_EXPRESSION)
 }

@@ -39,7 +39,7 @@ pub struct Rules<'a> {
 /// |---|---|---|
 /// | no | yes, and has a place | comes, unless it is set aside |
 /// | yes | no, or has no place | goes |
-/// | yes | no, but a desired range around it has no place either | stays, as if it were desired |
+/// | yes | no, but a desired range around it has no place either | stays, as if it were desired; on one list |
 /// | yes | yes | stays |
 /// | twice, in two spellings | | the second goes |
 /// | an item that cannot be understood | | stays |
@@ -75,6 +75,9 @@ fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> u64 {
             };
             let waits = match desired.on_list(address) {
                 Some(wanted) => wanted != list && !is_there(wanted, address),
+                None if list == Remediation::Captcha && is_there(Remediation::Ban, address) => {
+                    false
+                }
                 None => {
                     let mut around = desired.ranges_around(address).peekable();
                     around.peek().is_some() && !around.any(|(range, on)| is_there(on, &range))
@@ -182,16 +185,25 @@ impl Compared<'_> {
             return Some((Why::Covered, Class::Rest, after));
         }
         if !strong.is_empty() {
-            return None;
+            return self.stays_once(list, address);
         }
         if let Some(after) = best(&weak) {
             return Some((Why::Moved, Class::Rest, after));
+        }
+        if !weak.is_empty() {
+            return self.stays_once(list, address);
         }
         Some(match self.rules.ends.get(address) {
             Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),
             Some(known) if !known.own => (Why::Lifted, Class::Rest, None),
             _ => (Why::Lifted, Class::Lift, None),
         })
+    }
+
+    /// What stays until its range comes does so on one list.
+    fn stays_once(&self, list: Remediation, address: &Address) -> Leaving {
+        let is_twice = list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address);
+        is_twice.then_some((Why::Moved, Class::Rest, None))
     }
 
     fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {

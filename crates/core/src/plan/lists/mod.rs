@@ -158,3 +158,6 @@ impl ListPlan {
         additions.chain(self.removals.iter().map(|removal| removal.class)).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

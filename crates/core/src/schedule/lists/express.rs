@@ -5,10 +5,11 @@
 //! most urgent change is the first that can go. What limits the order:
 //!
 //! - what moves, or is covered by a range that comes, goes after what replaces it is at the edge;
+//! - a range goes after what comes inside it, unless that needs its place, or writes are scarce;
 //! - at no moment do the lists hold more than they may: an operation that would exceed it fails whole
 //!   (facts cloudflare 1.6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::address::Address;
@@ -53,15 +54,51 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, inputs);
     let is_scarce = inputs.history.is_scarce(inputs.now);
-    let operations = loop {
-        match in_order(&lists, plan.room(), is_scarce) {
-            Ok(operations) => break operations,
+    if !is_scarce {
+        find_what_comes_inside(&mut lists);
+    }
+    let mut operations = ordered(&mut lists, plan.room(), is_scarce);
+    if operations.is_empty() {
+        // What comes inside a range that goes needs its place.
+        lists.iter_mut().for_each(|list| list.inside.clear());
+        operations = ordered(&mut lists, plan.room(), is_scarce);
+    }
+    Expressed { operations, additions, without_room }
+}
+
+fn ordered(lists: &mut [List<'_>], room: Room, is_scarce: bool) -> Vec<(Class, Operation)> {
+    loop {
+        match in_order(lists, room, is_scarce) {
+            Ok(operations) => return operations,
             Err((list, rewrite)) => {
                 lists.iter_mut().filter(|l| l.list == list).for_each(|l| l.rewrite = rewrite)
             }
         }
+    }
+}
+
+/// Finds the additions inside the ranges that go: without them, who is still to be blocked would slip
+/// through in between. An owner's range waits for nothing.
+fn find_what_comes_inside(lists: &mut [List<'_>]) {
+    let inside = |range: &Address| -> Vec<(Remediation, Address)> {
+        let of = |list: &List<'_>| {
+            let from = list.additions.partition_point(|addition| addition.address <= *range);
+            let inside = list.additions[from..].iter().map(|addition| addition.address);
+            let inside = inside.take_while(|address| range.contains(address));
+            inside.map(|address| (list.list, address)).collect::<Vec<_>>()
+        };
+        lists.iter().flat_map(of).collect()
     };
-    Expressed { operations, additions, without_room }
+    let found: Vec<BTreeMap<Address, Vec<(Remediation, Address)>>> = lists
+        .iter()
+        .map(|list| {
+            let ranges = list.removals.iter().filter(|removal| !removal.address.is_single());
+            let ranges = ranges.filter(|removal| removal.class != Class::Owner);
+            let all = ranges.map(|removal| (removal.address, inside(&removal.address)));
+            all.filter(|(_, inside)| !inside.is_empty()).collect()
+        })
+        .collect();
+    lists.iter_mut().zip(found).for_each(|(list, found)| list.inside = found);
 }
 
 /// What is to be done on one list.
@@ -71,6 +108,8 @@ struct List<'a> {
     additions: Vec<&'a Addition>,
     removals: Vec<&'a Removal>,
     rewrite: Rewrite,
+    /// What comes inside of ranges that go.
+    inside: BTreeMap<Address, Vec<(Remediation, Address)>>,
 }
 
 /// Whether one PUT carries what is to be done on a list.
@@ -92,6 +131,7 @@ impl<'a> List<'a> {
             additions: plan.additions.iter().collect(),
             removals: plan.removals.iter().collect(),
             rewrite: Rewrite::No,
+            inside: BTreeMap::new(),
         }
     }
 
@@ -101,10 +141,16 @@ impl<'a> List<'a> {
 
     /// Whether a removal has to wait for what another request brings.
     fn is_bound(&self, removal: &Removal) -> bool {
-        removal.after.is_some_and(|(on, address)| match self.rewrite {
+        self.waits_for(removal).next().is_some()
+    }
+
+    /// What other requests bring, and a removal has to wait for.
+    fn waits_for(&self, removal: &Removal) -> impl Iterator<Item = (Remediation, Address)> {
+        let inside = self.inside.get(&removal.address).into_iter().flatten().copied();
+        removal.after.into_iter().chain(inside).filter(|(on, address)| match self.rewrite {
             Rewrite::No => true,
             // What the same PUT brings is there at the same moment.
-            Rewrite::Whole | Rewrite::Split => on != self.list || !self.adds(&address),
+            Rewrite::Whole | Rewrite::Split => *on != self.list || !self.adds(address),
         })
     }
 }
@@ -156,6 +202,10 @@ fn cut_to_half(lists: &mut [List<'_>], most: u64) {
 
 /// Takes out removals whose replacement does not come.
 fn drop_unreplaced(lists: &mut [List<'_>]) {
+    let is_replaced = |list: &List<'_>| list.removals.iter().any(|removal| removal.after.is_some());
+    if !lists.iter().any(is_replaced) {
+        return;
+    }
     let coming: Vec<(Remediation, BTreeSet<Address>)> = lists
         .iter()
         .map(|list| (list.list, list.additions.iter().map(|addition| addition.address).collect()))
@@ -240,7 +290,7 @@ fn in_order(
     let mut items = room.items;
     let mut operations = Vec::new();
     while !pieces.is_empty() {
-        let is_free = |piece: &Piece<'_>| piece.after.iter().all(|after| done.contains(after));
+        let is_free = |piece: &Piece<'_>| piece.after_is(&done);
         let fits = |piece: &Piece<'_>| {
             let (added, removed) = piece.counts();
             added == 0 || (items + added).saturating_sub(removed) <= room.items_max
@@ -273,9 +323,22 @@ fn in_order(
             continue;
         };
         let piece = pieces.remove(next);
+        // What else can go from the same list now goes with it.
+        let is_same = |other: &Piece<'_>| {
+            other.list.list == piece.list.list && other.is_delete() && other.after_is(&done)
+        };
+        if piece.is_delete()
+            && let Some(other) = pieces.iter().position(is_same)
+        {
+            pieces.remove(other);
+            items = items.saturating_sub(piece.list.removals.len() as u64);
+            operations.extend(piece.list.delete(|_| true));
+            continue;
+        }
         let (added, removed) = piece.counts();
         items = (items + added).saturating_sub(removed);
-        if matches!(piece.kind, Kind::Rewrite | Kind::Append) {
+        let is_waited_for = pieces.iter().any(|piece| !piece.after.is_empty());
+        if is_waited_for && matches!(piece.kind, Kind::Rewrite | Kind::Append) {
             done.extend(piece.list.additions.iter().map(|a| (piece.list.list, a.address)));
         }
         operations.extend(piece.operations());
@@ -289,7 +352,7 @@ impl List<'_> {
             self.removals.iter().partition(|removal| self.is_bound(removal));
         let additions = self.additions.iter().map(|addition| addition.class).min();
         let class_of = |removals: &[&Removal]| removals.iter().map(|removal| removal.class).min();
-        let after = || bound.iter().filter_map(|removal| removal.after).collect();
+        let after = || bound.iter().flat_map(|removal| self.waits_for(removal)).collect();
         let with = additions.into_iter().chain(class_of(&free)).min();
         let bound_after = class_of(&bound).map(|class| (Kind::DeleteBound, class, after()));
         let pieces = match self.rewrite {
@@ -334,9 +397,9 @@ impl List<'_> {
         batches.into_iter().filter_map(operation).collect()
     }
 
-    fn delete(&self, bound: bool) -> Vec<(Class, Operation)> {
+    fn delete(&self, which: impl Fn(&Removal) -> bool) -> Vec<(Class, Operation)> {
         let mut removals: Vec<&Removal> = self.removals.clone();
-        removals.retain(|removal| self.is_bound(removal) == bound);
+        removals.retain(|removal| which(removal));
         if removals.len() > BATCH_ITEMS_MAX {
             removals.sort_by_key(|removal| removal.class);
         }
@@ -386,6 +449,15 @@ impl Piece<'_> {
         }
     }
 
+    fn is_delete(&self) -> bool {
+        matches!(self.kind, Kind::Delete | Kind::DeleteBound)
+    }
+
+    /// Whether all that it waits for has been `done`.
+    fn after_is(&self, done: &BTreeSet<(Remediation, Address)>) -> bool {
+        self.after.iter().all(|after| done.contains(after))
+    }
+
     /// Whether it could be made less bound.
     fn is_whole(&self) -> bool {
         self.kind == Kind::Rewrite && self.list.rewrite == Rewrite::Whole
@@ -402,8 +474,8 @@ impl Piece<'_> {
         match self.kind {
             Kind::Rewrite => self.list.replace(self.class).into_iter().collect(),
             Kind::Append => self.list.append_at_most(usize::MAX),
-            Kind::Delete => self.list.delete(false),
-            Kind::DeleteBound => self.list.delete(true),
+            Kind::Delete => self.list.delete(|removal| !self.list.is_bound(removal)),
+            Kind::DeleteBound => self.list.delete(|removal| self.list.is_bound(removal)),
         }
     }
 }

@@ -1,0 +1,191 @@
+//! Why something comes or goes, how urgent it is, and after what.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::desired::Desired;
+use crate::observed::lists::{Observed, ObservedList};
+use crate::settings::protected::Protected;
+use crate::state::{Ends, Known};
+use Remediation::{Ban, Captcha};
+
+const T: u64 = 1_793_000_000;
+
+struct Case {
+    desired: Desired,
+    observed: Observed,
+    ends: Ends,
+    protected: Protected,
+    set_aside: BTreeMap<Address, u64>,
+    items_max: u64,
+}
+
+/// Desired bans and captchas, and what is on the two lists.
+fn case(ban: &[&str], captcha: &[&str], on_ban: &[&str], on_captcha: &[&str]) -> Case {
+    Case {
+        desired: Desired::of(ban, captcha),
+        observed: Observed::of(ObservedList::of(on_ban), ObservedList::of(on_captcha)),
+        ends: Ends::default(),
+        protected: Protected::default(),
+        set_aside: BTreeMap::new(),
+        items_max: 10_000,
+    }
+}
+
+impl Case {
+    fn plan(&self) -> Plan {
+        let Self { desired, observed, ends, protected, set_aside, items_max } = self;
+        diff(desired, observed, Rules { now: T, items_max: *items_max, protected, ends, set_aside })
+    }
+
+    /// `+1.1.1.1 ban new_ban OwnBan`, `-…` with what has to come first.
+    fn says(&self) -> Vec<String> {
+        let plan = self.plan();
+        let mut says = Vec::new();
+        for list in plan.lists() {
+            for Addition { address, why, class, .. } in &list.additions {
+                says.push(format!("+{address} {} {} {class:?}", list.list, why.as_str()));
+            }
+            for Removal { address, why, class, after, .. } in &list.removals {
+                let after = after.map(|(on, what)| format!(" after {what} {on}"));
+                let after = after.unwrap_or_default();
+                says.push(format!("-{address} {} {} {class:?}{after}", list.list, why.as_str()));
+            }
+        }
+        says
+    }
+
+    fn wants(mut self, address: &str, list: Remediation, origin: &str, secs: u32) -> Self {
+        self.desired.put(address, Some(list), None, origin, secs);
+        self
+    }
+
+    fn known(mut self, address: &str, own: bool, ends: u64) -> Self {
+        let known = [(address.parse().unwrap(), Known::new(own, ends))];
+        self.ends = self.ends.next(known.into_iter(), |_| true);
+        self
+    }
+}
+
+#[test]
+fn addition_is_as_urgent_as_who_decided_it_and_what_it_is() {
+    for (origin, class) in [
+        ("crowdsec", "OwnBan"),
+        ("cscli", "OwnBan"),
+        ("console", "OwnBan"),
+        ("CAPI", "CommunityBan"),
+        ("lists", "CommunityBan"),
+        ("cscli-import", "CommunityBan"),
+    ] {
+        let says = case(&[], &[], &[], &[]).wants("1.1.1.1", Ban, origin, 60).says();
+        assert_eq!(says, [format!("+1.1.1.1 ban new_ban {class}")]);
+        let says = case(&[], &[], &[], &[]).wants("1.1.1.1", Captcha, origin, 60).says();
+        assert_eq!(says, ["+1.1.1.1 captcha captcha Captcha"]);
+    }
+}
+
+#[test]
+fn removal_is_as_urgent_as_why_it_goes() {
+    let gone = || case(&[], &[], &["1.1.1.1"], &[]);
+    assert_eq!(gone().says(), ["-1.1.1.1 ban lifted Lift"], "not known");
+    let later = T + 3_600;
+    assert_eq!(gone().known("1.1.1.1", true, later).says(), ["-1.1.1.1 ban lifted Lift"]);
+    assert_eq!(gone().known("1.1.1.1", false, later).says(), ["-1.1.1.1 ban lifted Rest"]);
+    assert_eq!(gone().known("1.1.1.1", true, T).says(), ["-1.1.1.1 ban ran_out Rest"]);
+    assert_eq!(gone().known("1.1.1.2", true, T).says(), ["-1.1.1.1 ban lifted Lift"]);
+    let mut owner = gone().known("1.1.1.1", true, T);
+    owner.protected.add("1.1.1.0/24".parse().unwrap());
+    assert_eq!(owner.says(), ["-1.1.1.1 ban protected Owner"]);
+    let twice = case(&["9.9.9.9"], &[], &["9.9.9.9", "::ffff:9.9.9.9"], &[]);
+    assert_eq!(twice.says(), ["-9.9.9.9 ban surplus Rest"]);
+}
+
+#[test]
+fn what_moves_goes_after_it_has_come_and_at_once_when_it_is_there() {
+    let up = case(&["1.1.1.1"], &[], &[], &["1.1.1.1"]);
+    let comes = "+1.1.1.1 ban ban_over_captcha OwnBan";
+    assert_eq!(up.says(), [comes, "-1.1.1.1 captcha moved Rest after 1.1.1.1 ban"]);
+    let there = case(&["1.1.1.1"], &[], &["1.1.1.1"], &["1.1.1.1"]);
+    assert_eq!(there.says(), ["-1.1.1.1 captcha moved Rest"]);
+    let mut refused = case(&["1.1.1.1"], &[], &[], &["1.1.1.1"]);
+    refused.set_aside.insert("1.1.1.1".parse().unwrap(), T + 1);
+    assert_eq!(refused.says(), ["-1.1.1.1 captcha moved Rest after 1.1.1.1 ban"]);
+}
+
+#[test]
+fn what_a_range_covers_goes_after_the_range_has_come_also_across_lists() {
+    let same = case(&["1.1.1.0/24"], &[], &["1.1.1.1"], &[]);
+    let comes = "+1.1.1.0/24 ban new_ban OwnBan";
+    assert_eq!(same.says(), [comes, "-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban"]);
+    let across = case(&["1.1.1.0/24"], &[], &[], &["1.1.1.1"]);
+    assert_eq!(across.says(), [comes, "-1.1.1.1 captcha covered Rest after 1.1.1.0/24 ban"]);
+    let there = case(&["1.1.1.0/24"], &[], &["1.1.1.0/24", "1.1.1.1"], &[]);
+    assert_eq!(there.says(), ["-1.1.1.1 ban covered Rest"]);
+    let wider = case(&["1.1.0.0/16", "1.1.1.0/24"], &[], &["1.1.1.1", "1.1.1.0/24"], &[]);
+    let comes = "+1.1.0.0/16 ban new_ban OwnBan";
+    assert_eq!(wider.says(), [comes, "-1.1.1.1 ban covered Rest"], "the one that is there");
+}
+
+#[test]
+fn weaker_range_around_a_ban_is_a_move_and_no_lift() {
+    let weaker = case(&[], &["1.1.1.0/24"], &["1.1.1.1"], &[]);
+    let moved = "-1.1.1.1 ban moved Rest after 1.1.1.0/24 captcha";
+    assert_eq!(weaker.says(), [moved, "+1.1.1.0/24 captcha captcha Captcha"]);
+}
+
+#[test]
+fn covered_address_keeps_its_place_until_the_range_has_one() {
+    let mut scarce = case(&["9.9.9.1", "9.9.9.2"], &[], &["1.1.1.1", "9.9.9.1", "9.9.9.2"], &[]);
+    scarce.items_max = 3;
+    let scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
+    assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
+}
+
+#[test]
+fn full_lists_displace_the_least_important_for_an_own_ban() {
+    let mut full = case(&["2.2.2.2"], &[], &["1.1.1.1"], &["3.3.3.3"]);
+    full.items_max = 2;
+    let full = full.wants("1.1.1.1", Ban, "CAPI", 60).wants("3.3.3.3", Captcha, "CAPI", 60);
+    let says = full.says();
+    assert_eq!(says, ["+2.2.2.2 ban new_ban OwnBan", "-3.3.3.3 captcha displaced Rest"]);
+    assert_eq!(full.plan().dropped(), 1);
+}
+
+#[test]
+fn value_that_was_refused_is_not_sent_until_its_time_is_over() {
+    let mut refused = case(&["1.1.1.1", "1.1.1.2"], &[], &[], &[]);
+    refused.set_aside.insert("1.1.1.1".parse().unwrap(), T + 1);
+    assert_eq!(refused.says(), ["+1.1.1.2 ban new_ban OwnBan"]);
+    assert_eq!(refused.plan().set_aside().describe(), "\"1.1.1.1\"");
+    refused.set_aside.insert("1.1.1.1".parse().unwrap(), T);
+    assert_eq!(refused.says().len(), 2);
+}
+
+fn listed(json: &[&str]) -> ObservedList {
+    let mut list = ObservedList::default();
+    for item in json {
+        list.add(serde_json::from_str(item).unwrap());
+    }
+    list
+}
+
+#[test]
+fn id_that_two_items_share_never_takes_the_one_along_that_stays() {
+    let on_ban = listed(&[r#"{"id":"a","ip":"1.1.1.1"}"#, r#"{"id":"a","ip":"1.1.1.2"}"#]);
+    let case = Case {
+        observed: Observed::of(on_ban, ObservedList::default()),
+        ..case(&["1.1.1.1"], &[], &[], &[])
+    };
+    assert_eq!(case.says(), [""; 0]);
+}
+
+#[test]
+fn item_that_comes_twice_is_known_by_its_id_and_stays() {
+    let again = r#"{"id":"a","ip":"1.1.1.1"}"#;
+    let on_ban = listed(&[again, r#"{"id":"b","ip":"1.1.1.2"}"#, again]);
+    let case = Case {
+        observed: Observed::of(on_ban, ObservedList::default()),
+        ..case(&["1.1.1.1", "1.1.1.2"], &[], &[], &[])
+    };
+    assert_eq!(case.says(), [""; 0]);
+}

@@ -1,0 +1,329 @@
+//! After each kind of failure of a write, one answer; and which change gets the write that is accepted.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::common::World;
+use edge_sync_core::log::Level;
+use simulator::{Decision, Service};
+
+const INTERVAL: Duration = Duration::from_secs(120);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+async fn run_after(world: &World, wait: Duration) {
+    tokio::time::sleep(wait).await;
+    let _ = world.take_lines();
+    let _ = world.run().await;
+}
+
+async fn runs(world: &World, count: u32) {
+    for _ in 0..count {
+        run_after(world, INTERVAL).await;
+    }
+}
+
+fn address(n: u32) -> String {
+    Ipv4Addr::from_bits(0x0b00_0000 + n).to_string()
+}
+
+fn community(world: &World, range: std::ops::Range<u32>) {
+    let all = range.map(|n| Decision::ban(address(n)).origin("CAPI").until(1_000 * DAY));
+    world.front.world().lapi().add_all(all.collect::<Vec<_>>());
+}
+
+fn configure(world: &World, knob: &str) {
+    let mut options = world.front.world().options().clone();
+    options.set(knob).unwrap();
+    world.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+}
+
+fn success(world: &World) -> Option<f64> {
+    world.metric("crowdsec_cf_list_sync_success")
+}
+
+/// Whether a text of this level or above has `what`.
+fn says(world: &World, what: &str) -> bool {
+    world.texts(Level::Info).iter().any(|text| text.contains(what))
+}
+
+/// In step, then throttled for good: an account whose writes are scarce, with the knob that does it.
+async fn world_with_scarce_writes() -> World {
+    let world = World::new();
+    for n in 1..=5 {
+        world.ban(&format!("203.0.113.{n}"));
+        world.captcha(&format!("198.51.100.{n}"));
+    }
+    world.run().await.unwrap();
+    world.fault("cloudflare POST times=1: answer 429 slow down");
+    world.ban("203.0.113.100");
+    run_after(&world, INTERVAL).await;
+    run_after(&world, HOUR).await;
+    assert!(world.edge().0.contains(&"203.0.113.100".to_owned()));
+    world
+}
+
+/// From now on one more write is accepted.
+fn one_more_write(world: &World) {
+    let accepted = world.front.world().counters(Service::Cloudflare).writes_accepted;
+    configure(world, &format!("cloudflare.write_floor_after={}", accepted + 1));
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = 3 * DAY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_write_is_accepted_and_it_is_the_lift_of_a_captcha_before_a_community_ban() {
+    let world = world_with_scarce_writes().await;
+    one_more_write(&world);
+    community(&world, 0..3);
+    world.front.world().lapi().remove_value("198.51.100.3");
+    run_after(&world, INTERVAL).await;
+    let (ban, captcha) = world.edge();
+    assert!(!captcha.contains(&"198.51.100.3".to_owned()), "lifted");
+    assert_eq!(ban.len(), 6, "the community waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_write_is_accepted_and_it_carries_everything_else_that_its_list_needs() {
+    let world = world_with_scarce_writes().await;
+    one_more_write(&world);
+    community(&world, 0..3);
+    world.ban("203.0.113.101");
+    world.front.world().lapi().remove_value("203.0.113.1");
+    run_after(&world, INTERVAL).await;
+    let ban = world.edge().0;
+    assert!(ban.contains(&address(2)) && ban.contains(&"203.0.113.101".to_owned()));
+    assert!(!ban.contains(&"203.0.113.1".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_ban_is_first_though_an_address_of_its_list_has_to_wait_for_the_other() {
+    let world = world_with_scarce_writes().await;
+    one_more_write(&world);
+    world.front.world().lapi().remove_value("203.0.113.1");
+    world.captcha("203.0.113.1");
+    world.front.world().lapi().remove_value("203.0.113.2");
+    world.ban("203.0.113.101");
+    run_after(&world, INTERVAL).await;
+    let (ban, captcha) = world.edge();
+    assert!(ban.contains(&"203.0.113.101".to_owned()), "the one write");
+    assert!(!ban.contains(&"203.0.113.2".to_owned()), "what it could carry");
+    assert!(ban.contains(&"203.0.113.1".to_owned()), "no gap");
+    assert_eq!(captcha.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_that_ran_out_wait_for_company_where_writes_are_scarce_and_at_most_a_day() {
+    let world = world_with_scarce_writes().await;
+    world.decide("ban", "203.0.113.200", HOUR);
+    run_after(&world, INTERVAL).await;
+    let writes = world.writes();
+    for _ in 0..24 {
+        run_after(&world, HOUR).await;
+    }
+    assert_eq!(world.writes(), writes, "it has run out, and waits");
+    assert_eq!(success(&world), Some(1.0));
+    run_after(&world, 2 * HOUR).await;
+    assert_eq!(world.writes(), writes + 1);
+    assert!(!world.edge().0.contains(&"203.0.113.200".to_owned()));
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
+async fn owner_is_tried_once_in_half_an_hour_while_the_ladder_stays_as_it_is() {
+    let mut world = world_with_scarce_writes().await;
+    world.fault("cloudflare POST: answer 429 slow down");
+    world.fault("cloudflare PUT: answer 429 slow down");
+    world.fault("cloudflare DELETE: answer 429 slow down");
+    world.ban("203.0.113.101");
+    // Up to the last step, six hours.
+    runs(&world, 400).await;
+    world.set("never_block", "203.0.113.1");
+    let before = world.writes();
+    runs(&world, 60).await;
+    let tried = world.writes() - before;
+    assert!((4..=5).contains(&tried), "{tried} in two hours");
+    world.front.world().clear_faults();
+    runs(&world, 15).await;
+    assert!(!world.edge().0.contains(&"203.0.113.1".to_owned()));
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_refused_with_its_position_or_its_name_is_set_aside_and_the_rest_goes_at_once() {
+    for form in ["position", "value", "bare"] {
+        let world = World::new();
+        community(&world, 0..40);
+        let mut options = world.front.world().options().clone();
+        options.set(&format!("cloudflare.refusal_form={form}")).unwrap();
+        options.set(&format!("cloudflare.refused_values={}", address(17))).unwrap();
+        world.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+        let limit = if form == "bare" { 16 } else { 2 };
+        runs(&world, limit).await;
+        assert_eq!(world.edge().0.len(), 39, "{form}");
+        assert!(
+            says(
+                &world,
+                &format!(
+                    "set aside for a day, because Cloudflare refuses them as values: \"{}\"",
+                    address(17)
+                )
+            ),
+            "{form}"
+        );
+        let writes = world.writes();
+        runs(&world, 30).await;
+        assert_eq!(world.writes(), writes, "{form}");
+        configure(&world, "cloudflare.refused_values=");
+        run_after(&world, DAY).await;
+        run_after(&world, INTERVAL).await;
+        assert_eq!(world.edge().0.len(), 40, "{form}: a day later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_value_among_ten_thousand_that_is_never_named_is_found() {
+    let world = World::new();
+    community(&world, 0..10_000);
+    let mut options = world.front.world().options().clone();
+    options.set(&format!("cloudflare.refused_values={}", address(7_777))).unwrap();
+    options.set("cloudflare.refusal_form=bare").unwrap();
+    world.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+    for run in 1.. {
+        run_after(&world, INTERVAL).await;
+        if world.edge().0.len() == 9_999 {
+            break;
+        }
+        assert!(run < 60, "{} after {run} runs", world.edge().0.len());
+    }
+    assert!(says(&world, "set aside for a day"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_refused_otherwise_is_tried_on_the_ladder_and_never_every_two_minutes() {
+    let world = World::new();
+    world.ban("203.0.113.7");
+    world.fault("cloudflare POST: answer 400 {\"success\":false,\"errors\":[{\"code\":10001,\"message\":\"bad\"}]}");
+    runs(&world, 30 * 24).await;
+    // 0, 0.5, 1.5, 3.5, 7.5, 13.5, 19.5 h.
+    assert_eq!(world.writes(), 7, "a day");
+    assert_eq!(success(&world), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_that_may_not_write_is_tried_every_half_hour_and_a_new_one_at_once() {
+    for status in [401, 403] {
+        let mut world = World::with(|options| {
+            options.cloudflare.fresh_token = "another_token_with_forty_characters_0000".to_owned();
+        });
+        world.ban("203.0.113.7");
+        world.fault(&format!("cloudflare POST times=5: answer {status} {{\"success\":false,\"errors\":[{{\"code\":10000,\"message\":\"no\"}}]}}"));
+        runs(&world, 60).await;
+        assert_eq!(world.writes(), 4, "two hours");
+        world.front.world().clear_faults();
+        world.set("cf_api_token", "another_token_with_forty_characters_0000");
+        run_after(&world, INTERVAL).await;
+        assert_eq!(world.edge().0, ["203.0.113.7"], "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn write_without_an_answer_is_tried_again_soon_and_then_less_often() {
+    for fault in ["answer 502 <html>", "drop-before-effect"] {
+        let world = World::new();
+        world.ban("203.0.113.7");
+        world.fault(&format!("cloudflare POST: {fault}"));
+        runs(&world, 60).await;
+        // 0, 2, 6, 14, 30, 60, 90 min and the two minutes of a run.
+        assert!((6..=8).contains(&world.writes()), "{fault}: {} in two hours", world.writes());
+        world.front.world().clear_faults();
+        runs(&world, 16).await;
+        assert_eq!(world.edge().0, ["203.0.113.7"], "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_that_fails_again_and_again_climbs_the_ladder() {
+    let world = World::new();
+    world.ban("203.0.113.7");
+    world.fault("cloudflare POST: fail-operation no");
+    runs(&world, 30 * 24).await;
+    assert_eq!(world.writes(), 7, "a day");
+    assert_eq!(success(&world), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_others_fill_teach_how_many_items_fit_for_a_day() {
+    let world = World::new();
+    let others = world.front.world().cloudflare().create_list("others");
+    let filled: Vec<String> = (0..4_000).map(|n| address(1_000_000 + n)).collect();
+    world.front.world().cloudflare().preload(&others, filled.iter().map(String::as_str));
+    community(&world, 0..7_000);
+    run_after(&world, INTERVAL).await;
+    assert!(says(&world, "the lists are full: 6,000 fit"), "{:?}", world.texts(Level::Info));
+    assert_eq!(success(&world), Some(0.0));
+    runs(&world, 20).await;
+    assert_eq!(world.edge().0.len(), 6_000);
+    assert_eq!(success(&world), Some(0.0), "it leaves a thousand out");
+    assert!(
+        says(&world, "only 6,000 items fit") && says(&world, "1,000 of what is desired go without")
+    );
+    world.front.world().cloudflare().empty(&others);
+    run_after(&world, DAY).await;
+    run_after(&world, INTERVAL).await;
+    assert_eq!((world.edge().0.len(), success(&world)), (7_000, Some(1.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_that_cannot_be_asked_for_is_given_up_after_an_hour() {
+    for fault in [
+        "answer 404 {\"success\":false,\"errors\":[{\"code\":10000,\"message\":\"no\"}]}",
+        "answer 403 {\"success\":false,\"errors\":[]}",
+        "answer 500 <html>",
+        "operation-state dreaming",
+        "null-result",
+    ] {
+        let world = World::new();
+        world.ban("203.0.113.7");
+        world.fault(&format!("cloudflare GET /bulk_operations: {fault}"));
+        run_after(&world, INTERVAL).await;
+        world.ban("203.0.113.8");
+        runs(&world, 20).await;
+        assert_eq!(world.writes(), 1, "{fault}");
+        runs(&world, 12).await;
+        assert_eq!(world.edge().0, ["203.0.113.7", "203.0.113.8"], "{fault}");
+        world.assert_no_violations();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_that_answers_pending_is_given_up_after_a_day() {
+    let world = World::new();
+    world.ban("203.0.113.7");
+    world.fault("cloudflare GET /bulk_operations: operation-state pending");
+    run_after(&world, INTERVAL).await;
+    world.ban("203.0.113.8");
+    for _ in 0..23 {
+        run_after(&world, HOUR).await;
+        assert_eq!(world.writes(), 1);
+    }
+    run_after(&world, HOUR).await;
+    run_after(&world, HOUR).await;
+    assert!(world.edge().0.contains(&"203.0.113.8".to_owned()));
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_forgets_with_an_edge_that_is_not_empty_is_said_once_a_run() {
+    let world = World::new();
+    world.ban("203.0.113.7");
+    world.run().await.unwrap();
+    assert!(!says(&world, "a store that forgets"), "the edge was empty");
+    for _ in 0..2 {
+        *world.store.borrow_mut() = Some(Default::default());
+        run_after(&world, INTERVAL).await;
+        let texts = world.texts(Level::Info);
+        assert_eq!(texts.iter().filter(|text| text.contains("a store that forgets")).count(), 1);
+    }
+    run_after(&world, INTERVAL).await;
+    assert!(!says(&world, "a store that forgets"));
+}
