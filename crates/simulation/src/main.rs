@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use simulation::defects::{Defect, plant};
 use simulation::generate::{Focus, generate};
 use simulation::script::Script;
 use simulation::search::{Search, search};
@@ -50,6 +51,12 @@ struct Args {
     /// Leaves out violations whose text has this: what is known already.
     #[arg(long)]
     except: Vec<String>,
+    /// Plants each defect in turn, and says in which seed it is found; fails if one is not.
+    #[arg(long)]
+    defects: bool,
+    /// Plants this defect.
+    #[arg(long)]
+    defect: Option<String>,
     /// Prints everything that was met.
     #[arg(long)]
     marks: bool,
@@ -67,6 +74,17 @@ fn main() -> Result<ExitCode> {
     if let Some(seed) = args.tell {
         return Ok(tell(&generate(seed, focus)));
     }
+    if args.defects {
+        return Ok(find_defects(&args));
+    }
+    let defect = match &args.defect {
+        None => None,
+        Some(name) => {
+            let found = Defect::ALL.iter().find(|(_, known, _)| known == name);
+            Some(found.with_context(|| format!("there is no defect {name:?}"))?.0)
+        }
+    };
+    plant(defect);
     let began = Instant::now();
     let of = Search {
         from: args.from,
@@ -75,7 +93,7 @@ fn main() -> Result<ExitCode> {
         focus,
         found_max: args.found.max(1),
     };
-    let mut found = search(of, || {});
+    let mut found = search(of, || plant(defect));
     found.violations.retain(|(_, violation)| {
         let text = format!("{}: {}", violation.promise, violation.text);
         !args.except.iter().any(|known| text.contains(known))
@@ -107,6 +125,39 @@ fn main() -> Result<ExitCode> {
         println!("written to {}", path.display());
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Every defect must be found, and by what it breaks: a promise that nobody breaks without it.
+fn find_defects(args: &Args) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (defect, name, only) in Defect::ALL {
+        let Ok(focus) = only.parse::<Focus>() else { continue };
+        let mut found = None;
+        let mut from = args.from;
+        while found.is_none() && from < args.from + args.seeds {
+            let seeds = 50.min(args.from + args.seeds - from);
+            let (jobs, found_max) = (args.jobs, 50);
+            let of = Search { from, seeds, jobs, focus, found_max };
+            let with = search(of, || plant(Some(defect))).violations;
+            plant(None);
+            // What breaks without it proves nothing.
+            found = with.into_iter().find(|(seed, violation)| {
+                let without = play(&generate(*seed, focus), false).violation;
+                without.is_none_or(|without| without.promise != violation.promise)
+            });
+            from += seeds;
+        }
+        match found {
+            Some((seed, violation)) => {
+                println!("{name:<24} seed {seed:>4}: {}", violation.promise);
+            }
+            None => {
+                println!("{name:<24} NOT FOUND within {} seeds", args.seeds);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
 }
 
 fn tell(script: &Script) -> ExitCode {
