@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::lists::BAN;
-use super::reading::{Reading, written};
+use super::reading::{BLOCK, Reading, Want, written};
 use super::{Judge, Sent, Terms};
 
 /// What the readings so far said of each network.
@@ -20,6 +19,8 @@ pub(crate) struct Past {
     owners: BTreeSet<IpNet>,
     /// A clock moved: times that were kept may be off by this.
     clock_moved: bool,
+    /// Readings so far, and the first of them: for what was never seen before.
+    all: Known,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -28,6 +29,8 @@ struct Known {
     ends: u64,
     /// The same, or what an earlier run knew whose memory is still the last.
     ends_least: u64,
+    /// The earliest that any run ever knew: what a stale memory may still say.
+    ends_ever: Option<u64>,
     was_scarce: bool,
     /// In how many readings in a row it was not desired, and the first of them.
     gone_runs: u64,
@@ -45,12 +48,21 @@ impl Past {
         self.clock_moved = true;
     }
 
+    pub(super) fn is_clock_true(&self) -> bool {
+        !self.clock_moved
+    }
+
     /// What a run has read. Who is gone counts at once, who is desired when the run has ended and has kept
     /// it ([`Past::kept`]). Where not all have a place, everybody may be one of those who have none.
     pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>, is_scarce: bool) {
         for net in at_edge.iter().chain(reading.lists.keys()).chain(reading.keys.keys()) {
-            self.known.entry(*net).or_default();
+            // Until now nobody has asked for it, as far as there was anybody to ask.
+            self.known.entry(*net).or_insert(self.all);
         }
+        if self.all.gone_runs == 0 {
+            (self.all.gone_since, self.all.gone_at) = (reading.unix, reading.at);
+        }
+        self.all.gone_runs += 1;
         for (net, known) in &mut self.known {
             let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
             match want {
@@ -67,6 +79,7 @@ impl Past {
             // What the run does not keep, the next one does not know.
             if let Some(want) = want {
                 known.ends_least = known.ends.min(want.ends);
+                known.ends_ever = Some(known.ends_ever.map_or(want.ends, |e| e.min(want.ends)));
             }
         }
     }
@@ -83,9 +96,12 @@ impl Past {
     }
 
     /// Whether its last decision was over by then.
-    pub(super) fn ran_out(&self, net: &IpNet, unix: u64) -> bool {
+    pub(super) fn ran_out(&self, net: &IpNet, unix: u64, is_blind: bool) -> bool {
         let slack = if self.clock_moved { 86_400 } else { ROUNDING_SECS };
         let known = self.known.get(net);
+        if is_blind {
+            return known.and_then(|known| known.ends_ever).is_some_and(|ends| ends <= unix + slack);
+        }
         known.is_some_and(|known| known.ends_least != 0 && known.ends_least <= unix + slack)
     }
 
@@ -96,7 +112,7 @@ impl Past {
 
     /// Whether enough runs over enough time have found it gone.
     pub(super) fn is_confirmed(&self, net: &IpNet, terms: &Terms, at: Duration, unix: u64) -> bool {
-        let Some(known) = self.known.get(net) else { return false };
+        let known = self.known.get(net).unwrap_or(&self.all);
         let by_wall = unix.saturating_sub(known.gone_since);
         let waited = by_wall.max(at.saturating_sub(known.gone_at).as_secs());
         // Hosts whose clocks differ can agree on how often, not on how long.
@@ -111,6 +127,19 @@ impl Past {
     }
 }
 
+/// The part of the edge that is KV; the others are the lists, by their index.
+pub(super) const KV: usize = 2;
+
+/// What a request would take away.
+pub(super) struct Removals<'a> {
+    pub(super) part: usize,
+    pub(super) gone: BTreeSet<IpNet>,
+    pub(super) there: BTreeSet<IpNet>,
+    pub(super) wanted: &'a BTreeMap<IpNet, Want>,
+    /// How many may go because bans that were decided here need their places.
+    pub(super) room: usize,
+}
+
 impl Judge {
     /// What a write takes off a list.
     pub(super) fn guard_lists(
@@ -121,44 +150,54 @@ impl Judge {
         reading: &Reading,
         terms: &Terms,
     ) {
+        let own = reading.lists.iter().filter(|(_, want)| want.own);
+        let own = own.filter(|(net, want)| self.lists.strength(net) < want.strength).count();
+        let room = (self.lists.count() + own).saturating_sub(terms.items_max).min(own);
+        let there = self.lists.on(list).copied().collect();
+        let removals =
+            Removals { part: list, gone: gone.clone(), there, wanted: &reading.lists, room };
+        self.guard(sent, removals, terms);
+    }
+
+    pub(super) fn guard(&mut self, sent: &Sent, removals: Removals<'_>, terms: &Terms) {
+        let Removals { part, gone, there, wanted, room } = removals;
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         if terms.guard_runs <= 1 || terms.is_approved {
             return;
         }
-        let (at, unix) = (sent.at, sent.unix);
-        for net in gone {
-            let stays_desired = reading.lists.contains_key(net) && self.lists.count() <= terms.items_max;
-            let is_covered = reading.lists.keys().any(|range| range != net && range.contains(net));
-            let excused = stays_desired
+        let (at, unix, is_blind) = (sent.at, sent.unix, view.is_blind);
+        let fits = part == KV || self.lists.count() <= terms.items_max;
+        for net in &gone {
+            let is_wanted = wanted.get(net).is_some_and(|want| {
+                // It moves: it is where it should be.
+                let moves = part != KV && self.lists.holds(usize::from(want.strength != BLOCK), net);
+                fits || moves
+            });
+            let is_covered = wanted.keys().any(|range| range != net && range.contains(net));
+            let excused = is_wanted
                 || is_covered
                 || terms.protects(net)
-                || self.past.ran_out(net, unix)
+                || self.past.ran_out(net, unix, is_blind)
                 || self.past.is_confirmed(net, terms, at, unix);
             if !excused {
-                view.opened.insert((list, *net));
+                view.opened.insert((part, *net));
             }
         }
         let opened: Vec<IpNet> =
-            view.opened.iter().filter(|(on, _)| *on == list).map(|(_, net)| *net).collect();
-        let disturbed = view.disturbed;
-        if opened.is_empty() {
+            view.opened.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net).collect();
+        if opened.is_empty() || view.disturbed {
             return;
         }
-        let missing = |own: bool| {
-            let wanted = reading.lists.iter().filter(|(_, want)| !own || want.own);
-            wanted.filter(|(net, want)| self.lists.strength(net) < want.strength).count()
-        };
-        let own = missing(true);
-        let room = (self.lists.count() + own).saturating_sub(terms.items_max).min(own);
+        // What an earlier request of the run has taken was there, too.
+        let there: BTreeSet<IpNet> = there.into_iter().chain(opened.iter().copied()).collect();
         let unexcused = opened.len().saturating_sub(room) as u64;
-        let there: Vec<&IpNet> = self.lists.on(list).collect();
-        let kept = there.iter().filter(|net| reading.lists.contains_key(**net)).count();
-        let lasting = there.iter().filter(|net| !self.past.ran_out(net, unix)).count();
+        let kept = there.iter().filter(|net| wanted.contains_key(*net)).count();
+        let lasting = there.iter().filter(|net| !self.past.ran_out(net, unix, is_blind)).count();
         let is_share = unexcused > terms.guard_count
             && unexcused * 100 > there.len() as u64 * terms.guard_percent;
-        let rule = if unexcused == 0 || disturbed {
+        let rule = if unexcused == 0 {
             return;
-        } else if reading.lists.is_empty() {
+        } else if wanted.is_empty() {
             "nothing is desired any more"
         } else if kept == 0 && lasting >= 3 && unexcused >= 3 {
             "nothing that was there is desired any more"
@@ -168,17 +207,17 @@ impl Judge {
             return;
         };
         let names: Vec<String> = opened.iter().take(8).map(written).collect();
-        let which = if list == BAN { "ban" } else { "captcha" };
         let text = format!(
-            "{} of {} on the {which} list would go, though {rule}, and not yet in {} runs and {} s: {} …",
+            "{} of {} ({}) would go, though {rule}, and not yet in {} runs and {} s: {} …",
             opened.len(),
             there.len(),
+            ["ban list", "captcha list", "kv"][part],
             terms.guard_runs,
             terms.guard_seconds,
             names.join(", "),
         );
-        let is_scarce = self.lists.has_been_full
-            || self.lists.count() + missing(false) > terms.items_max;
+        let is_scarce = part != KV
+            && (self.lists.has_been_full || self.lists.count() + wanted.len() > terms.items_max);
         let text = if is_scarce { format!("{text} [more than fits]") } else { text };
         self.fail("removals that are too many wait", sent.run, at, text);
     }

@@ -13,10 +13,7 @@ use simulator::Simulator;
 use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, network, written};
 use super::{Ids, Judge, Sent, Terms, View};
 
-/// Index of the ban list; the captcha list's is 1.
-pub(super) const BAN: usize = 0;
-
-/// The strength of each list.
+/// The strength of each list: the ban list's, the captcha list's.
 pub(super) const STRENGTHS: [Strength; 2] = [BLOCK, CHALLENGE];
 
 /// What is on the lists, and which of our operations did what.
@@ -111,6 +108,11 @@ impl Lists {
 
     pub(super) fn on(&self, list: usize) -> impl Iterator<Item = &IpNet> {
         self.content[list].networks.keys()
+    }
+
+    /// Whether an item of this list is just this.
+    pub(super) fn holds(&self, list: usize, net: &IpNet) -> bool {
+        self.content[list].networks.contains_key(net)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -90,7 +90,6 @@ impl About {
 /// A run, as the judge sees it.
 struct View {
     began: Duration,
-    began_unix: u64,
     terms: Rc<Terms>,
     /// Its store does not keep what it is given, or gives what it did not keep.
     is_blind: bool,
@@ -100,7 +99,7 @@ struct View {
     writes: usize,
     /// What its list writes so far have taken away that was not excused.
     opened: BTreeSet<(usize, ipnet::IpNet)>,
-    keys_opened: BTreeSet<ipnet::IpNet>,
+    kv_writes: usize,
     freed_owner: bool,
     has_put: bool,
     has_put_and_deleted: bool,
@@ -184,7 +183,7 @@ impl Judge {
         self.fail(promise, run, at, text);
     }
 
-    pub(crate) fn run_begins(&mut self, run: usize, at: Duration, unix: u64, is_blind: bool) {
+    pub(crate) fn run_begins(&mut self, run: usize, at: Duration, is_blind: bool) {
         let overlaps = !self.runs.is_empty();
         if overlaps {
             self.marks.met("run overlaps");
@@ -193,14 +192,13 @@ impl Judge {
             run,
             View {
                 began: at,
-                began_unix: unix,
                 terms: Rc::clone(&self.terms),
                 is_blind,
                 reading: None,
                 items: [None, None],
                 writes: 0,
                 opened: BTreeSet::new(),
-                keys_opened: BTreeSet::new(),
+                kv_writes: 0,
                 freed_owner: false,
                 has_put: false,
                 has_put_and_deleted: false,
@@ -250,9 +248,6 @@ impl Judge {
     pub(crate) fn handled(&mut self, index: usize, simulator: &mut Simulator) {
         let run = self.requests[index].sent.run;
         self.lists.new_operations(simulator, run, &self.runs);
-        if matches!(self.requests[index].about, About::KvPut | About::KvDelete) {
-            self.kv_handled(index, simulator);
-        }
         if let About::RuleWrite(zone) = &self.requests[index].about {
             let zone = zone.clone();
             self.rule_handled(index, &zone, simulator);
@@ -342,6 +337,7 @@ impl Judge {
                 }
             }
             About::ListWrite(_) => self.list_write_answered(index, Some((status, body))),
+            About::KvPut | About::KvDelete => self.kv_answered(index, status, body),
             About::Operation(id) => self.operation_seen(run, &id, status, body),
             _ => {}
         }
