@@ -1,9 +1,11 @@
 //! Kubernetes without a cluster: `kubectl kustomize` builds what would be applied, and Kubernetes'
 //! own schemas judge it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -67,17 +69,30 @@ pub(crate) fn link(program: &OsStr, to: &Path) -> std::io::Result<()> {
 
 /// Judges resources by Kubernetes' schemas; a field that is not in them is an error.
 pub fn validate(yaml: &str) -> Result<()> {
+    // The judge takes seconds to read its schemas, and the tests of a file build much that is the same.
+    static JUDGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut judged = JUDGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if judged.contains(yaml) {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("resources.yaml");
     std::fs::write(&path, yaml)?;
-    for version in VERSIONS {
+    let start = |version: &&'static str| {
         let mut command = VALIDATE.module("kubernetes_validate")?;
         command.args(["--strict", "--quiet", "-k", version]).arg(&path);
-        let output = command.output().context("failed to start kubernetes-validate")?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().context("failed to start kubernetes-validate")?;
+        Ok((*version, child))
+    };
+    let children: Vec<_> = VERSIONS.iter().map(start).collect::<Result<_>>()?;
+    for (version, child) in children {
+        let output = child.wait_with_output()?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         ensure!(output.status.success(), "Kubernetes {version}: {}", said.trim());
     }
+    judged.insert(yaml.to_owned());
     Ok(())
 }
 

@@ -73,6 +73,21 @@ impl World {
         }
     }
 
+    /// Makes a zone with our two rules, as setup makes them; returns its id. No setting names it.
+    pub fn with_zone(&self) -> String {
+        let mut simulator = self.simulator();
+        let cloudflare = simulator.cloudflare();
+        let zone = cloudflare.create_zone("example.com");
+        for (action, list, name) in [
+            ("block", "crowdsec_ban", "crowdsec_edge_sync_ban"),
+            ("managed_challenge", "crowdsec_captcha", "crowdsec_edge_sync_captcha"),
+        ] {
+            let id = cloudflare.add_rule(&zone, action, &format!("(ip.src in ${list})"));
+            cloudflare.edit_rule(&zone, &id, |rule| rule.reference = name.to_owned());
+        }
+        zone
+    }
+
     fn build(options: Options) -> Pin<Box<dyn Future<Output = Self>>> {
         Box::pin(async move {
             let (lapi, cloudflare) = (options.lapi.clone(), options.cloudflare.clone());
@@ -192,8 +207,7 @@ impl World {
         }
         simulator.cloudflare().kv_preload(&self.namespace, keys);
         // The lease of a run that was killed would have ended by then.
-        let lease = self.state_dir.join("key-value/default/lease.value");
-        let _ = std::fs::remove_file(lease);
+        let _ = spin_app::Store::in_state_dir(&self.state_dir).delete("lease");
     }
 
     /// What is on the ban and on the captcha list.
@@ -269,6 +283,17 @@ impl World {
             on_request: self.on_request.clone(),
             ..host::Options::default()
         })
+    }
+
+    /// What the tool `edge-sync` looks at: the same manifest, settings and state as the runs of this world.
+    pub fn for_the_tool(&self) -> spin_app::Options {
+        spin_app::Options {
+            manifest: self.manifest.clone().unwrap_or_else(workspace::manifest),
+            component: None,
+            variables: self.settings.clone().into_iter().collect(),
+            state_dir: Some(self.state_dir.clone()),
+            runtime_config: self.runtime_config.clone(),
+        }
     }
 
     /// Runs the component once, as the cron trigger does.

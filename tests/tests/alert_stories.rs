@@ -350,6 +350,24 @@ async fn stories() -> Vec<Story> {
         (limited, recorder.run().await)
     };
     assert_eq!(value(&limited, "crowdsec_cf_list_sync_rate_limited", JOB), 1.0);
+    let (rules_well, by_rules, rules_full) = {
+        let mut recorder = Recorder::new(&["lists"]).await;
+        let zone = recorder.world.with_zone();
+        recorder.world.set("cf_rules_zones", &zone);
+        recorder.run().await;
+        let well = recorder.run().await;
+        recorder.world.ban(&["203.0.113.1"]);
+        refuse_list_writes(&recorder.world, LIMITED);
+        recorder.run().await;
+        let by_rules = recorder.run().await;
+        recorder.world.set("rules_characters_max", "200");
+        recorder.world.ban(&addresses(60));
+        recorder.run().await;
+        (well, by_rules, recorder.run().await)
+    };
+    assert_eq!(value(&by_rules, "crowdsec_cf_list_sync_rate_limited", JOB), 1.0);
+    assert_eq!(value(&by_rules, "crowdsec_cf_list_sync_success", JOB), 1.0);
+    assert_eq!(value(&rules_full, "crowdsec_cf_list_sync_success", JOB), 0.0);
     let (quota, quota_then_revoked) = {
         let mut recorder = Recorder::new(&["lists", "kv"]).await;
         recorder.world.set("kv_daily_writes_max", "12");
@@ -484,6 +502,23 @@ async fn stories() -> Vec<Story> {
         .runs(&limited_then_revoked, 60)
         .at(40, firing("EdgeSyncRateLimited", "warning", &[JOB]))
         .at(90, and(failing(&both), firing("EdgeSyncRateLimited", "warning", &[JOB]))),
+        Story::new("list writes are refused for two hours, and the rules say what the lists lack")
+            .runs(&by_rules, 120)
+            .quiet(30)
+            .quiet(110),
+        Story::new("the rules have no room for what the lists lack")
+            .runs(&rules_well, 10)
+            .runs(&rules_full, 40)
+            .runs(&by_rules, 20)
+            .quiet(20)
+            .at(
+                40,
+                and(
+                    firing("EdgeSyncRateLimited", "warning", &[JOB]),
+                    firing("EdgeSyncRulesFull", "warning", &[JOB]),
+                ),
+            )
+            .quiet(60),
         Story::new("the day's budget of KV is used up; the drift is what waits")
             .runs(&well, 4)
             .runs(&quota, 116)

@@ -51,6 +51,61 @@ const COMMANDS: [(&str, Shown); 14] = [
     ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
 ];
 
+/// Commands in the sentences of READMEs, by what they begin with.
+const IN_SENTENCES: [(&str, Shown); 14] = [
+    (
+        "cargo run -p edge-sync -- setup",
+        Shown::By("crates/cli/tests/setup.rs", "fn program_shows_first_"),
+    ),
+    ("cargo run -p edge-sync -- doctor", Shown::By("crates/cli/tests/stories.rs", "\"doctor\"")),
+    (
+        "cargo run -p edge-sync -- plan",
+        Shown::By("crates/cli/tests/stories.rs", "\"plan --exit-code\""),
+    ),
+    (
+        "cargo run -p edge-sync -- why",
+        Shown::By("crates/cli/tests/stories.rs", "\"why 203.0.113.7\""),
+    ),
+    ("cargo run -p edge-sync -- status", Shown::By("crates/cli/tests/stories.rs", "\"status\"")),
+    ("cargo run -p host -- run --once", Shown::By("tests/src/bin/once.rs", "run::execute(")),
+    ("cargo run -p host -- up", Shown::By("xtask/src/demo.rs", "host")),
+    ("cargo xtask build", Shown::By("xtask/src/test.rs", "build::execute(")),
+    ("cargo xtask bench", Shown::By("xtask/src/bench/mod.rs", "pub(crate) fn execute(")),
+    ("cargo xtask dist", Shown::By("tests/tests/dist.rs", "fn ")),
+    ("cargo xtask setup", Shown::By("xtask/src/setup.rs", "pub(crate) fn execute(")),
+    ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
+    ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
+    ("cargo xtask", Shown::By("xtask/src/lib.rs", "enum")),
+];
+
+/// What is between backticks in sentences and begins like one of our own commands.
+fn in_sentences(readme: &str) -> Vec<String> {
+    let fences = readme.split("\n```").step_by(2);
+    let spans = fences.flat_map(|prose| prose.split('`').skip(1).step_by(2));
+    let ours = spans.filter(|span| span.starts_with("cargo ") || span.starts_with("edge-sync "));
+    ours.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn commands_in_sentences_of_the_readmes_are_all_shown_to_work() {
+    let mut met = BTreeSet::new();
+    for readme in readmes() {
+        for command in in_sentences(&std::fs::read_to_string(&readme).unwrap()) {
+            let known = IN_SENTENCES.iter().find(|(begins, _)| command.starts_with(begins));
+            let Some((begins, _)) = known else {
+                panic!("{}: `{command}` is not in this test's table", readme.display());
+            };
+            met.insert(*begins);
+        }
+    }
+    assert!(met.len() > 8, "the READMEs have commands in sentences: {met:?}");
+    for (command, shown) in IN_SENTENCES {
+        let Shown::By(file, what) = shown else { panic!("`{command}`: by a test elsewhere") };
+        let text = std::fs::read_to_string(workspace::root().join(file)).unwrap();
+        assert!(text.contains(what), "`{command}`: {file} has no {what}");
+    }
+}
+
 /// The README at the root and all below `deploy`.
 fn readmes() -> Vec<PathBuf> {
     fn find(folder: &Path, found: &mut Vec<PathBuf>) {

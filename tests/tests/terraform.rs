@@ -1,14 +1,14 @@
 //! The Terraform module, read by a real parser of its language: that it says the same as `host setup`,
 //! that the provider has what it uses, and that its outputs are settings which exist.
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use edge_sync::setup::{BAN_LIST, CAPTCHA_LIST, PHASE, Remediation, expression};
 use end_to_end::workspace;
 use hcl::expr::{Object, ObjectKey};
 use hcl::{Block, Body, Expression};
-use host::setup::{BAN_LIST, CAPTCHA_LIST, PHASE, Remediation, expression};
-use serde_json::Value;
 
 /// Every `.tf` file of the module and its examples, parsed.
 fn files() -> Vec<(PathBuf, Body)> {
@@ -121,7 +121,7 @@ fn rules_are_those_of_host_setup_and_block_comes_before_challenge() {
 }
 
 #[test]
-fn lists_have_the_names_of_host_setup_and_their_items_are_ignored() {
+fn lists_have_the_names_of_setup_and_their_items_are_ignored() {
     let module = module();
     for (variable, name) in [("ban_list_name", BAN_LIST), ("captcha_list_name", CAPTCHA_LIST)] {
         let variable = the_block(&module, "variable", &[variable]).body();
@@ -133,7 +133,7 @@ fn lists_have_the_names_of_host_setup_and_their_items_are_ignored() {
     assert!(source(ignored).contains("items"));
     // A list that both tools could take for their own would be removed by the wrong one.
     let description = source(attribute(list, "description"));
-    assert!(!description.contains(host::setup::LIST_DESCRIPTION), "{description}");
+    assert!(!description.contains(edge_sync::setup::LIST_DESCRIPTION), "{description}");
     let ruleset = the_block(&module, "resource", &["cloudflare_ruleset", "custom_rules"]).body();
     let ignored = attribute(the_block(ruleset, "lifecycle", &[]).body(), "ignore_changes");
     assert!(source(ignored).contains("name"), "another name would replace an imported ruleset");

@@ -20,7 +20,9 @@ pub(crate) const COMPONENT: &str = "target/wasm32-wasip2/release/crowdsec_edge_s
 /// lease of a demo that was interrupted must not hold up the next one.
 pub(crate) fn fresh_state(name: &str) -> PathBuf {
     let folder = notes_dir().join(name);
-    let _ = std::fs::remove_dir_all(folder.join("key-value"));
+    for file in ["sqlite_key_value.db", "sqlite_key_value.db-journal"] {
+        let _ = std::fs::remove_file(folder.join(file));
+    }
     folder
 }
 

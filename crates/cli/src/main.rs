@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use edge_sync::commands::{doctor, plan, setup, status, why};
+use edge_sync::commands::{complain, doctor, plan, setup, status, why};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         result
     });
     result.unwrap_or_else(|error| {
-        eprintln!("edge-sync: {error:#}");
+        complain(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }

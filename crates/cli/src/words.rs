@@ -114,9 +114,12 @@ fn ordinal(n: u64) -> String {
     format!("{n}{ending}")
 }
 
-/// Why the guard holds removals back, and when they go.
-pub(crate) fn guard(guard: &Guard) -> String {
+/// Why the guard holds removals back, and when they go. `foreign` is how many are certainly not CrowdSec's.
+pub(crate) fn guard(guard: &Guard, foreign: Option<u64>) -> String {
     let why = match guard.rule {
+        "empty" | "replaced" if foreign.is_some_and(|foreign| foreign >= guard.held) => {
+            "nothing of what is there was ever CrowdSec's; is it the right place?"
+        }
         "empty" => "LAPI has no decision left for the edge; perhaps it lost its database",
         "replaced" => "nothing of what is there is desired any more",
         _ => "too many would go at once (removal_guard_percent, removal_guard_count)",

@@ -1,11 +1,14 @@
-//! `host setup` against the simulated Cloudflare over HTTP: what is made, what is left alone, what a
+//! `edge-sync setup` against the simulated Cloudflare over HTTP: what is made, what is left alone, what a
 //! killed run leaves behind, and what a removal takes away.
 
 use std::process::{Command, Output};
 use std::sync::{MutexGuard, PoisonError};
 
-use host::setup::{
-    Access, Applied, BAN_LIST, CAPTCHA_LIST, Client, NAMESPACE, Plan, Wish, apply, observe, plan,
+use edge_sync_core::api::cloudflare::Account as CloudflareAccount;
+use edge_sync_core::settings::Settings;
+
+use edge_sync::setup::{
+    Applied, BAN_LIST, CAPTCHA_LIST, Client, NAMESPACE, Plan, Wish, apply, observe, plan,
     plan_removal,
 };
 use simulator::front::{Ports, Running, serve};
@@ -15,10 +18,15 @@ use simulator::{CloudflareOptions, Options, RuleView, Service, Simulator};
 const BAN: &str = "crowdsec_edge_sync_ban";
 const CAPTCHA: &str = "crowdsec_edge_sync_captcha";
 
+/// Waits for `call` while another thread lets the simulator answer.
+fn wait<T>(call: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(call))
+}
+
 /// An account with the zone example.com, and what is wished for it.
 struct Account {
     running: Running,
-    access: Access,
+    access: [(&'static str, String); 3],
     zone: String,
     wish: Wish,
 }
@@ -36,11 +44,11 @@ impl Account {
         let mut simulator = Simulator::new(options);
         let zone = simulator.cloudflare().create_zone("example.com");
         let running = serve(simulator.shared(), Ports::default()).await.expect("loopback ports");
-        let access = Access {
-            url: running.url(Service::Cloudflare),
-            account: cloudflare.account_id,
-            token: cloudflare.api_token,
-        };
+        let access = [
+            ("cf_api_url", running.url(Service::Cloudflare)),
+            ("cf_account_id", cloudflare.account_id),
+            ("cf_api_token", cloudflare.api_token),
+        ];
         let mut wish = Wish::new(BAN_LIST, Some(CAPTCHA_LIST)).unwrap();
         (wish.namespace, wish.zones) = (true, vec!["example.com".to_owned()]);
         Self { running, access, zone, wish }
@@ -50,24 +58,32 @@ impl Account {
         self.running.world().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests block, so they must not keep the simulator's thread from answering.
-    fn blocking<T>(&self, call: impl FnOnce(&Client) -> T) -> T {
-        let client = Client::new(self.access.clone()).unwrap();
-        tokio::task::block_in_place(|| call(&client))
+    fn client(&self) -> Client {
+        let value = |name: &str| match name {
+            "lapi_url" => Some("http://lapi.invalid".to_owned()),
+            "lapi_key" => Some("none".to_owned()),
+            "cf_ban_list_id" => Some("0".repeat(32)),
+            name => self.access.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
+        };
+        let settings = Settings::parse(value, std::time::SystemTime::now()).unwrap();
+        Client::new(CloudflareAccount::new(settings.cloudflare, settings.account, settings.token))
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
-        self.blocking(|client| plan(&self.wish, &observe(client, &self.wish, None)?))
+        let client = self.client();
+        wait(async { plan(&self.wish, &observe(&client, &self.wish, None).await?) })
     }
 
     fn removal(&self) -> anyhow::Result<Plan> {
-        self.blocking(|client| {
-            Ok(plan_removal(&self.wish, &observe(client, &self.wish, Some("ip:"))?))
+        let client = self.client();
+        wait(async {
+            Ok(plan_removal(&self.wish, &observe(&client, &self.wish, Some("ip:")).await?))
         })
     }
 
     fn apply(&self, plan: &Plan) -> anyhow::Result<Applied> {
-        self.blocking(|client| apply(client, plan, |_| {}))
+        let client = self.client();
+        wait(apply(&client, plan, |_| {}))
     }
 
     fn set_up(&self) -> anyhow::Result<Applied> {
@@ -123,20 +139,21 @@ impl Account {
     }
 
     /// The program itself.
-    fn host(&self, arguments: &[&str]) -> Output {
-        let run = || {
-            Command::new(env!("CARGO_BIN_EXE_host"))
-                .arg("setup")
-                .args(arguments)
-                .env("SPIN_VARIABLE_CF_API_URL", &self.access.url)
-                .env("SPIN_VARIABLE_CF_ACCOUNT_ID", &self.access.account)
-                .env("SPIN_VARIABLE_CF_API_TOKEN", &self.access.token)
-                .output()
-                .unwrap()
-        };
+    fn tool(&self, arguments: &[&str]) -> Output {
+        let run =
+            || {
+                Command::new(env!("CARGO_BIN_EXE_edge-sync"))
+                    .arg("setup")
+                    .args(arguments)
+                    .envs(self.access.iter().map(|(name, value)| {
+                        (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value)
+                    }))
+                    .output()
+                    .unwrap()
+            };
         let output = tokio::task::block_in_place(run);
         for text in [&output.stdout, &output.stderr] {
-            assert!(!String::from_utf8_lossy(text).contains(&self.access.token), "no secret");
+            assert!(!String::from_utf8_lossy(text).contains(&self.access[2].1), "no secret");
         }
         output
     }
@@ -234,7 +251,7 @@ async fn list_that_is_there_is_used_and_not_removed() {
     let account = Account::new().await;
     account.simulator().cloudflare().create_list(BAN_LIST);
     account.set_up().unwrap();
-    assert!(account.plan().unwrap().to_string().contains("(not made by setup)"));
+    assert!(account.plan().unwrap().to_string().contains("(not made by setup"));
     account.remove().unwrap();
     assert_eq!(account.state(), "[\"crowdsec_ban\"] [] None");
     account.requests();
@@ -417,7 +434,7 @@ async fn answer_that_is_not_the_apis_is_shown_as_such() {
         ("cloudflare: answer 429 slow down", "run again"),
         (
             "cloudflare: answer 200 {\"success\":false,\"errors\":[{\"code\":7,\"message\":\"m\"}]}",
-            "code 7",
+            ": 7 m",
         ),
     ] {
         let account = Account::new().await;
@@ -427,7 +444,7 @@ async fn answer_that_is_not_the_apis_is_shown_as_such() {
     }
     // The client speaks TLS: a server that does not is no reason to send the token in the clear.
     let mut account = Account::new().await;
-    account.access.url = account.access.url.replace("http://", "https://");
+    account.access[0].1 = account.access[0].1.replace("http://", "https://");
     let error = text(&account.plan().unwrap_err());
     assert!(error.contains("no answer to GET"), "{error}");
     assert_eq!(account.requests(), [""; 0]);
@@ -437,7 +454,7 @@ async fn answer_that_is_not_the_apis_is_shown_as_such() {
 async fn program_shows_first_does_when_told_and_prints_the_settings() {
     let account = Account::new().await;
     let output = |arguments: &[&str]| {
-        let output = account.host(arguments);
+        let output = account.tool(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
@@ -452,10 +469,23 @@ async fn program_shows_first_does_when_told_and_prints_the_settings() {
     let ids: Vec<String> =
         account.simulator().cloudflare().lists().into_iter().map(|l| l.0).collect();
     let settings = format!(
-        "all done\nSPIN_VARIABLE_CF_BAN_LIST_ID={}\nSPIN_VARIABLE_CF_CAPTCHA_LIST_ID={}\n",
+        "all done\nexport SPIN_VARIABLE_CF_BAN_LIST_ID={}\nexport SPIN_VARIABLE_CF_CAPTCHA_LIST_ID={}\n",
         ids[0], ids[1]
     );
     assert!(applied.ends_with(&settings), "{applied}");
+
+    let env = output(&["--zone", "example.com", "--format", "env"]);
+    assert!(
+        env.ends_with(
+            &settings.replace("export ", "").replace("all", "nothing to").replace("done", "do")
+        ),
+        "{env}"
+    );
+    // The settings can be pasted into a shell.
+    let lines: Vec<_> = applied.lines().filter(|line| line.starts_with("export ")).collect();
+    let script = format!("{}\nprintenv SPIN_VARIABLE_CF_CAPTCHA_LIST_ID", lines.join("\n"));
+    let pasted = Command::new("sh").args(["-euc", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&pasted.stdout).trim(), ids[1]);
 
     let json: serde_json::Value =
         serde_json::from_str(&output(&["--zone", "example.com", "--json"])).unwrap();
@@ -469,7 +499,14 @@ async fn program_shows_first_does_when_told_and_prints_the_settings() {
     output(&["--zone", &account.zone, "--remove", "--apply"]);
     assert_eq!(account.state(), "[] [] None");
 
-    let failed = account.host(&["--zone", "example.net"]);
+    let without = Command::new(env!("CARGO_BIN_EXE_edge-sync")).arg("setup").env_clear().output();
+    let said = String::from_utf8(without.unwrap().stderr).unwrap();
+    for missing in ["SPIN_VARIABLE_CF_ACCOUNT_ID: is empty", "SPIN_VARIABLE_CF_API_TOKEN: is empty"]
+    {
+        assert!(said.contains(missing), "all at once: {said}");
+    }
+
+    let failed = account.tool(&["--zone", "example.net"]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("example.net"));
 }

@@ -107,10 +107,8 @@ pub(crate) fn known(
 /// The supplied values that no variable of the manifest takes, in order.
 pub fn unknown(declared: &BTreeSet<String>, supplied: &Variables) -> Vec<Unknown> {
     let undeclared = supplied.0.keys().filter(|name| !declared.contains(*name));
-    let unknown = undeclared.map(|name| Unknown {
-        name: env_name(name),
-        meant: nearest(name, declared).map(|meant| env_name(meant)),
-    });
+    let unknown = undeclared
+        .map(|name| Unknown { name: env_name(name), meant: nearest(name, declared).map(env_name) });
     unknown.collect()
 }
 

@@ -70,7 +70,8 @@ fn every_file_that_is_released_has_its_digest_beside_it() {
             format!("{}  {name}", hex(&fs::read(path).unwrap()))
         })
         .collect();
-    (listed.sort(), expected.sort());
+    listed.sort();
+    expected.sort();
     assert_eq!(listed, expected);
     let there = packed.digests.parent().unwrap().read_dir().unwrap().count();
     assert_eq!(there, packed.files.len(), "nothing else");

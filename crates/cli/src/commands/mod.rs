@@ -7,6 +7,7 @@ pub mod setup;
 pub mod status;
 pub mod why;
 
+use crate::words::{harmless, wrapped};
 use anyhow::{Context, Result, bail};
 use spin_app::{Options, Variables};
 use std::io::Write as _;
@@ -54,10 +55,18 @@ impl AppArgs {
     }
 }
 
+/// Says on stderr what is wrong, wrapped for people.
+pub fn complain(text: &str) {
+    for (at, line) in format!("edge-sync: {text}").lines().enumerate() {
+        let indent = if at == 0 { 4 } else { 6 };
+        eprintln!("{}", wrapped(&harmless(line), indent));
+    }
+}
+
 /// Says which variables of the environment are none of the manifest's.
 fn warn_of_unknown(manifest: &Path, variables: &Variables) -> Result<()> {
     for unknown in spin_app::unknown(&spin_app::declared_variables(manifest)?, variables) {
-        eprintln!("edge-sync: {unknown}");
+        complain(&unknown.to_string());
     }
     Ok(())
 }

@@ -175,25 +175,37 @@ fn of_lists(shown: &mut String, view: &ListsView, changes_max: usize) {
             &format!("{ODD}set aside{ODD:#} for a day, because Cloudflare refuses them: {count}"),
         );
     }
-    foreign(shown, view.not_crowdsecs, "item", "on the lists");
+    let gone = lists.iter().flat_map(|list| list.remove.iter().chain(&list.held));
+    let unknown = lifted(gone.map(|gone| (gone.why, gone.was_wanted)));
+    foreign(shown, view.not_crowdsecs, unknown, "item", "on the lists");
     if let Some(held) = &view.guard {
-        line(shown, &format!("{ODD}guard{ODD:#}: {}", guard(held)));
+        line(shown, &format!("{ODD}guard{ODD:#}: {}", guard(held, view.not_crowdsecs)));
     }
     if let Some(yielded) = &view.yielded {
         line(shown, &format!("{ODD}guard{ODD:#}: {yielded}"));
     }
 }
 
-/// The first contact with a place that others have used.
-fn foreign(shown: &mut String, count: Option<u64>, noun: &str, place: &str) {
-    if let Some(count @ 1..) = count {
+/// The first contact with a place that others have used. `known` is how many are certainly not CrowdSec's,
+/// `unknown` how many are not, unless a run that cannot be seen has put them there.
+fn foreign(shown: &mut String, known: Option<u64>, unknown: u64, noun: &str, place: &str) {
+    let (unless, count, as_far) = match known {
+        Some(count) => ("", count, ", and none ever did as far as is remembered"),
+        None => (", unless an earlier run put them there", unknown, ""),
+    };
+    if count > 0 {
         let text = format!(
-            "{ODD}not CrowdSec's{ODD:#}: {} {place} that no decision asks for, and none ever did as far as is \
-             remembered. Everything there belongs to the sync: if they are yours, use another one",
+            "{ODD}not CrowdSec's{ODD:#}{unless}: {} {place} that no decision asks for{as_far}. Everything there \
+             belongs to the sync: if they are yours, use another one",
             plural(count, noun)
         );
         line(shown, &text);
     }
+}
+
+/// How many removals of these may be of what others put there.
+pub(crate) fn lifted<'a>(gone: impl Iterator<Item = (&'a str, Option<bool>)>) -> u64 {
+    gone.filter(|(why, was_wanted)| *why == "lifted" && *was_wanted != Some(true)).count() as u64
 }
 
 fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
@@ -233,9 +245,11 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
         };
         line(shown, &format!("{ODD}KV waits{ODD:#}: {}{until}", all.join(", ")));
     }
-    foreign(shown, view.not_crowdsecs, "key", "in KV");
+    let gone = view.delete.iter().chain(&view.held);
+    let unknown = lifted(gone.map(|gone| (gone.why, gone.was_wanted)));
+    foreign(shown, view.not_crowdsecs, unknown, "key", "in KV");
     if let Some(held) = &view.guard {
-        line(shown, &format!("{ODD}guard{ODD:#} (KV): {}", guard(held)));
+        line(shown, &format!("{ODD}guard{ODD:#} (KV): {}", guard(held, view.not_crowdsecs)));
     }
     if let Some(yielded) = &view.yielded {
         line(shown, &format!("{ODD}guard{ODD:#} (KV): {yielded}"));

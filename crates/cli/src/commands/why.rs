@@ -2,10 +2,11 @@
 
 use super::look::{is_blind, look, sides};
 use super::{AppArgs, print};
-use crate::words::{GOOD, ODD, harmless, until, wait, wrapped};
+use crate::words::{GOOD, ODD, duration, harmless, until, wait, wrapped};
 use anstyle::Style;
 use anyhow::Result;
 use edge_sync_core::address::Address;
+use edge_sync_core::decision::parse_go_duration;
 use edge_sync_core::run::{About, InKv, Inspection, OnLists, Seen, Side, Wanted};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -75,9 +76,13 @@ pub fn render(inspection: &Inspection) -> String {
 
 /// `  ban 203.0.113.0/24 (scope Range) for 3h59m, by crowdsec: crowdsecurity/ssh-bf: counts`.
 fn decision(about: &About, seen: &Seen) -> String {
-    let [remediation, value, scope, lasts, origin, scenario] =
-        [&seen.remediation, &seen.value, &seen.scope, &seen.duration, &seen.origin, &seen.scenario]
+    let [remediation, value, scope, origin, scenario] =
+        [&seen.remediation, &seen.value, &seen.scope, &seen.origin, &seen.scenario]
             .map(|text| harmless(text));
+    let lasts = match parse_go_duration(&seen.duration) {
+        Some(lasts) => duration(lasts.as_secs()),
+        None => harmless(&seen.duration),
+    };
     let counts = match (seen.left_out, seen.protected) {
         (None, _) => "counts".to_owned(),
         (Some(_), Some(rule)) if about.protected.is_none() => {

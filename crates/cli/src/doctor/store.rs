@@ -3,6 +3,7 @@
 
 use super::Finding;
 use crate::commands::look::UNKNOWN_WITHOUT_STORE;
+use crate::commands::plan::lifted;
 use crate::native::Native;
 use crate::words::{age, duration, plural, until, wait};
 use edge_sync_core::ports::Clock;
@@ -22,12 +23,16 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
     let status = match status(settings, native, now) {
         Ok(status) => status,
         Err(error) => {
-            return vec![Finding::warn(
+            let warning = Finding::warn(
                 CHECK,
                 format!("cannot be read: {}; {UNKNOWN_WITHOUT_STORE}", error.0),
                 "if runs have been here, point --state-dir, or --runtime-config-file, at the store that they use; \
                  a component without a store works, but each run knows nothing of the ones before",
-            )];
+            );
+            return [Some(warning), first_contact(native, settings).await]
+                .into_iter()
+                .flatten()
+                .collect();
         }
     };
     let mut findings = vec![Finding::ok(CHECK, format!("{} can be read", native.store_place()))];
@@ -143,8 +148,15 @@ fn budget(status: &Status) -> Option<Finding> {
 /// What is there before any run has been, and is not CrowdSec's: it would go.
 async fn first_contact(native: &Native, settings: &Settings) -> Option<Finding> {
     let look = inspect(settings, native, None).await;
-    let lists = look.lists.and_then(|view| view.not_crowdsecs).unwrap_or(0);
-    let keys = look.kv.and_then(|view| view.not_crowdsecs).unwrap_or(0);
+    let unless = match look.sides.iter().any(|side| side.side == "store" && side.error.is_some()) {
+        true => ", unless an earlier run put them there",
+        false => "",
+    };
+    let lists = look.lists.iter().flat_map(|view| &view.lists);
+    let lists = lists.flat_map(|list| list.remove.iter().chain(&list.held));
+    let lists = lifted(lists.map(|gone| (gone.why, gone.was_wanted)));
+    let keys = look.kv.iter().flat_map(|view| view.delete.iter().chain(&view.held));
+    let keys = lifted(keys.map(|gone| (gone.why, gone.was_wanted)));
     if lists + keys == 0 {
         return None;
     }
@@ -154,7 +166,7 @@ async fn first_contact(native: &Native, settings: &Settings) -> Option<Finding> 
         places.map(|(count, noun, place)| format!("{} {place}", plural(count, noun))).collect();
     Some(Finding::warn(
         FIRST_CHECK,
-        format!("not CrowdSec's: {} that no decision asks for", places.join(" and ")),
+        format!("not CrowdSec's{unless}: {} that no decision asks for", places.join(" and ")),
         "everything there belongs to the sync, which removes them when the guard lets them go: if they are yours, \
          use another list or prefix; `edge-sync plan` shows them",
     ))

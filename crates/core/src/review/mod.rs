@@ -246,7 +246,7 @@ fn hold(
         let all = wanted.iter().map(|address| (*address, groups.get(address).unwrap_or(newest)));
         return Some(Held { groups: Table::from_sorted(all), streak });
     }
-    (groups.len() > 0).then_some(Held { streak, groups })
+    (!groups.is_empty()).then_some(Held { streak, groups })
 }
 
 /// What is wrong with the removals, in the part where most would go.

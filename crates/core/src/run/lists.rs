@@ -25,7 +25,7 @@ use super::{ANOTHER_RUN, Access, DesiredOr};
 /// What is to be done on the lists, or how their part of the run has ended already.
 pub(super) enum Prepared<'a> {
     /// It has.
-    Ended(ListsReport),
+    Ended(Box<ListsReport>),
     /// This is to be done.
     Decided(Box<Decided<'a>>),
 }
@@ -63,9 +63,11 @@ pub(super) fn prepare<'a, H: Host>(
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
         (_, Err(failure)) => {
-            return Prepared::Ended(ListsReport::unplanned(Outcome::Failed(failure)));
+            return Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))));
         }
-        (Err(why), Ok(_)) => return Prepared::Ended(ListsReport::unplanned(why.into())),
+        (Err(why), Ok(_)) => {
+            return Prepared::Ended(Box::new(ListsReport::unplanned(why.into())));
+        }
     };
     let host = access.session.host();
     let held = guard.held(host, TARGET);
@@ -106,7 +108,9 @@ pub(super) async fn finish<H: Host>(
     history: &mut Remembered<WriteHistory>,
 ) -> Finished {
     let decided = match prepared {
-        Prepared::Ended(report) => return Finished { report, sides: None, done: Vec::new() },
+        Prepared::Ended(report) => {
+            return Finished { report: *report, sides: None, done: Vec::new() };
+        }
         Prepared::Decided(decided) => decided,
     };
     let Decided { lists, sides, counts, room, schedule, held, left_out } = *decided;

@@ -35,6 +35,7 @@ use read::{NotDesired, Readings};
 
 pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
+pub use inspect::rules::{Delta, InRule, RuleView, ZoneView};
 pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};
 pub use status::{GuardStatus, KvStatus, ListsStatus, Status, status};
 

@@ -158,6 +158,7 @@ impl<H: Host> Part<'_, '_, '_, H> {
         };
         let rules: Vec<RuleReport> = decided
             .iter()
+            .rev()
             .filter_map(|(rule, decided)| {
                 let made = applied.made.iter().find(|patch| patch.rule == *rule);
                 let says = match made {

@@ -327,3 +327,54 @@ async fn store_that_forgets_with_an_edge_that_is_not_empty_is_said_once_a_run() 
     run_after(&world, INTERVAL).await;
     assert!(!says(&world, "a store that forgets"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn address_that_a_range_covers_stays_when_the_range_is_refused_and_goes_after_it_came() {
+    for (list, kind) in [("ban", "ban"), ("captcha", "ban"), ("ban", "captcha")] {
+        let mut world = World::new();
+        world.set("scopes", "ip,range");
+        let on = |which| if list == which { vec!["203.0.113.7"] } else { vec![] };
+        world.preload(&on("ban"), &on("captcha"));
+        let range = Decision::ban("203.0.113.0/24").kind(kind).scope("Range").until(1_000 * DAY);
+        world.front.world().lapi().add(range);
+        let at_edge = |world: &World| {
+            let (ban, captcha) = world.edge();
+            ban.into_iter().chain(captcha).collect::<Vec<_>>()
+        };
+        for method in ["POST", "PUT"] {
+            world.fault(&format!("cloudflare {method} times=1: answer 429 slow down"));
+        }
+        world.fault("cloudflare DELETE times=1: answer 429 slow down");
+        run_after(&world, INTERVAL).await;
+        assert_eq!(
+            at_edge(&world),
+            ["203.0.113.7"],
+            "{kind} range, {list}: the first write refused"
+        );
+        for _ in 0..40 {
+            run_after(&world, HOUR).await;
+            assert!(at_edge(&world).iter().any(|a| a == "203.0.113.7" || a == "203.0.113.0/24"));
+        }
+        assert_eq!(at_edge(&world), ["203.0.113.0/24"], "{kind} range, {list}");
+        let history = world.front.world().cloudflare().edge_history().to_vec();
+        let came = history.iter().position(|c| c.added.iter().any(|a| a == "203.0.113.0/24"));
+        let went = history.iter().position(|c| c.removed.iter().any(|a| a == "203.0.113.7"));
+        assert!(came <= went, "{kind} range, {list}: {history:?}");
+        world.assert_no_violations();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn interval_stored_by_a_clock_that_was_put_back_is_never_longer_than_counted_from_now() {
+    let mut world = World::new();
+    world.set("write_interval_seconds", "600");
+    let stored = br#"{"v":1,"accepted_at":99999999999}"#.to_vec();
+    *world.store.borrow_mut() = Some([("lists".to_owned(), stored)].into());
+    community(&world, 0..1);
+    runs(&world, 5).await;
+    assert_eq!(world.writes(), 0);
+    let rewritten = world.store.borrow().as_ref().unwrap()["lists"].clone();
+    assert!(!String::from_utf8(rewritten).unwrap().contains("99999999999"));
+    runs(&world, 2).await;
+    assert_eq!(world.writes(), 1, "ten minutes after the first run");
+}

@@ -261,6 +261,26 @@ mod tests {
         });
     }
 
+    /// What a run that is killed in the middle of a write leaves: the journal beside a half-written file.
+    #[test]
+    fn write_interrupted_reader_says_so_and_the_next_writer_mends_it() {
+        let (folder, store) = store();
+        store.set("a", &[1; 500_000]).unwrap();
+        let writer = Connection::open(&store.path).unwrap();
+        writer.execute_batch("PRAGMA cache_size = 1; BEGIN").unwrap();
+        writer.execute("UPDATE spin_key_value SET value = ?1", [vec![2u8; 500_000]]).unwrap();
+        let killed = folder.path().join(FILE);
+        fs::copy(&store.path, &killed).unwrap();
+        let journal = |path: &Path| path.with_extension("db-journal");
+        fs::copy(journal(&store.path), journal(&killed)).unwrap();
+
+        let error = Sqlite::new(killed.clone(), Access::Read).get("a").unwrap_err().to_string();
+        assert!(error.contains("a write to it was interrupted"), "{error}");
+        let mended = Sqlite::new(killed.clone(), Access::Write).get("a").unwrap().unwrap();
+        assert!(mended.iter().all(|byte| *byte == 1), "the old value");
+        assert!(Sqlite::new(killed, Access::Read).get("a").unwrap().is_some());
+    }
+
     #[test]
     fn overlapping_writes_of_two_processes_keep_each_a_whole_value() {
         let (_folder, store) = store();

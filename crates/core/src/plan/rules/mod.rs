@@ -73,7 +73,7 @@ pub const CHARACTERS_MAX: usize = 4_096;
 pub struct Decided {
     /// The expression.
     pub desired: Expression,
-    /// What found no room, the most urgent first.
+    /// What found no room: regions, what is to be lifted, what is to match; the most urgent first in each.
     pub waiting: Vec<Waiting>,
     /// The length of the expression's text, in characters.
     pub characters: usize,
@@ -111,12 +111,14 @@ pub fn decide(situation: &Situation<'_>) -> Decided {
     choose_regions(situation, &mut room, &mut parts, &mut waiting);
 
     let view = View::new(situation);
-    let (lifted, without) = room::choose(view.lifted_candidates(), |address| {
+    let already = observed.parts();
+    let (lifted, without) = room::choose(view.lifted_candidates(), &already.lifted, |address| {
         room.take(|length| length.lifted += Length::entry(address))
     });
     waiting.extend(without.map(|one| Waiting::Lifted(one.address, one.key.class)));
     // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
-    let (fresh, without) = room::choose(view.fresh_candidates(&lifted), |address| {
+    let candidates = view.fresh_candidates(&lifted);
+    let (fresh, without) = room::choose(candidates, &already.fresh.of, |address| {
         room.take(|length| {
             length.fresh.of += Length::entry(address);
             length.fresh.except += Length::sum(view.protected.inside(address));
@@ -201,12 +203,12 @@ impl<'a> View<'a> {
         let mut add = |address, class, order, is_kept| {
             // An owner goes first even if only the edge's list may still have him.
             let is_kept = is_kept && class != Class::Owner;
-            let key = Key { is_kept, class, order, is_new: !already.covers(&address) };
-            candidates.push(Candidate { address, key, counts: !is_kept });
+            let key = Key { is_kept, class, order };
+            candidates.push(Candidate { address, key, is_part: false, counts: !is_kept });
         };
         for item in self.situation.on_list {
             let Item { address, class, order } = *item;
-            if self.protected.covers(&address) || self.shall_match.covers(&address) {
+            if self.shall_match.covers(&address) && !self.protected.covers(&address) {
                 continue;
             }
             let is_owners = self.protected.touches(&address);
@@ -214,24 +216,22 @@ impl<'a> View<'a> {
         }
         // One entry for all items in a protected prefix, and for the hole that it is in a range on the
         // list.
-        for prefix in self.protected.iter().filter(|prefix| self.on_list.touches(prefix)) {
-            if may_match(prefix) {
-                add(*prefix, Class::Owner, 0, false);
-            } else {
-                let items = self.on_list.inside(prefix);
-                items.iter().for_each(|item| add(*item, Class::Owner, 0, false));
-            }
+        let owners = self.protected.iter().filter(|prefix| may_match(prefix));
+        for prefix in owners.filter(|prefix| self.on_list.touches(prefix)) {
+            add(*prefix, Class::Owner, 0, false);
         }
         if !self.situation.may_drain {
+            // Not before one who is on the list.
+            let order = u64::MAX;
             for entry in already {
                 if self.protected.covers(entry) {
-                    add(*entry, Class::Owner, 0, true);
+                    add(*entry, Class::Owner, order, true);
                 } else if self.shall_match.covers(entry) {
                     let owners = self.protected.inside(entry);
-                    owners.iter().for_each(|prefix| add(*prefix, Class::Owner, 0, true));
+                    owners.iter().for_each(|prefix| add(*prefix, Class::Owner, order, true));
                 } else {
                     let is_owners = self.protected.touches(entry);
-                    add(*entry, if is_owners { Class::Owner } else { Class::Rest }, 0, true);
+                    add(*entry, if is_owners { Class::Owner } else { Class::Rest }, order, true);
                 }
             }
         }
@@ -244,7 +244,7 @@ impl<'a> View<'a> {
         let observed = self.situation.observed.parts();
         let already = &observed.fresh.of;
         let mut candidates = Vec::new();
-        let mut add = |address: Address, item: &Item, counts: bool| {
+        let mut add = |address: Address, item: &Item, is_part: bool| {
             let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
             // What comes back from LIFTED may have been lifted from a list that the edge has not yet.
             let was_said = already.covers(&address) || observed.lifted.covers(&address);
@@ -252,15 +252,14 @@ impl<'a> View<'a> {
             if is_on_list && !is_kept || self.protected.covers(&address) {
                 return;
             }
-            let is_new = !already.covers(&address);
-            let key = Key { is_kept, class: item.class, order: item.order, is_new };
-            candidates.push(Candidate { address, key, counts: counts && !is_kept });
+            let key = Key { is_kept, class: item.class, order: item.order };
+            candidates.push(Candidate { address, key, is_part, counts: !is_part && !is_kept });
         };
         for item in self.situation.shall_match {
-            add(item.address, item, true);
+            add(item.address, item, false);
             // The range itself may be on the list, or find no room: what is in force of it stays.
             for part in already.inside(&item.address) {
-                add(*part, item, false);
+                add(*part, item, true);
             }
         }
         candidates

@@ -4,6 +4,9 @@
 //! Two PATCHes are two moments. Whoever goes from the challenge to the ban needs the ban written first
 //! (add before remove), whoever goes the other way needs the challenge first. If somebody goes each
 //! way, no order does: then one rule keeps those who leave it for one more run.
+//!
+//! Addresses are compared with addresses and regions with regions: that somebody's own challenge becomes
+//! a ban of his country at the same moment is not looked for.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +14,8 @@ use crate::api::cloudflare::expression::{AddressSet, Clause, Expression, Parts};
 use crate::decision::Remediation;
 
 use crate::desired::Region;
+
+use super::CHARACTERS_MAX;
 
 /// What is to happen to a rule.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +124,7 @@ impl<'a> Movers<'a> {
 
     /// What the rule that they leave should say, and them; `None` = that is too long.
     fn kept_by(&self, desired: &Expression, characters_max: usize) -> Option<Expression> {
+        let characters_max = characters_max.min(CHARACTERS_MAX);
         let mut parts = desired.parts().clone();
         let lifted = parts.lifted.iter().filter(|entry| !self.addresses.covers(entry));
         parts.lifted = lifted.copied().collect();

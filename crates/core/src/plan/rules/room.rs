@@ -1,7 +1,8 @@
 //! Who finds room in the text: one after the other by urgency, and who does not fit is passed over.
 //!
-//! The same candidates, some of them written already, find the same room again: what is in the text
-//! goes before its equals, and the length only grows with what is in it.
+//! The same candidates, some of them written already, find the same room again. That holds because the
+//! length only grows with what is in the text, and because being written makes a candidate come
+//! earlier, and no other one.
 
 use std::collections::BTreeSet;
 
@@ -50,29 +51,32 @@ impl Room {
 pub(super) struct Candidate {
     pub(super) address: Address,
     pub(super) key: Key,
+    /// It is in the text, and part of a range that should be there instead. It comes after that range,
+    /// for which it makes way.
+    pub(super) is_part: bool,
     /// Whether it waits for something if it finds no room.
     pub(super) counts: bool,
 }
 
-/// The order in which room is given, the smallest first; among equals the address decides.
+/// The order in which room is given, the smallest first. Among equals goes first what is written
+/// already, then the address decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// It is there only for what the edge may not have seen yet.
     pub(super) is_kept: bool,
     pub(super) class: super::Class,
     pub(super) order: u64,
-    /// It is not in the text yet.
-    pub(super) is_new: bool,
 }
 
 /// Those for whom `take` finds room, and those without who wait for it, in the order of the keys.
 pub(super) fn choose(
     candidates: Vec<Candidate>,
+    written: &AddressSet,
     mut take: impl FnMut(&Address) -> bool,
 ) -> (AddressSet, impl Iterator<Item = Candidate>) {
     let mut chosen: BTreeSet<Address> = BTreeSet::new();
     let mut without = Vec::new();
-    for candidate in in_order(candidates) {
+    for candidate in in_order(candidates, written) {
         let address = candidate.address;
         // None that is chosen is inside another, so only the one before can be around this.
         let around = chosen.range(..=address).next_back();
@@ -90,25 +94,32 @@ pub(super) fn choose(
 }
 
 /// By urgency. A range is as urgent as the most urgent that is in it, and comes before all that is: it
-/// takes the room of one and gives all of them theirs.
-fn in_order(mut candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
-    candidates.sort_unstable_by_key(|candidate| (candidate.address, candidate.key));
+/// takes the room of one and gives all of them theirs. What is in it counts as not written: else a part
+/// that found room without the range would make the range come earlier the next time.
+fn in_order(
+    mut candidates: Vec<Candidate>,
+    written: &AddressSet,
+) -> impl Iterator<Item = Candidate> {
+    candidates.sort_unstable_by_key(|one| (one.address, one.is_part, one.key));
     candidates.dedup_by(|later, first| {
         let is_same = later.address == first.address;
-        first.counts |= is_same && later.counts;
+        if is_same && first.is_part {
+            // After all ranges that it is part of.
+            first.key = later.key;
+        }
         is_same
     });
-    let mut urgency: Vec<(Key, Address)> =
-        candidates.iter().map(|candidate| (candidate.key, candidate.address)).collect();
+    let mut urgency: Vec<(Key, bool, Address)> = Vec::with_capacity(candidates.len());
     // The ranges around the candidate that is looked at, the widest first.
     let mut around: Vec<usize> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        while around
-            .pop_if(|range| !candidates[*range].address.contains(&candidate.address))
-            .is_some()
-        {}
+        let Candidate { address, key, .. } = *candidate;
+        let is_around = |range: &&usize| candidates[**range].address.contains(&address);
+        around.truncate(around.iter().take_while(is_around).count());
+        let is_new = !around.is_empty() || !written.has_entry(&address);
+        urgency.push((key, is_new, address));
         for range in &around {
-            urgency[*range] = urgency[*range].min((candidate.key, candidate.address));
+            urgency[*range] = urgency[*range].min((key, is_new, address));
         }
         around.push(index);
     }

@@ -34,7 +34,7 @@ impl Rule {
 
     /// Whether the rule with this expression applies to a client, while the list is as it was read.
     fn applies(&self, expression: &Expression, client: edge::Client) -> bool {
-        let list: Vec<String> = self.on_list.iter().map(|item| item.address.to_string()).collect();
+        let list = edge::Prefix::all(self.on_list.iter().map(|item| item.address));
         edge::applies(&expression.to_string(), (expression.list().as_str(), &list), client)
     }
 }
@@ -263,4 +263,49 @@ fn range_without_room_leaves_what_is_in_force_of_it() {
     let decided = rule.decide();
     assert!(!decided.is_due);
     assert_eq!(decided.waiting.len(), 1);
+}
+
+#[test]
+fn range_that_fits_takes_the_place_of_its_part() {
+    let mut rule = rule("203.0.113.0/28", "", ") or ip.src in {203.0.113.8/30}");
+    let says = ") or ip.src in {203.0.113.0/28}";
+    rule.characters_max = "(ip.src in $l".len() + says.len();
+    assert_eq!(decided(&rule), says);
+
+    // Also if it is part of a more urgent one that does not fit.
+    rule.shall_match[0].class = Class::CommunityBan;
+    rule.shall_match.extend(items(Class::OwnBan, "203.0.113.0/24"));
+    rule.never_block = set("203.0.113.99");
+    assert_eq!(rule.decide().desired, expression(says));
+}
+
+#[test]
+fn part_of_a_range_written_is_worth_no_more_than_before() {
+    // No room for the widest, nor for both of the narrower with what is to be excepted.
+    let mut rule = rule("", "", ")");
+    rule.shall_match = [
+        items(Class::OwnBan, "203.0.113.0/26"),
+        items(Class::OwnBan, "203.0.113.48/28"),
+        items(Class::Lift, "203.0.113.32"),
+        items(Class::OwnBan, "198.51.100.1 203.0.113.32/28").split_off(1),
+    ]
+    .concat();
+    rule.never_block = set("203.0.113.0 203.0.113.1 203.0.113.40/29");
+    rule.characters_max = 90;
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.32 203.0.113.48/28}"));
+    assert!(!rule.decide().is_due);
+}
+
+#[test]
+fn part_written_without_its_range_does_not_make_the_range_come_earlier() {
+    let mut rule = rule("", "", ") or ip.src in {203.0.113.32/30}");
+    rule.shall_match = items(Class::OwnBan, "203.0.113.8 203.0.113.0/27 203.0.113.32/30");
+    rule.shall_match.iter_mut().for_each(|item| item.order = 0);
+    rule.never_block = set("203.0.113.0/29");
+    // Room for the range with its exception, or for the other two.
+    rule.characters_max = 86;
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.8 203.0.113.32/30}"));
+    assert!(!rule.decide().is_due);
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::decide::lists::{Decision, Remembered, TARGET, decide};
-use crate::decide::rules::{Known, urgency};
+use crate::decide::rules::urgency;
 use crate::decision::Remediation;
 use crate::desired::{Desired, OriginCounts};
 use crate::observed::lists::Observed;
@@ -139,8 +139,7 @@ impl<H: Host> Look<'_, H> {
         let (desired, observed) = states;
         let rules = self.settings.targets.rules.as_ref().zip(self.rules);
         let urgency = |plan: &Plan| {
-            let may_drain = self.memory.history.is_settled(self.now);
-            let known = Known { plan, observed, done: &[], ends: &self.memory.ends, may_drain };
+            let known = self.known(plan, &[], observed);
             let history = &self.memory.rules;
             urgency(self.settings, lists, rules, (desired, known), history, self.now)
         };

@@ -5,6 +5,7 @@
 
 pub(super) mod kv;
 pub(super) mod lists;
+pub(super) mod rules;
 mod watched;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ use super::read::{self, Readings, Unavailable};
 
 use kv::{InKv, KvView};
 use lists::{ListsView, OnLists};
+use rules::{InRule, ZoneView};
 pub(super) use watched::Reasons;
 use watched::Watched;
 
@@ -51,6 +53,9 @@ pub struct Inspection {
     pub lists: Option<ListsView>,
     /// The same of KV.
     pub kv: Option<KvView>,
+    /// What a run would say in the rules of each zone; `None` = no zone is named. Where LAPI or the lists
+    /// could not be read: what the rules say now.
+    pub rules: Option<Vec<ZoneView>>,
     /// The address that was asked for.
     pub about: Option<About>,
 }
@@ -81,6 +86,8 @@ pub struct About {
     pub lists: Option<OnLists>,
     /// Where it stands in KV, likewise.
     pub kv: Option<InKv>,
+    /// Where it stands in the rules of zones, as far as they say anything about it beyond their lists.
+    pub rules: Vec<InRule>,
 }
 
 /// A decision.
@@ -243,7 +250,9 @@ pub async fn inspect<H: Host>(
         protected: settings.protected.rule(&address),
         lists: None,
         kv: None,
+        rules: Vec::new(),
     });
+    let mut rules_view = look.rules_alone();
     let mut lists = None;
     if let (Some(target), Some(observed)) = (&settings.targets.lists, observed_lists) {
         sides.push(Side::edge("lists", settings, observed.as_ref().err()));
@@ -253,6 +262,13 @@ pub async fn inspect<H: Host>(
         if let Some(about) = &mut about {
             let states = (desired.as_ref(), observed.as_ref());
             about.lists = Some(OnLists::of(&about.address, states, decided.as_ref(), &look));
+        }
+        let states = desired.as_ref().zip(observed.as_ref()).zip(decided.as_ref());
+        let seen =
+            states.and_then(|(states, decided)| look.rules(target, states, decided, address));
+        if let Some((zones, in_rules)) = seen {
+            rules_view = Some(zones);
+            about.iter_mut().for_each(|about| about.rules.clone_from(&in_rules));
         }
         lists = decided.map(|decided| ListsView::of(&decided, &look));
     }
@@ -270,7 +286,15 @@ pub async fn inspect<H: Host>(
     }
     sides.push(Side::store(memory.error.as_ref()));
     let skipped = desired.as_ref().map(Desired::skipped).cloned();
-    Inspection { sides, skipped, at_work_secs: memory.at_work_secs, lists, kv, about }
+    Inspection {
+        sides,
+        skipped,
+        at_work_secs: memory.at_work_secs,
+        lists,
+        kv,
+        rules: rules_view,
+        about,
+    }
 }
 
 /// What a look has at hand.

@@ -383,7 +383,7 @@ impl List<'_> {
             additions.sort_by_key(|addition| (addition.class, addition.rank, addition.address));
             additions.truncate(most);
         }
-        let batches = Batch::split(additions.into_iter());
+        let batches = Batch::split(additions);
         let operation = |batch: Batch<&Addition>| {
             let class = batch.as_slice().iter().map(|addition| addition.class).min();
             let mut addresses: Vec<Address> =

@@ -18,16 +18,36 @@ impl Client {
     }
 }
 
-/// Whether a prefix holds the address. Panics if host bits are set.
-pub(super) fn holds(prefix: &str, address: IpAddr) -> bool {
-    let (network, length) = prefix.split_once('/').unwrap_or((prefix, ""));
-    let network: IpAddr = network.parse().expect(prefix);
-    let (network_bits, size) = bits(network);
-    let host_bits = if length.is_empty() { 0 } else { size - length.parse::<u32>().expect(prefix) };
-    let shift = |bits: u128| bits.checked_shr(host_bits).unwrap_or(0);
-    assert_eq!(shift(network_bits).checked_shl(host_bits).unwrap_or(0), network_bits, "{prefix}");
-    let (address_bits, address_size) = bits(address);
-    address_size == size && shift(address_bits) == shift(network_bits)
+/// A prefix as a rule or a list names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prefix {
+    network: u128,
+    /// 32 or 128.
+    size: u32,
+    host_bits: u32,
+}
+
+impl Prefix {
+    /// Panics if it is none, or if host bits are set.
+    pub(super) fn new(text: &str) -> Self {
+        let (network, length) = text.split_once('/').unwrap_or((text, ""));
+        let (bits, size) = bits(network.parse().expect(text));
+        let length = if length.is_empty() { size } else { length.parse().expect(text) };
+        let host_bits = size - length;
+        let network = bits.checked_shr(host_bits).unwrap_or(0);
+        assert_eq!(network.checked_shl(host_bits).unwrap_or(0), bits, "{text}");
+        Self { network, size, host_bits }
+    }
+
+    /// Each address and range, by its text.
+    pub(super) fn all<T: ToString>(addresses: impl IntoIterator<Item = T>) -> Vec<Self> {
+        addresses.into_iter().map(|address| Self::new(&address.to_string())).collect()
+    }
+
+    pub(super) fn holds(&self, address: IpAddr) -> bool {
+        let (bits, size) = bits(address);
+        size == self.size && bits.checked_shr(self.host_bits).unwrap_or(0) == self.network
+    }
 }
 
 fn bits(address: IpAddr) -> (u128, u32) {
@@ -38,7 +58,7 @@ fn bits(address: IpAddr) -> (u128, u32) {
 }
 
 /// Whether a rule with this expression applies to the client.
-pub(super) fn applies(expression: &str, list: (&str, &[String]), client: Client) -> bool {
+pub(super) fn applies(expression: &str, list: (&str, &[Prefix]), client: Client) -> bool {
     let spaced = ["(", ")", "{", "}"]
         .iter()
         .fold(expression.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
@@ -53,7 +73,7 @@ pub(super) fn applies(expression: &str, list: (&str, &[String]), client: Client)
 struct Reader<'a> {
     /// The next is the last.
     words: Vec<&'a str>,
-    list: (&'a str, &'a [String]),
+    list: (&'a str, &'a [Prefix]),
     client: Client,
 }
 
@@ -91,7 +111,7 @@ impl<'a> Reader<'a> {
         let (name, items) = self.list;
         assert_eq!(self.words.pop().unwrap().strip_prefix('$'), Some(name));
         assert_eq!(field, "ip.src");
-        items.iter().any(|item| holds(item, self.client.address))
+        items.iter().any(|item| item.holds(self.client.address))
     }
 
     fn set(&mut self, field: &str) -> bool {
@@ -102,7 +122,7 @@ impl<'a> Reader<'a> {
         assert!(!entries.is_empty());
         // Each of them is read, so that none can hide that is wrong.
         let hits = entries.iter().filter(|entry| match field {
-            "ip.src" => holds(entry, self.client.address),
+            "ip.src" => Prefix::new(entry).holds(self.client.address),
             "ip.src.country" => {
                 let code = entry.strip_prefix('"').and_then(|entry| entry.strip_suffix('"'));
                 code.expect(entry) == self.client.country
@@ -120,7 +140,7 @@ impl<'a> Reader<'a> {
 
 #[test]
 fn expression_of_any_form_is_evaluated_as_cloudflare_says() {
-    let items = ["192.0.2.0/24".to_owned(), "2001:db8::1".to_owned()];
+    let items = Prefix::all(["192.0.2.0/24", "2001:db8::1"]);
     let at = |address: &str| Client::at(address.parse().unwrap());
     for (expression, address, does_apply) in [
         ("ip.src in $l", "192.0.2.9", true),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::edge::{Client, applies};
+use super::edge::{Client, Prefix, applies};
 use super::laws::{pool, some_expression, some_set};
 use super::*;
 use crate::decision::Remediation::{self, Ban, Captcha};
@@ -39,13 +39,13 @@ struct Lists {
 }
 
 impl Lists {
-    fn texts(&self) -> [Vec<String>; 2] {
-        [&self.ban, &self.captcha].map(|list| list.iter().map(Address::to_string).collect())
+    fn prefixes(&self) -> [Vec<Prefix>; 2] {
+        [&self.ban, &self.captcha].map(Prefix::all)
     }
 }
 
 /// Whether the client is banned, and whether he is challenged.
-fn seen(zone: &Zone, lists: &[Vec<String>; 2], address: IpAddr) -> [bool; 2] {
+fn seen(zone: &Zone, lists: &[Vec<Prefix>; 2], address: IpAddr) -> [bool; 2] {
     let client = Client::at(address);
     let [ban, captcha] = lists;
     [
@@ -168,19 +168,16 @@ prop_compose! {
 }
 
 proptest! {
-    // PROPTEST_CASES says how many; 20,000 were tried.
-    #![proptest_config(ProptestConfig::default())]
-
     #[test]
     fn nobody_is_for_a_moment_on_neither_rule(
         now in some_zone(),
         desired in some_zone(),
         (ban, captcha) in (some_set(8), some_set(8)),
     ) {
-        let lists = Lists { ban, captcha };
-        let patches = now.order(&desired, &lists, 4_000);
+        let on_lists = Lists { ban, captcha };
+        let patches = now.order(&desired, &on_lists, 4_000);
         prop_assert!(!patches.has_gap);
-        let texts = lists.texts();
+        let lists = on_lists.prefixes();
         let mut moments = vec![now.clone()];
         for patch in &patches.steps {
             let mut next = moments.last().unwrap().clone();
@@ -193,7 +190,7 @@ proptest! {
         let mut reached = moments.last().unwrap().clone();
         if patches.is_unfinished {
             // One more, in the next run, and nobody falls between there either.
-            let more = reached.order(&desired, &lists, 4_000);
+            let more = reached.order(&desired, &on_lists, 4_000);
             prop_assert_eq!(more.steps.len(), 1);
             prop_assert!(!more.is_unfinished);
             reached.write(&more.steps[0]);
@@ -202,9 +199,9 @@ proptest! {
         prop_assert_eq!(&reached.ban, &desired.ban);
         prop_assert_eq!(&reached.captcha, &desired.captcha);
         for address in pool() {
-            let [before, after] = [&now, &desired].map(|zone| seen(zone, &texts, address));
+            let [before, after] = [&now, &desired].map(|zone| seen(zone, &lists, address));
             for moment in &moments {
-                let at_that_moment = seen(moment, &texts, address);
+                let at_that_moment = seen(moment, &lists, address);
                 for rule in 0..2 {
                     // Neither less nor more than before or after.
                     let least = before[rule] && after[rule];
@@ -221,7 +218,7 @@ proptest! {
             if let ([_, second], false) = (&patches.steps[..], patches.second_needs_first) {
                 let mut alone = now.clone();
                 alone.write(second);
-                let is = seen(&alone, &texts, address);
+                let is = seen(&alone, &lists, address);
                 let is_gap = before.contains(&true) && after.contains(&true) && !is.contains(&true);
                 prop_assert!(!is_gap, "{} {:?}", address, alone);
             }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::edge::{Client, applies};
+use super::edge::{Client, Prefix, applies};
 use super::laws::{pool, some_address};
 use super::*;
 
@@ -31,10 +31,6 @@ fn some_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn texts<'a>(addresses: impl IntoIterator<Item = &'a Address>) -> Vec<String> {
-    addresses.into_iter().map(Address::to_string).collect()
-}
-
 fn turn(addresses: &mut Vec<Address>, address: Address) {
     match addresses.iter().position(|one| *one == address) {
         Some(index) => drop(addresses.remove(index)),
@@ -43,9 +39,6 @@ fn turn(addresses: &mut Vec<Address>, address: Address) {
 }
 
 proptest! {
-    // PROPTEST_CASES says how many; 20,000 were tried.
-    #![proptest_config(ProptestConfig::default())]
-
     #[test]
     fn list_written_rarely_the_edge_is_right_after_every_run_whichever_content_it_has(
         events in vec(some_event(), 1..40),
@@ -85,17 +78,19 @@ proptest! {
             let decided = rule.decide();
             prop_assert!(decided.waiting.is_empty());
             observed = decided.desired;
-            let contents = [Some(&list), before.as_ref()].map(|list| list.map(texts));
+            let contents = [Some(&list), before.as_ref()].map(|list| list.map(Prefix::all));
+            let (wanted_now, owners) = (Prefix::all(&wanted), Prefix::all(&protected));
+            let text = observed.to_string();
             for address in pool() {
-                let holds = |one: &Address| super::edge::holds(&one.to_string(), address);
-                let shall = wanted.iter().any(holds) && !protected.iter().any(holds);
+                let holds = |one: &Prefix| one.holds(address);
+                let shall = wanted_now.iter().any(holds) && !owners.iter().any(holds);
                 let (was, count) = turns.entry(address).or_default();
                 *count += u32::from(before.is_some() && *was != shall);
                 *was = shall;
                 for (content, is_old) in contents.iter().zip([false, true]) {
                     let Some(items) = content else { continue };
                     let client = Client::at(address);
-                    let does = applies(&observed.to_string(), ("l", items), client);
+                    let does = applies(&text, ("l", items), client);
                     // Lifted, desired again and lifted again within two minutes: that it was on the list
                     // before is in no text any more, and it is off as soon as the edge has the list.
                     let is_forgotten = is_old && *count > 1 && !shall;
@@ -103,7 +98,7 @@ proptest! {
                 }
             }
             // Compacted and drained: the text is the list's alone, but for holes in it.
-            if before.is_none() && protected.is_empty() && texts(&list) == texts(&wanted) {
+            if before.is_none() && protected.is_empty() && list == wanted {
                 prop_assert!(observed.is_delta_empty(), "{}", observed);
             }
         }

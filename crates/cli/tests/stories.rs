@@ -1,0 +1,243 @@
+//! What an operator sees: commands and their whole output, of worlds in which something is going on. The store is
+//! the file that a run has left, as Spin keeps it. How long ago the last run was is cut out.
+
+mod common;
+
+use common::World;
+use serde_json::Value;
+use simulator::Decision;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long the decisions of these stories hold.
+const LASTS: Duration = Duration::from_secs(4 * 3_600);
+
+/// A world with the lists only, and its own address protected.
+async fn lists() -> World {
+    let mut world = World::new().await;
+    world.set("cf_kv_namespace_id", "");
+    world.set("pushgateway_url", "http://pushgateway.invalid");
+    world.set("never_block", "198.51.100.7");
+    world
+}
+
+fn ban(world: &World, addresses: &[&str]) {
+    let bans = addresses
+        .iter()
+        .map(|address| Decision::ban(*address).until(LASTS).scenario("crowdsecurity/ssh-bf"));
+    world.simulator().lapi().add_all(bans);
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A story: each command with what it prints and how it ends. What it prints as JSON fits its schema.
+async fn story(world: &World, commands: &[&str]) -> String {
+    let mut told = String::new();
+    for command in commands {
+        let arguments: Vec<_> = command.split(' ').collect();
+        let (code, said) = world.tool(&arguments).await;
+        for line in said.lines().filter(|line| line.split_whitespace().count() > 2) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        told.push_str(&format!("$ edge-sync {command}\n{}", still(&said)));
+        told.push_str(&format!("[exit code {code}]\n\n"));
+        let schema = match arguments[0] {
+            "plan" => include_str!("../schemas/plan.json"),
+            "why" => include_str!("../schemas/why.json"),
+            "status" => include_str!("../schemas/status.json"),
+            _ => continue,
+        };
+        let plain = arguments.iter().filter(|argument| !argument.starts_with("--"));
+        let arguments: Vec<_> = plain.copied().chain(["--json"]).collect();
+        let (_, said) = world.tool(&arguments).await;
+        // Without settings there is nothing, and without a store no status.
+        let Ok(json) = serde_json::from_str::<Value>(&said) else {
+            assert!(code == 1 && said.starts_with("edge-sync: "), "{said}");
+            continue;
+        };
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{command}: {errors:?}\n{said}");
+    }
+    told
+}
+
+/// Without what is another at every look: how long ago, and how long it took.
+fn still(said: &str) -> String {
+    let lines = said.lines().map(|line| {
+        let line = match line.split_once(" s ago") {
+            Some((before, after)) => {
+                let before = before.trim_end_matches(|c: char| c.is_ascii_digit());
+                format!("{before}… ago{after}")
+            }
+            None => line.to_owned(),
+        };
+        match line.split_once("took ") {
+            Some((before, _)) => format!("{before}took …\n"),
+            None => line + "\n",
+        }
+    });
+    lines.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_contact_with_a_list_of_somebody_elses() {
+    let world = lists().await;
+    ban(&world, &["203.0.113.7", "203.0.113.8"]);
+    let own = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+    world.simulator().cloudflare().preload(&world.ban_list, own);
+    let before = story(&world, &["status", "plan --exit-code", "why 192.0.2.1", "doctor"]).await;
+    world.run().await;
+    let after = story(&world, &["status", "plan", "why 192.0.2.1", "why 203.0.113.7"]).await;
+    insta::assert_snapshot!(before + &after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_as_desired() {
+    let world = lists().await;
+    ban(&world, &["203.0.113.7"]);
+    world.run().await;
+    world.run().await;
+    let commands = ["plan --exit-code", "why 203.0.113.7", "why 203.0.113.9", "status"];
+    insta::assert_snapshot!(story(&world, &commands).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_that_was_throttled_is_waited_out_by_every_command() {
+    let world = lists().await;
+    ban(&world, &["203.0.113.7"]);
+    world.fault("cloudflare POST: answer 429 {\"success\":false,\"errors\":[{\"code\":10040,\"message\":\"please wait\"}]}");
+    world.run().await;
+    let commands = ["plan --exit-code", "why 203.0.113.7", "status", "doctor"];
+    insta::assert_snapshot!(story(&world, &commands).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guard_holds_removals_until_enough_runs_have_found_them() {
+    let mut world = lists().await;
+    world.set("removal_confirm_runs", "2");
+    world.set("removal_confirm_seconds", "0");
+    ban(&world, &["203.0.113.7"]);
+    world.run().await;
+    world.simulator().lapi().clear();
+    let before = story(&world, &["plan", "why 203.0.113.7"]).await;
+    world.run().await;
+    let after = story(&world, &["status", "plan", "why 203.0.113.7"]).await;
+    insta::assert_snapshot!(before + &after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lapi_that_is_down_leaves_unknown_and_not_empty() {
+    let world = lists().await;
+    ban(&world, &["203.0.113.7"]);
+    world.run().await;
+    world.fault("lapi: answer 500 database is locked");
+    let commands = ["plan --exit-code", "why 203.0.113.7", "why 203.0.113.7 --json", "status"];
+    insta::assert_snapshot!(story(&world, &commands).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_down_are_told_apart() {
+    let world = lists().await;
+    world.fault("lapi: answer 403 access forbidden");
+    world.fault("cloudflare GET /rules/lists: answer 403 {\"success\":false,\"errors\":[{\"code\":10000,\"message\":\"no\"}]}");
+    insta::assert_snapshot!(story(&world, &["plan", "why 203.0.113.7"]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_that_are_kept_out_each_for_its_reason() {
+    let mut world = lists().await;
+    world.set("scopes", "ip,range");
+    world.set("list_items_max", "2");
+    world.set("origins_exclude", "lists:tor");
+    {
+        let mut simulator = world.simulator();
+        let lapi = simulator.lapi();
+        lapi.add(Decision::ban("198.51.100.0/24").until(LASTS).scope("Range"));
+        lapi.add(Decision::ban("198.51.100.7").until(LASTS).scenario("crowdsecurity/http-probing"));
+        lapi.add(Decision::ban("203.0.113.9").until(LASTS).origin("lists").scenario("tor"));
+        lapi.add(Decision::ban("203.0.113.1").until(LASTS));
+        lapi.add(Decision::ban("203.0.113.2").until(LASTS));
+        lapi.add(
+            Decision::captcha("203.0.113.3").until(LASTS).origin("CAPI").scenario("http:scan"),
+        );
+        lapi.add(
+            Decision::ban("192.0.2.7")
+                .until(LASTS)
+                .scenario("forged\nlevel=info \u{1b}[2J\u{202e}"),
+        );
+    }
+    let why = ["198.51.100.7", "198.51.100.9", "203.0.113.9", "203.0.113.3", "192.0.2.7"];
+    let why: Vec<_> = why.iter().map(|address| format!("why {address}")).collect();
+    let commands: Vec<_> = why.iter().map(String::as_str).chain(["plan"]).collect();
+    insta::assert_snapshot!(story(&world, &commands).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn day_of_kv_that_is_used_up_is_waited_out() {
+    let mut world = lists().await;
+    let namespace = world.namespace.clone();
+    for (name, value) in [
+        ("cf_kv_namespace_id", namespace.as_str()),
+        ("cf_ban_list_id", ""),
+        ("cf_captcha_list_id", ""),
+    ] {
+        world.set(name, value);
+    }
+    ban(&world, &["203.0.113.7"]);
+    let day = now() / 86_400;
+    let quota = format!(r#"{{"v":2,"day":{day},"written":40,"writes_exhausted":true}}"#);
+    world.remember("kv-quota", &quota);
+    let told = story(&world, &["plan", "why 203.0.113.7", "status"]).await;
+    // The time until midnight.
+    let lines = told.lines().map(|line| match line.split_once("UTC, in ") {
+        Some((before, _)) => format!("{before}UTC, in …\n"),
+        None => format!("{line}\n"),
+    });
+    insta::assert_snapshot!(lines.collect::<String>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operation_left_by_a_killed_run_comes_first() {
+    let world = lists().await;
+    ban(&world, &["203.0.113.7"]);
+    world.remember("lists", r#"{"v":1,"operation":"4f8c"}"#);
+    world.remember("lease", &format!(r#"{{"v":1,"holder":7,"until":{}}}"#, now() + 90));
+    insta::assert_snapshot!(still_lease(
+        &story(&world, &["plan", "why 203.0.113.7", "status"]).await
+    ));
+}
+
+/// A lease that runs out while the story is told.
+fn still_lease(told: &str) -> String {
+    told.replace("1 min more", "2 min more").replace("at most 1 min", "at most 2 min")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_and_variables_that_are_wrong_are_all_named_at_once() {
+    let mut world = lists().await;
+    world.set("scopes", "country");
+    world.set("lapi_key", "");
+    world.set("dryrun", "true");
+    insta::assert_snapshot!(story(&world, &["plan", "status"]).await);
+}
+
+/// The tool must build in minutes: nothing that compiles or runs wasm is in its tree.
+#[test]
+fn tree_of_the_tool_has_no_wasm_engine() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tree = std::process::Command::new(cargo);
+    tree.args(["tree", "--package", "edge-sync", "--edges", "normal,build", "--prefix", "none"]);
+    let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let crates: std::collections::BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(crates.contains("edge-sync-core") && crates.contains("rusqlite"), "{tree}");
+    let engines = ["wasmtime", "cranelift", "wasmi", "wasmer", "wit-bindgen", "host"];
+    let found = crates.iter().filter(|name| engines.iter().any(|engine| name.starts_with(engine)));
+    assert_eq!(found.collect::<Vec<_>>(), [&""; 0]);
+    assert!(crates.len() < 200, "{} crates", crates.len());
+}
