@@ -78,7 +78,8 @@ impl Past {
             known.was_scarce = is_scarce;
             // What the run does not keep, the next one does not know.
             if let Some(want) = want {
-                known.ends_least = known.ends.min(want.ends);
+                let before = if known.ends == 0 { want.ends } else { known.ends };
+                known.ends_least = before.min(want.ends);
                 known.ends_ever = Some(known.ends_ever.map_or(want.ends, |e| e.min(want.ends)));
             }
         }

@@ -48,8 +48,10 @@ impl Kv {
     }
 
     /// What was spent today is not certain any more.
-    pub(super) fn trouble(&mut self, _at: Duration) {
-        self.trouble = Some(self.day);
+    pub(super) fn trouble(&mut self, at: Duration) {
+        let start = simulator::Options::default().start + at;
+        let unix = start.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.trouble = self.trouble.max(Some(unix / DAY_SECS));
     }
 
     fn enforced(&self, simulator: &mut Simulator, prefix: &str) -> Enforced {
@@ -249,8 +251,9 @@ impl Judge {
             let want = around.map(|(_, want)| want.strength).chain(own).max().unwrap_or(PASS);
             let now = before.strength(net, unix);
             // What is left when the key is gone; ranges that go with it are not.
+            let is_clock_true = self.past.is_clock_true();
             let in_force = before.ranges.iter().filter(|(range, (_, ends))| {
-                *ends > unix && !gone.contains(*range) && range.contains(net)
+                (*ends > unix || !is_clock_true) && !gone.contains(*range) && range.contains(net)
             });
             let after = in_force.map(|(_, (strength, _))| *strength).max().unwrap_or(PASS);
             if after < now.min(want) && !terms.protects(net) {

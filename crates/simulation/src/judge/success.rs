@@ -75,7 +75,14 @@ impl Judge {
         let terms = &last.view.terms;
         if terms.has_lists() && terms.zones.is_empty() {
             let is_batched = last.view.said.get("lists").is_some_and(|(outcome, _)| outcome == "batched");
-            if let Some(text) = self.lists_differ(reading, terms, is_batched) {
+            // A full account is tried again day by day.
+            let is_full = self.lists.has_been_full
+                && last.view.said.get("lists").is_some_and(|(outcome, success)| {
+                    !success && outcome != "in_sync" && outcome != "applied"
+                });
+            if let Some(text) = self.lists_differ(reading, terms, is_batched)
+                && !is_full
+            {
                 return Err(format!("lists: {text}"));
             }
             // What is not urgent may wait a day for company, and no longer.
