@@ -245,6 +245,15 @@ impl RunHost {
                 let list = if expression.contains("$crowdsec_ban") { "ban" } else { "captcha" };
                 json["expression"] = format!("(ip.src in $crowdsec_{list})").into();
             }
+            Defect::RuleNeverWritten if method == "PATCH" => {
+                let zone = url.split("/zones/").nth(1).and_then(|rest| rest.split('/').next());
+                let rules = self.world.simulator.borrow_mut().cloudflare().rules(zone.unwrap_or_default());
+                let reference = json["ref"].as_str().unwrap_or_default();
+                let rules = rules.unwrap_or_default();
+                if let Some(rule) = rules.iter().find(|rule| rule.reference == reference) {
+                    json["expression"] = rule.expression.clone().into();
+                }
+            }
             _ => return body,
         }
         serde_json::to_vec(&json).map_or(body, Bytes::from)
@@ -319,7 +328,6 @@ fn told(service: Service, sent: &Sent, head: &mut ResponseHead, body: &Bytes) ->
             head.status = 200;
             Some(Bytes::from_static(ACCEPTED.as_bytes()))
         }
-        Defect::RuleNeverWritten if sent.method == "PATCH" => None,
         Defect::ReadsHalf if sent.path.contains("/items") && sent.method == "GET" => {
             let mut json: Value = serde_json::from_slice(body).ok()?;
             json["result"].as_array_mut()?.truncate(1);

@@ -132,6 +132,7 @@ impl Player {
             player.put(item);
         }
         player.look();
+        player.world.judge.borrow_mut().begin();
         player
     }
 
@@ -149,6 +150,9 @@ impl Player {
             self.happen(event);
         }
         self.pass_to(self.world.clock.now() + Duration::from_secs(3_700));
+        let mut simulator = self.world.simulator.borrow_mut();
+        simulator.tick(self.world.clock.now());
+        self.world.judge.borrow_mut().flickers(&mut simulator);
     }
 
     /// Time passes until then, in leaps.
@@ -234,6 +238,9 @@ impl Player {
                 let mood = mood.split('(').next().unwrap_or_default();
                 judge.marks().met(&format!("store {mood}"));
             }
+            if matches!(run.store, StoreMood::Stale(_)) {
+                judge.store_is_stale();
+            }
             judge.run_begins(number, now, run.store != StoreMood::Works);
             if run.skew != 0 {
                 judge.clock_trouble(now);
@@ -288,6 +295,12 @@ impl Player {
             What::Fault(text) => {
                 let fault = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
                 simulator.inject(fault);
+                if text.contains("-item ") {
+                    self.world.judge.borrow_mut().others_act();
+                }
+                if text.contains("edit-rules") {
+                    self.world.judge.borrow_mut().others_write_rules();
+                }
             }
             What::FaultsEnd => simulator.clear_faults(),
             What::Knob(knob) => {
@@ -336,7 +349,9 @@ impl Player {
                     let edit = edit.parse().unwrap_or_else(|error| panic!("{edit}: {error}"));
                     simulator.cloudflare().edit_rules(zone, &edit);
                 }
-                self.world.judge.borrow_mut().others_act();
+                let mut judge = self.world.judge.borrow_mut();
+                judge.others_act();
+                judge.others_write_rules();
             }
             What::ClockStep(seconds) => {
                 self.world.step.set(self.world.step.get() + seconds);

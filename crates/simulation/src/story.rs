@@ -60,7 +60,7 @@ impl Story {
         }
         let came = match &reply.outcome {
             Outcome::Response(response) => {
-                format!("{} {}", response.status().as_u16(), text(response.body(), 700))
+                format!("{} {}", response.status().as_u16(), text(response.body(), 2_500))
             }
             Outcome::Streamed { .. } => "a stream".to_owned(),
             Outcome::CutBody { response, keep } => {
@@ -76,7 +76,7 @@ impl Story {
         };
         let body = match sent.body.len() {
             0 => String::new(),
-            _ => format!(" {}", text(&sent.body, 300)),
+            _ => format!(" {}", text(&sent.body, 600)),
         };
         let (at, run) = (moment(sent.at), sent.run);
         let line = format!(

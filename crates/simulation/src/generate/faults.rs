@@ -137,7 +137,7 @@ impl Draw {
                 format!("cloudflare GET /bulk_operations{skip}{times}: {state}")
             }
             _ => {
-                let value = self.pool.value(&mut self.rng).trim().to_owned();
+                let value = self.pool.item(&mut self.rng);
                 let what = self.one(&["insert-item", "remove-item"]);
                 let method = self.one(&["GET", "GET", "POST", "DELETE", "PUT"]);
                 format!("cloudflare {method} /items{skip}{times}: {what} {}", value.replace(' ', "-"))
@@ -162,7 +162,7 @@ impl Draw {
             (0, _) => What::OthersEmpty(place),
             (1..5, _) => What::OthersTake(place, self.pool.value(&mut self.rng)),
             _ => {
-                let name = if self.chance(12) { self.pool.foreign(&mut self.rng) } else { self.pool.value(&mut self.rng) };
+                let name = if self.chance(12) { self.pool.foreign(&mut self.rng) } else { self.pool.item(&mut self.rng) };
                 What::OthersPut(Item { place, name, value: String::new(), lasts: None })
             }
         };

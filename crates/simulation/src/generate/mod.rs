@@ -106,6 +106,8 @@ fn targets(rng: &mut Rng, focus: Focus) -> Targets {
             targets.ban_list = true;
             targets.captcha_list = true;
             match rng.u32(..10) {
+                // Each of the rules has its list.
+                _ if what == "rules" => {}
                 0 => targets.ban_list = false,
                 1 => targets.captcha_list = false,
                 _ => {}
@@ -211,7 +213,7 @@ impl Draw {
         }
         let count = 1 + self.rng.usize(..12);
         for _ in 0..count {
-            let name = if self.chance(10) { self.pool.foreign(&mut self.rng) } else { self.pool.value(&mut self.rng) };
+            let name = if self.chance(10) { self.pool.foreign(&mut self.rng) } else { self.pool.item(&mut self.rng) };
             let place = if self.chance(70) { Place::Ban } else { Place::Captcha };
             self.script.before.push(Item { place, name, value: String::new(), lasts: None });
         }

@@ -40,6 +40,12 @@ impl Pool {
         pick(rng, &self.values).clone()
     }
 
+    /// One as a list can hold it: not all that is asked for can be there.
+    pub(super) fn item(&self, rng: &mut Rng) -> String {
+        let value = self.value(rng);
+        value.trim().trim_start_matches("::ffff:").to_owned()
+    }
+
     pub(super) fn own(&self, rng: &mut Rng) -> String {
         pick(rng, &self.own).clone()
     }

@@ -19,6 +19,8 @@ pub(crate) struct Past {
     owners: BTreeSet<IpNet>,
     /// A clock moved: times that were kept may be off by this.
     clock_moved: bool,
+    /// A run was told what its store had before.
+    pub(super) was_stale: bool,
     /// Readings so far, and the first of them: for what was never seen before.
     all: Known,
 }
@@ -46,6 +48,10 @@ const ROUNDING_SECS: u64 = 125;
 impl Past {
     pub(super) fn clock_moved(&mut self) {
         self.clock_moved = true;
+    }
+
+    pub(super) fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.known.keys().copied()
     }
 
     pub(super) fn is_clock_true(&self) -> bool {
@@ -186,7 +192,9 @@ impl Judge {
         }
         let opened: Vec<IpNet> =
             view.opened.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net).collect();
-        if opened.is_empty() || view.disturbed {
+        // A stale memory may still have confirmations that are over, a late listing shows who is gone.
+        let is_known = !self.past.was_stale && !(part == KV && self.is_lenient);
+        if opened.is_empty() || view.disturbed || !is_known {
             return;
         }
         // What an earlier request of the run has taken was there, too.

@@ -149,7 +149,7 @@ impl Judge {
             waits: waits::Waits::default(),
             past: guard::Past::default(),
             kv: kv::Kv::new(&ids),
-            rules: rules::Rules::new(&ids),
+            rules: rules::Rules::default(),
             marks: Marks::default(),
             is_lenient: false,
             last: None,
@@ -219,7 +219,18 @@ impl Judge {
 
     /// What happens at the edge or in its store without a run.
     pub(crate) fn others_act(&mut self) {
+        self.rules.others_did = true;
         self.runs.values_mut().for_each(|view| view.disturbed = true);
+    }
+
+    /// What was there before is nobody's doing.
+    pub(crate) fn begin(&mut self) {
+        self.rules.others_did = false;
+    }
+
+    /// A run's store tells what was before.
+    pub(crate) fn store_is_stale(&mut self) {
+        self.past.was_stale = true;
     }
 
     pub(crate) fn store_trouble(&mut self, at: Duration) {
@@ -325,6 +336,9 @@ impl Judge {
                     let is_scarce = needed + self.lists.foreign() > view.terms.items_max
                         || self.lists.has_been_full;
                     self.past.read(&reading, &on_lists, is_scarce);
+                    if !view.terms.zones.is_empty() {
+                        self.rules_read(&reading);
+                    }
                 }
             }
             About::Items(list, is_first) if status == 200 => {
