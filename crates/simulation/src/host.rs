@@ -137,7 +137,8 @@ impl Transport for RunHost {
         let http = builder
             .body(body)
             .map_err(|error| TransportError::Other(format!("not a valid request: {error}")))?;
-        if is_planted(Defect::WritesTwice) && sent.path.ends_with("/items") && sent.method == "POST" {
+        if is_planted(Defect::WritesTwice) && sent.path.ends_with("/items") && sent.method == "POST"
+        {
             let mut simulator = world.simulator.borrow_mut();
             let index = world.judge.borrow_mut().sent(&sent, &mut simulator);
             let reply = simulator.handle(now, service, http.clone());
@@ -247,7 +248,8 @@ impl RunHost {
             }
             Defect::RuleNeverWritten if method == "PATCH" => {
                 let zone = url.split("/zones/").nth(1).and_then(|rest| rest.split('/').next());
-                let rules = self.world.simulator.borrow_mut().cloudflare().rules(zone.unwrap_or_default());
+                let rules =
+                    self.world.simulator.borrow_mut().cloudflare().rules(zone.unwrap_or_default());
                 let reference = json["ref"].as_str().unwrap_or_default();
                 let rules = rules.unwrap_or_default();
                 if let Some(rule) = rules.iter().find(|rule| rule.reference == reference) {

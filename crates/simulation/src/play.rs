@@ -184,7 +184,8 @@ impl Player {
                 }
                 Ok(Poll::Pending) => at += 1,
                 Ok(Poll::Ready(ok)) => {
-                    let text = format!("  run {number} ends {}", if ok { "well" } else { "in failure" });
+                    let text =
+                        format!("  run {number} ends {}", if ok { "well" } else { "in failure" });
                     self.world.story.borrow_mut().say(now, &text);
                     drop(self.running.remove(at));
                     let mut simulator = self.world.simulator.borrow_mut();
@@ -302,7 +303,10 @@ impl Player {
                     self.world.judge.borrow_mut().others_write_rules();
                 }
             }
-            What::FaultsEnd => simulator.clear_faults(),
+            What::FaultsEnd => {
+                self.faults_met(&simulator);
+                simulator.clear_faults();
+            }
             What::Knob(knob) => {
                 self.knobs.set(knob).unwrap_or_else(|error| panic!("{knob}: {error}"));
                 let knobs = self.knobs.cloudflare.clone();
@@ -374,10 +378,7 @@ impl Player {
         drop(simulator);
         self.look();
         let name = match &event.what {
-            What::Fault(text) => {
-                let action = text.split_once(": ").map_or("", |(_, action)| action);
-                format!("fault {}", action.split(' ').next().unwrap_or_default())
-            }
+            What::Fault(_) => return,
             What::Knob(knob) => format!("knob {}", knob.split('=').next().unwrap_or_default()),
             What::Setting(name, _) => format!("setting {name}"),
             other => {
@@ -387,6 +388,16 @@ impl Player {
             }
         };
         self.world.judge.borrow_mut().marks().met(&name);
+    }
+
+    /// Which faults have acted on a request at all.
+    fn faults_met(&self, simulator: &Simulator) {
+        let mut judge = self.world.judge.borrow_mut();
+        for (fault, _) in simulator.faults_met().filter(|(_, met)| *met > 0) {
+            let action = fault.action.to_string();
+            let name = action.split(' ').next().unwrap_or_default();
+            judge.marks().met(&format!("fault {name}"));
+        }
     }
 
     fn list(&self, place: Place) -> Option<String> {
@@ -421,6 +432,7 @@ impl Player {
             self.world.story.borrow_mut().say(now, "-- the faults end --");
             let mut simulator = self.world.simulator.borrow_mut();
             simulator.tick(now);
+            self.faults_met(&simulator);
             simulator.clear_faults();
             let rows = simulator.lapi().decisions().to_vec();
             simulator.lapi().replace(rows);
@@ -532,4 +544,3 @@ fn settings(script: &Script, ids: &Ids, options: &Options) -> BTreeMap<String, S
     }
     settings
 }
-

@@ -17,7 +17,8 @@ impl Draw {
         if self.chance(50) {
             self.knob("cloudflare.pending_mode", "queue");
         }
-        let delay = self.one(&["0s", "700ms", "700ms", "5s", "40s", "10m"]);
+        let delay =
+            self.one(&["0s", "0s", "700ms", "700ms", "700ms", "700ms", "5s", "5s", "40s", "10m"]);
         self.knob("cloudflare.operation_delay", delay);
         if self.chance(30) {
             let is_short = self.script.settings.contains_key("run_budget_seconds");

@@ -6,18 +6,38 @@ use crate::script::{Item, Place, What};
 /// Faults of the LAPI.
 const LAPI: [&str; 14] = [
     "answer 200 [\"ban\"]",
-    "refuse", "silent", "drop-after-effect", "cut-body 1", "cut-body 40", "cut-body 300", "delay 30s",
-    "delay 70s", "answer 403 {\"message\":\"access forbidden\"}", "answer 500 oops", "answer 200 {}",
-    "answer 200 <html></html>", "answer 502 <html></html>",
+    "refuse",
+    "silent",
+    "drop-after-effect",
+    "cut-body 1",
+    "cut-body 40",
+    "cut-body 300",
+    "delay 30s",
+    "delay 70s",
+    "answer 403 {\"message\":\"access forbidden\"}",
+    "answer 500 oops",
+    "answer 200 {}",
+    "answer 200 <html></html>",
+    "answer 502 <html></html>",
 ];
 
 /// Faults of any Cloudflare request.
 const ANY: [&str; 15] = [
-    "refuse", "silent", "drop-before-effect", "drop-after-effect", "cut-body 0", "cut-body 30", "delay 8s", "delay 25s",
+    "refuse",
+    "silent",
+    "drop-before-effect",
+    "drop-after-effect",
+    "cut-body 0",
+    "cut-body 30",
+    "delay 8s",
+    "delay 25s",
     "answer 500 {\"success\":false,\"errors\":[{\"code\":10000,\"message\":\"x\"}]}",
-    "answer 502 <html></html>", "answer 429 slow down", "answer 200 {}",
+    "answer 502 <html></html>",
+    "answer 429 slow down",
+    "answer 200 {}",
     "answer 200 {\"success\":false,\"errors\":[{\"code\":7003,\"message\":\"no\"}],\"result\":null}",
-    "null-result", "no-result",
+    "null-result",
+    "no-result",
 ];
 
 /// Faults of pages.
@@ -25,9 +45,15 @@ const PAGE: [&str; 4] = ["repeat-cursor", "repeat-page", "repeat-item", "empty-p
 
 /// Faults of list writes.
 const WRITE: [&str; 12] = [
-    "stuck-operation", "slow-operation 3m", "slow-operation 2h", "slow-operation 30h",
-    "fail-operation internal error", "fail-operation the list is at the maximum number of items",
-    "vanish-operation", "drop-after-effect", "answer-after-effect 502 <html></html>",
+    "stuck-operation",
+    "slow-operation 3m",
+    "slow-operation 2h",
+    "slow-operation 30h",
+    "fail-operation internal error",
+    "fail-operation the list is at the maximum number of items",
+    "vanish-operation",
+    "drop-after-effect",
+    "answer-after-effect 502 <html></html>",
     "answer 400 {\"success\":false,\"errors\":[{\"code\":10009,\"message\":\"what\"}]}",
     "answer 403 {\"success\":false,\"errors\":[{\"code\":10000,\"message\":\"no\"}]}",
     "answer 429 {\"success\":false,\"errors\":[{\"code\":10040,\"message\":\"slow down\"}]}",
@@ -44,20 +70,34 @@ impl Draw {
             65..72 => self.event(What::FaultsEnd),
             72..84 => self.others(),
             84..87 => {
-                let step = *super::pick(&mut self.rng, &[-90_000, -3_600, -100, 100, 3_600, 90_000]);
+                let step =
+                    *super::pick(&mut self.rng, &[-90_000, -3_600, -100, 100, 3_600, 90_000]);
                 self.event(What::ClockStep(step));
             }
             87..90 => self.event(What::StoreForgets),
             90..93 => {
-                let keys = ["lease", "lists", "guard", "guard-lists", "ends", "kv-quota", "rules", "guard-kv"];
+                let keys = [
+                    "lease",
+                    "lists",
+                    "guard",
+                    "guard-lists",
+                    "ends",
+                    "kv-quota",
+                    "rules",
+                    "guard-kv",
+                ];
                 let key = self.one(&keys).to_owned();
-                let garbage = self.one(&["", "{}", "{\"v\":1}", "null", "\u{1}\u{2}", "{\"v\":99,\"x\":1}"]);
+                let garbage =
+                    self.one(&["", "{}", "{\"v\":1}", "null", "\u{1}\u{2}", "{\"v\":99,\"x\":1}"]);
                 self.event(What::StoreGarbles(key, garbage.to_owned()));
             }
             93..96 => {
                 let own = self.pool.own.join(",");
                 let now = self.one(&["", "own"]);
-                self.event(What::Setting("never_block".to_owned(), if now == "own" { own } else { String::new() }));
+                self.event(What::Setting(
+                    "never_block".to_owned(),
+                    if now == "own" { own } else { String::new() },
+                ));
             }
             96..98 => {
                 let dry = self.one(&["true", "false"]).to_owned();
@@ -93,7 +133,8 @@ impl Draw {
             }
             71..79 => {
                 let knob = self.one(&["refused_values", "duplicate_values"]);
-                let value = if self.chance(70) { self.pool.value(&mut self.rng) } else { String::new() };
+                let value =
+                    if self.chance(70) { self.pool.value(&mut self.rng) } else { String::new() };
                 // Only what can be sent can be refused.
                 let value = value.trim().trim_start_matches("::ffff:").to_owned();
                 self.event(What::Knob(format!("cloudflare.{knob}={value}")));
@@ -140,7 +181,10 @@ impl Draw {
                 let value = self.pool.item(&mut self.rng);
                 let what = self.one(&["insert-item", "remove-item"]);
                 let method = self.one(&["GET", "GET", "POST", "DELETE", "PUT"]);
-                format!("cloudflare {method} /items{skip}{times}: {what} {}", value.replace(' ', "-"))
+                format!(
+                    "cloudflare {method} /items{skip}{times}: {what} {}",
+                    value.replace(' ', "-")
+                )
             }
         };
         self.event(What::Fault(text));
@@ -162,7 +206,11 @@ impl Draw {
             (0, _) => What::OthersEmpty(place),
             (1..5, _) => What::OthersTake(place, self.pool.value(&mut self.rng)),
             _ => {
-                let name = if self.chance(12) { self.pool.foreign(&mut self.rng) } else { self.pool.item(&mut self.rng) };
+                let name = if self.chance(12) {
+                    self.pool.foreign(&mut self.rng)
+                } else {
+                    self.pool.item(&mut self.rng)
+                };
                 What::OthersPut(Item { place, name, value: String::new(), lasts: None })
             }
         };

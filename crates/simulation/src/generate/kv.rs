@@ -5,8 +5,12 @@ use crate::script::{Item, Place, What};
 
 /// Faults of KV's bulk requests.
 const BULK: [&str; 9] = [
-    "unsuccessful-keys 1", "unsuccessful-keys 5", "drop-after-effect", "drop-before-effect",
-    "answer-after-effect 502 <html></html>", "answer 500 oops",
+    "unsuccessful-keys 1",
+    "unsuccessful-keys 5",
+    "drop-after-effect",
+    "drop-before-effect",
+    "answer-after-effect 502 <html></html>",
+    "answer 500 oops",
     "answer 429 {\"success\":false,\"errors\":[{\"code\":10048,\"message\":\"day\"}]}",
     "answer 400 {\"success\":false,\"errors\":[{\"code\":10012,\"message\":\"no\"}]}",
     "delay 25s",
@@ -63,7 +67,9 @@ impl Draw {
     pub(super) fn others_in_kv(&mut self) -> What {
         match self.rng.u32(..10) {
             0 => What::OthersEmpty(Place::Kv),
-            1..5 => What::OthersTake(Place::Kv, format!("ip:{}", self.pool.value(&mut self.rng).trim())),
+            1..5 => {
+                What::OthersTake(Place::Kv, format!("ip:{}", self.pool.value(&mut self.rng).trim()))
+            }
             _ => What::OthersPut(self.key()),
         }
     }
@@ -72,13 +78,26 @@ impl Draw {
         match self.rng.u32(..10) {
             0..3 => {
                 let path = self.one(&["/keys", "/values"]);
-                let action = self.one(&["refuse", "silent", "cut-body 30", "answer 502 <html></html>", "null-result", "no-result", "delay 25s", "repeat-page", "repeat-item", "empty-page-with-cursor", "repeat-cursor"]);
+                let action = self.one(&[
+                    "refuse",
+                    "silent",
+                    "cut-body 30",
+                    "answer 502 <html></html>",
+                    "null-result",
+                    "no-result",
+                    "delay 25s",
+                    "repeat-page",
+                    "repeat-item",
+                    "empty-page-with-cursor",
+                    "repeat-cursor",
+                ]);
                 format!("cloudflare GET {path}{skip}{times}: {action}")
             }
             _ => {
                 let request = self.one(&["PUT /bulk", "POST /bulk/delete", "/bulk"]);
                 // Where the answer does not name them, nobody can know.
-                let names_them = self.script.knobs.iter().any(|knob| knob.ends_with("kv_bulk_reply=full"));
+                let names_them =
+                    self.script.knobs.iter().any(|knob| knob.ends_with("kv_bulk_reply=full"));
                 let bulk = if names_them { &BULK[..] } else { &BULK[2..] };
                 format!("cloudflare {request}{skip}{times}: {}", self.one(bulk))
             }

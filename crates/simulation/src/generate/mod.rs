@@ -213,7 +213,11 @@ impl Draw {
         }
         let count = 1 + self.rng.usize(..12);
         for _ in 0..count {
-            let name = if self.chance(10) { self.pool.foreign(&mut self.rng) } else { self.pool.item(&mut self.rng) };
+            let name = if self.chance(10) {
+                self.pool.foreign(&mut self.rng)
+            } else {
+                self.pool.item(&mut self.rng)
+            };
             let place = if self.chance(70) { Place::Ban } else { Place::Captcha };
             self.script.before.push(Item { place, name, value: String::new(), lasts: None });
         }
@@ -225,7 +229,11 @@ impl Draw {
             self.decide();
         }
         let episodes = 2 + self.rng.usize(..7);
-        let longest = if days > 0 { days * DAY } else { *pick(&mut self.rng, &[6 * HOUR, 2 * DAY, 8 * DAY, 21 * DAY]) };
+        let longest = if days > 0 {
+            days * DAY
+        } else {
+            *pick(&mut self.rng, &[6 * HOUR, 2 * DAY, 8 * DAY, 21 * DAY])
+        };
         for _ in 0..episodes {
             self.episode();
             let gap = match self.rng.u32(..10) {
@@ -320,7 +328,8 @@ impl Draw {
             }
             // Many at once, which is what the guard is for.
             _ => {
-                let all: Vec<String> = self.decided.iter().map(|(value, _)| value.clone()).collect();
+                let all: Vec<String> =
+                    self.decided.iter().map(|(value, _)| value.clone()).collect();
                 let keep = self.rng.usize(..4);
                 for value in all.into_iter().skip(keep) {
                     self.event(What::Lift(value));
@@ -331,7 +340,11 @@ impl Draw {
     }
 
     fn decide(&mut self) {
-        let value = if self.chance(4) { self.pool.own(&mut self.rng) } else { self.pool.value(&mut self.rng) };
+        let value = if self.chance(4) {
+            self.pool.own(&mut self.rng)
+        } else {
+            self.pool.value(&mut self.rng)
+        };
         let origin = self.one(&["crowdsec", "cscli", "CAPI", "CAPI", "lists", "cscli-import"]);
         self.decide_on(value, origin);
     }

@@ -5,10 +5,16 @@ use crate::script::What;
 
 /// Faults of a change of a rule.
 const PATCH: [&str; 10] = [
-    "drop-after-effect", "drop-before-effect", "answer-after-effect 502 <html></html>", "answer 500 oops",
-    "answer 429 slow down", "answer 429 <html></html>", "answer 409 {\"success\":false,\"errors\":[{\"message\":\"conflict\"}]}",
+    "drop-after-effect",
+    "drop-before-effect",
+    "answer-after-effect 502 <html></html>",
+    "answer 500 oops",
+    "answer 429 slow down",
+    "answer 429 <html></html>",
+    "answer 409 {\"success\":false,\"errors\":[{\"message\":\"conflict\"}]}",
     "answer 400 {\"success\":false,\"errors\":[{\"code\":20127,\"message\":\"x\"}]}",
-    "answer 403 {\"success\":false,\"errors\":[{\"message\":\"request is not authorized\"}]}", "delay 25s",
+    "answer 403 {\"success\":false,\"errors\":[{\"message\":\"request is not authorized\"}]}",
+    "delay 25s",
 ];
 
 impl Draw {
@@ -46,7 +52,15 @@ impl Draw {
     pub(super) fn rules_fault(&mut self, skip: &str, times: &str) -> String {
         match self.rng.u32(..10) {
             0..3 => {
-                let action = self.one(&["refuse", "silent", "cut-body 30", "answer 502 <html></html>", "null-result", "no-result", "answer 404 {}"]);
+                let action = self.one(&[
+                    "refuse",
+                    "silent",
+                    "cut-body 30",
+                    "answer 502 <html></html>",
+                    "null-result",
+                    "no-result",
+                    "answer 404 {}",
+                ]);
                 format!("cloudflare GET /rulesets{skip}{times}: {action}")
             }
             3..5 => {

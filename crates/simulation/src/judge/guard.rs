@@ -107,7 +107,9 @@ impl Past {
         let slack = if self.clock_moved { 86_400 } else { ROUNDING_SECS };
         let known = self.known.get(net);
         if is_blind {
-            return known.and_then(|known| known.ends_ever).is_some_and(|ends| ends <= unix + slack);
+            return known
+                .and_then(|known| known.ends_ever)
+                .is_some_and(|ends| ends <= unix + slack);
         }
         known.is_some_and(|known| known.ends_least != 0 && known.ends_least <= unix + slack)
     }
@@ -123,7 +125,8 @@ impl Past {
         let by_wall = unix.saturating_sub(known.gone_since);
         let waited = by_wall.max(at.saturating_sub(known.gone_at).as_secs());
         // Hosts whose clocks differ can agree on how often, not on how long.
-        known.gone_runs >= terms.guard_runs && (self.clock_moved || waited + 1 >= terms.guard_seconds)
+        known.gone_runs >= terms.guard_runs
+            && (self.clock_moved || waited + 1 >= terms.guard_seconds)
     }
 
     /// More owner's addresses than the guard lets go at once were at the edge.
@@ -159,7 +162,9 @@ impl Judge {
     ) {
         let own = reading.lists.iter().filter(|(_, want)| want.own);
         let own = own.filter(|(net, want)| self.lists.strength(net) < want.strength).count();
-        let room = (self.lists.count() + own).saturating_sub(terms.items_max).min(own);
+        // What the run has taken already was there when it decided.
+        let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
+        let room = (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own);
         let there = self.lists.on(list).copied().collect();
         let removals =
             Removals { part: list, gone: gone.clone(), there, wanted: &reading.lists, room };
@@ -177,7 +182,8 @@ impl Judge {
         for net in &gone {
             let is_wanted = wanted.get(net).is_some_and(|want| {
                 // It moves: it is where it should be.
-                let moves = part != KV && self.lists.holds(usize::from(want.strength != BLOCK), net);
+                let moves =
+                    part != KV && self.lists.holds(usize::from(want.strength != BLOCK), net);
                 fits || moves
             });
             let is_covered = wanted.keys().any(|range| range != net && range.contains(net));

@@ -79,7 +79,8 @@ impl Kv {
 impl Enforced {
     fn strength(&self, net: &IpNet, unix: u64) -> Strength {
         let key = self.keys.get(net).map_or(PASS, |(strength, _)| *strength);
-        let around = self.ranges.iter().filter(|(range, (_, ends))| range.contains(net) && *ends > unix);
+        let around =
+            self.ranges.iter().filter(|(range, (_, ends))| range.contains(net) && *ends > unix);
         around.map(|(_, (strength, _))| *strength).chain([key]).max().unwrap_or(PASS)
     }
 }
@@ -124,7 +125,8 @@ impl Judge {
                 && !self.past.had_many_owners(&terms);
             let may_delete = self.kv.exhausted != Some(sent.unix / DAY_SECS);
             if !owners.is_empty() && few && !frees && may_delete {
-                let text = format!("{} is in KV, and the first write is another", owners.join(", "));
+                let text =
+                    format!("{} is in KV, and the first write is another", owners.join(", "));
                 return self.fail("what is protected goes first", sent.run, sent.at, text);
             }
         }
@@ -153,7 +155,8 @@ impl Judge {
             }
             let net = key.strip_prefix(&terms.kv_prefix).and_then(network);
             let Some(net) = net else { continue };
-            let fail = |judge: &mut Self, promise, text| judge.fail(promise, sent.run, sent.at, text);
+            let fail =
+                |judge: &mut Self, promise, text| judge.fail(promise, sent.run, sent.at, text);
             if terms.protects(&net) {
                 return fail(self, "what is protected never comes", format!("{key} is written"));
             }
@@ -162,7 +165,8 @@ impl Judge {
                 return fail(self, "only what is desired is written", text);
             };
             if strength(value) != want.strength {
-                let text = format!("{key} is written as {value}, and is to be {}", word(want.strength));
+                let text =
+                    format!("{key} is written as {value}, and is to be {}", word(want.strength));
                 return fail(self, "only what is desired is written", text);
             }
             let Some((now, entry)) = before.keys.get(&net) else { continue };
@@ -174,7 +178,8 @@ impl Judge {
             let is_same = *now == want.strength && apart + 10 <= terms.kv_tolerance;
             let is_known = !self.is_lenient && !disturbed && self.past.is_clock_true();
             if is_ours && is_same && ends > unix + SOON_SECS && is_known {
-                let text = format!("{key} is written again; it ends within {apart} s of what is wanted");
+                let text =
+                    format!("{key} is written again; it ends within {apart} s of what is wanted");
                 return fail(self, "no write where nothing differs", text);
             }
         }
@@ -202,11 +207,14 @@ impl Judge {
             let Some(want) = reading.keys.get(net).filter(|_| *ends > unix) else { continue };
             let new = after.get(net).map_or(PASS, |(strength, _)| *strength);
             if new < want.strength.min(*old) {
-                let text = format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
+                let text =
+                    format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
                 return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
             }
         }
-        if let Some((net, _)) = after.iter().find(|(net, _)| terms.protects(net) && !before.ranges.contains_key(*net)) {
+        if let Some((net, _)) =
+            after.iter().find(|(net, _)| terms.protects(net) && !before.ranges.contains_key(*net))
+        {
             let text = format!("{net} is written among the ranges");
             return self.fail("what is protected never comes", sent.run, sent.at, text);
         }
@@ -228,8 +236,14 @@ impl Judge {
         for key in names {
             if key == RANGES {
                 if before.is_foreign {
-                    let text = "the key of all ranges is somebody else's, and is deleted".to_owned();
-                    return self.fail("what is not understood is left alone", sent.run, sent.at, text);
+                    let text =
+                        "the key of all ranges is somebody else's, and is deleted".to_owned();
+                    return self.fail(
+                        "what is not understood is left alone",
+                        sent.run,
+                        sent.at,
+                        text,
+                    );
                 }
                 gone.extend(before.ranges.keys().copied());
                 continue;
@@ -247,7 +261,8 @@ impl Judge {
         }
         for net in &gone {
             let own = reading.keys.get(net).map(|want| want.strength);
-            let around = reading.keys.iter().filter(|(range, _)| *range != net && range.contains(net));
+            let around =
+                reading.keys.iter().filter(|(range, _)| *range != net && range.contains(net));
             let want = around.map(|(_, want)| want.strength).chain(own).max().unwrap_or(PASS);
             let now = before.strength(net, unix);
             // What is left when the key is gone; ranges that go with it are not.
@@ -343,7 +358,12 @@ impl Judge {
     }
 
     /// Who should be in KV and is not, or not as he should.
-    fn kv_lacks(&self, reading: &Reading, terms: &Terms, simulator: &mut Simulator) -> Option<String> {
+    fn kv_lacks(
+        &self,
+        reading: &Reading,
+        terms: &Terms,
+        simulator: &mut Simulator,
+    ) -> Option<String> {
         let unix = simulator_unix(simulator, simulator.now());
         let now = self.kv.enforced(simulator, &terms.kv_prefix);
         let lacks = reading.keys.iter().find(|(net, want)| {
@@ -353,11 +373,15 @@ impl Judge {
             let is_over = is_over || !is_single(net) && !self.past.is_clock_true();
             let (there, is_key) = match is_single(net) {
                 true => (now.keys.get(*net).map(|(strength, _)| *strength), true),
-                false => (now.ranges.get(*net).filter(|(_, ends)| *ends > unix).map(|(s, _)| *s), false),
+                false => {
+                    (now.ranges.get(*net).filter(|(_, ends)| *ends > unix).map(|(s, _)| *s), false)
+                }
             };
             there != Some(want.strength) && !is_over && (is_key || !now.is_foreign)
         });
-        lacks.map(|(net, want)| format!("{} is not {} as it should be", written(net), word(want.strength)))
+        lacks.map(|(net, want)| {
+            format!("{} is not {} as it should be", written(net), word(want.strength))
+        })
     }
 
     pub(super) fn kv_converged(
@@ -384,9 +408,8 @@ impl Judge {
             return Err(format!("kv: {} should not be there", written(net)));
         }
         let mut ranges = now.ranges.iter();
-        let stays = ranges.find(|(net, (_, ends))| {
-            !reading.keys.contains_key(*net) && *ends > unix + SOON_SECS
-        });
+        let stays = ranges
+            .find(|(net, (_, ends))| !reading.keys.contains_key(*net) && *ends > unix + SOON_SECS);
         match stays {
             Some((net, _)) => Err(format!("kv: the range {net} should not be there")),
             None => Ok(now.is_foreign),

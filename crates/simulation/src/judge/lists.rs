@@ -147,14 +147,17 @@ impl Lists {
             let Some(view) = runs.get(&run) else { continue };
             let list = self.ids.iter().position(|id| *id == operation.list_id);
             let read_at = list.and_then(|list| view.items[list].as_ref()).map(|(at, _)| *at);
-            let operation = (operation.id.clone(), Operation {
-                run,
-                accepted: operation.accepted,
-                reading: view.reading.clone(),
-                read_at,
-                terms: Rc::clone(&view.terms),
-                is_put: operation.verb == simulator::cloudflare::lists::Verb::Replace,
-            });
+            let operation = (
+                operation.id.clone(),
+                Operation {
+                    run,
+                    accepted: operation.accepted,
+                    reading: view.reading.clone(),
+                    read_at,
+                    terms: Rc::clone(&view.terms),
+                    is_put: operation.verb == simulator::cloudflare::lists::Verb::Replace,
+                },
+            );
             self.operations.insert(operation.0, Rc::new(operation.1));
         }
         self.seen_operations = operations.len();
@@ -216,12 +219,22 @@ impl Judge {
         let content = &self.lists.content[list];
         if is_first && !self.runs[&sent.run].disturbed {
             let seen = self.seen_by(sent.run);
+            let is_shut_out = |net: &IpNet, simulator: &mut Simulator| {
+                // Lifted by the rules he is free already.
+                self.in_zones(&terms, net, simulator).is_none_or(|strength| strength != PASS)
+            };
+            let owners =
+                owners.into_iter().filter(|net| seen.iter().any(|list| list.contains(net)));
             let owners: BTreeSet<IpNet> =
-                owners.into_iter().filter(|net| seen.iter().any(|list| list.contains(net))).collect();
-            let few = owners.len() as u64 <= terms.guard_count.min(10) && !self.past.had_many_owners(&terms);
+                owners.filter(|net| is_shut_out(net, simulator)).collect();
+            let few = owners.len() as u64 <= terms.guard_count.min(10)
+                && !self.past.had_many_owners(&terms);
             if !owners.is_empty() && few && !frees {
                 let all: Vec<String> = owners.iter().map(written).collect();
-                let text = format!("{} is at the edge, and the first write is for something else", all.join(", "));
+                let text = format!(
+                    "{} is at the edge, and the first write is for something else",
+                    all.join(", ")
+                );
                 return self.fail("what is protected goes first", sent.run, sent.at, text);
             }
         }
@@ -254,7 +267,8 @@ impl Judge {
             let Some((_, pages)) = &view.items[list] else { continue };
             for text in texts(pages) {
                 let net = network(&text)?;
-                let is_wanted = reading.lists.get(&net).is_some_and(|want| want.strength == strength);
+                let is_wanted =
+                    reading.lists.get(&net).is_some_and(|want| want.strength == strength);
                 if !is_wanted || !seen.insert(net) || text != written(&net) {
                     return None;
                 }
@@ -262,7 +276,8 @@ impl Judge {
             }
         }
         let covered = |net: &IpNet| terms.ranges && terms.skips_covered && covered(reading, net);
-        let wanted = reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
+        let wanted =
+            reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
         let any_covered = seen.iter().any(|net| covered(net));
         (count == wanted && !any_covered)
             .then(|| format!("all {count} items that it read are as LAPI wants them"))
@@ -278,24 +293,32 @@ impl Judge {
         self.lists.seen_changes = history.len();
         for change in changes {
             let Some(list) = self.lists.index(&change.list_id) else { continue };
-            let by = change.operation_id.as_ref().and_then(|id| self.lists.operations.get(id)).cloned();
+            let by =
+                change.operation_id.as_ref().and_then(|id| self.lists.operations.get(id)).cloned();
             let reading = by.as_ref().and_then(|by| by.reading.clone());
-            let before: Vec<(IpNet, Strength, Strength)> = match (&reading, change.removed.is_empty()) {
-                (Some(reading), false) => {
-                    // That the owner is free goes before all else.
-                    let terms = by.as_ref().map(|by| Rc::clone(&by.terms)).unwrap_or_default();
-                    let gone = change.removed.iter().filter_map(|text| network(text));
-                    let gone: Vec<IpNet> = gone.filter(|net| !terms.protects(net)).collect();
-                    let touched = reading.lists.iter().filter(|(net, _)| gone.iter().any(|g| g.contains(*net)));
-                    touched.map(|(net, want)| (*net, want.strength, self.lists.strength(net))).collect()
-                }
-                _ => Vec::new(),
-            };
+            let before: Vec<(IpNet, Strength, Strength)> =
+                match (&reading, change.removed.is_empty()) {
+                    (Some(reading), false) => {
+                        // That the owner is free goes before all else.
+                        let terms = by.as_ref().map(|by| Rc::clone(&by.terms)).unwrap_or_default();
+                        let gone = change.removed.iter().filter_map(|text| network(text));
+                        let gone: Vec<IpNet> = gone.filter(|net| !terms.protects(net)).collect();
+                        let touched = reading
+                            .lists
+                            .iter()
+                            .filter(|(net, _)| gone.iter().any(|g| g.contains(*net)));
+                        touched
+                            .map(|(net, want)| (*net, want.strength, self.lists.strength(net)))
+                            .collect()
+                    }
+                    _ => Vec::new(),
+                };
             let came: BTreeMap<IpNet, Duration> = before
                 .iter()
                 .filter_map(|(net, ..)| {
                     let content = &self.lists.content[list];
-                    let mut times = content.items.iter().filter(|(text, _)| network(text) == Some(*net));
+                    let mut times =
+                        content.items.iter().filter(|(text, _)| network(text) == Some(*net));
                     times.next().map(|(_, at)| (*net, *at))
                 })
                 .collect();
@@ -334,7 +357,8 @@ impl Judge {
                 if after >= before.min(want) {
                     continue;
                 }
-                let came_after = came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at > read));
+                let came_after =
+                    came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at > read));
                 if by.is_put && came_after || self.is_scarce(&by, &net) {
                     continue;
                 }
@@ -408,8 +432,12 @@ fn texts(pages: &[Bytes]) -> Vec<String> {
 /// The values of the items that a DELETE names, and that are there.
 fn deleted(sent: &Sent, list: &str, simulator: &mut Simulator) -> BTreeSet<String> {
     let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
-    let ids: BTreeSet<&str> =
-        body["items"].as_array().into_iter().flatten().filter_map(|item| item["id"].as_str()).collect();
+    let ids: BTreeSet<&str> = body["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["id"].as_str())
+        .collect();
     let items = simulator.cloudflare().items(list);
     items.into_iter().filter(|item| ids.contains(item.id.as_str())).map(|item| item.ip).collect()
 }

@@ -332,7 +332,8 @@ impl Judge {
                     let reading = Rc::new(reading);
                     view.reading = Some(Rc::clone(&reading));
                     let on_lists = self.lists.networks();
-                    let needed = reading.lists.keys().chain(&on_lists).collect::<BTreeSet<_>>().len();
+                    let needed =
+                        reading.lists.keys().chain(&on_lists).collect::<BTreeSet<_>>().len();
                     let is_scarce = needed + self.lists.foreign() > view.terms.items_max
                         || self.lists.has_been_full;
                     self.past.read(&reading, &on_lists, is_scarce);

@@ -79,8 +79,11 @@ impl Reading {
             _ => return None,
         };
         // What holds no decision at all is the answer to something else.
-        let is_decision = |row: &Value| ["value", "type", "scope"].iter().all(|name| row[name].is_string());
-        if rows.iter().any(|row| !row.is_object()) || !rows.is_empty() && !rows.iter().any(is_decision) {
+        let is_decision =
+            |row: &Value| ["value", "type", "scope"].iter().all(|name| row[name].is_string());
+        if rows.iter().any(|row| !row.is_object())
+            || !rows.is_empty() && !rows.iter().any(is_decision)
+        {
             return None;
         }
         for row in rows {
@@ -170,4 +173,50 @@ fn go_seconds(text: &str) -> Option<u64> {
         rest = &rest[unit_end..];
     }
     Some(seconds as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_any_spelling_read_is_one_network_or_none() {
+        for (text, read) in [
+            ("198.51.100.3", Some("198.51.100.3")),
+            (" 198.51.100.3/32 ", Some("198.51.100.3")),
+            ("::ffff:198.51.100.3", Some("198.51.100.3")),
+            ("203.0.113.7/24", Some("203.0.113.0/24")),
+            ("2001:DB8:0:0::9", Some("2001:db8::9")),
+            ("2001:db8::1/64", Some("2001:db8::/64")),
+            ("198.51.100.5/33", None),
+            ("010.1.2.3", None),
+            ("198.51.100.5/+8", None),
+            ("no address", None),
+        ] {
+            assert_eq!(network(text).as_ref().map(written).as_deref(), read, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_of_go_read_are_whole_seconds() {
+        for (text, seconds) in [
+            ("3h59m55.872842946s", Some(14_395)),
+            ("587.005257ms", Some(0)),
+            ("1.5µs", Some(0)),
+            ("0s", Some(0)),
+            ("-1m0s", Some(0)),
+            ("soon", None),
+        ] {
+            assert_eq!(go_seconds(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn body_that_is_no_list_of_decisions_read_is_no_reading() {
+        let read = |body: &str| Reading::of(body.as_bytes(), &Terms::default(), Duration::ZERO, 0);
+        for body in ["{}", "", r#"[{"id":1"#, "<html>", r#"["ban"]"#, r#"[{"id":2}]"#] {
+            assert_eq!(read(body), None, "{body}");
+        }
+        assert!(read("null").is_some() && read("[]").is_some(), "nobody is asked for");
+    }
 }

@@ -136,6 +136,7 @@ impl Judge {
                     word(want),
                     if is_full { " [the delta is full]" } else { "" },
                 );
+                let text = self.with_refusals(text);
                 return self.fail("nobody who is desired leaves the edge", run, at, text);
             }
         }
@@ -143,13 +144,26 @@ impl Judge {
 
     /// What the edge does with a visitor in the zone where it does least; `None` = there are no zones that are
     /// ours alone.
-    pub(super) fn in_zones(&self, terms: &Terms, net: &IpNet, simulator: &mut Simulator) -> Option<Strength> {
+    pub(super) fn in_zones(
+        &self,
+        terms: &Terms,
+        net: &IpNet,
+        simulator: &mut Simulator,
+    ) -> Option<Strength> {
         if terms.zones.is_empty() || self.rules.others_wrote {
             return None;
         }
         let nobody = Visitor::default();
         let zones = terms.zones.iter();
         zones.map(|zone| verdict(simulator, zone, net.addr(), &nobody)).min()
+    }
+
+    /// So that one cause is told from another.
+    fn with_refusals(&self, text: String) -> String {
+        match self.marks.count("answer value refused") {
+            0 => text,
+            _ => format!("{text} [values were refused]"),
+        }
     }
 
     /// How a zone differs from what is desired.
@@ -167,7 +181,12 @@ impl Judge {
             let (want, now) = (wanted(reading, ip), verdict(simulator, zone, ip, &nobody));
             // More than is asked for harms somebody, too; where a removal is held it is meant.
             if now < want || with_leavers && now > want {
-                return Some(format!("{} is {}, and is to be {}", written(net), word(now), word(want)));
+                return Some(format!(
+                    "{} is {}, and is to be {}",
+                    written(net),
+                    word(now),
+                    word(want)
+                ));
             }
         }
         if !with_leavers {
@@ -175,9 +194,15 @@ impl Judge {
         }
         let known = self.past.networks().chain(self.lists.networks());
         for net in known.filter(is_single) {
-            let (want, now) = (wanted(reading, net.addr()), verdict(simulator, zone, net.addr(), &nobody));
+            let (want, now) =
+                (wanted(reading, net.addr()), verdict(simulator, zone, net.addr(), &nobody));
             if now != want && !terms.protects(&net) || now != PASS && terms.protects(&net) {
-                return Some(format!("{} is {}, and is to be {}", written(&net), word(now), word(want)));
+                return Some(format!(
+                    "{} is {}, and is to be {}",
+                    written(&net),
+                    word(now),
+                    word(want)
+                ));
             }
         }
         None
@@ -201,7 +226,7 @@ impl Judge {
                 && let Some(text) = self.zone_differs(zone, reading, &view.terms, simulator, false)
                 && !is_held
             {
-                let text = format!("zone {zone}: {outcome}, but {text}");
+                let text = self.with_refusals(format!("zone {zone}: {outcome}, but {text}"));
                 self.fail("success is said only where the edge is as desired", run, at, text);
             }
         }
@@ -225,7 +250,9 @@ impl Judge {
             }
             for (region, want) in &reading.regions {
                 let visitor = match region.strip_prefix("AS") {
-                    Some(number) if number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() => {
+                    Some(number)
+                        if number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() =>
+                    {
                         Visitor::from("XX", number.parse().unwrap_or_default())
                     }
                     _ if region.len() == 2 => Visitor::from(region, 0),
@@ -234,7 +261,11 @@ impl Judge {
                 let nowhere = IpAddr::from([203, 0, 112, 1]);
                 let now = verdict(simulator, zone, nowhere, &visitor);
                 if now != want.strength {
-                    return Err(format!("zone: who comes from {region} is {}, and is to be {}", word(now), word(want.strength)));
+                    return Err(format!(
+                        "zone: who comes from {region} is {}, and is to be {}",
+                        word(now),
+                        word(want.strength)
+                    ));
                 }
             }
         }

@@ -40,7 +40,13 @@ pub(crate) struct Terms {
 
 /// Of the built-in groups, those that the generator's addresses touch.
 const BUILTIN: [&str; 8] = [
-    "10.0.0.0/8", "192.168.0.0/16", "127.0.0.0/8", "104.16.0.0/13", "fe80::/10", "::1/128", "fc00::/7",
+    "10.0.0.0/8",
+    "192.168.0.0/16",
+    "127.0.0.0/8",
+    "104.16.0.0/13",
+    "fe80::/10",
+    "::1/128",
+    "fc00::/7",
     "0.0.0.0/8",
 ];
 
@@ -55,10 +61,8 @@ impl Terms {
         };
         let scopes = words("scopes");
         let has = |scope: &str| scopes.iter().any(|word| word == scope);
-        let backoff: Vec<u64> = words("write_backoff_seconds")
-            .iter()
-            .filter_map(|word| word.parse().ok())
-            .collect();
+        let backoff: Vec<u64> =
+            words("write_backoff_seconds").iter().filter_map(|word| word.parse().ok()).collect();
         let own = words("never_block");
         let nets = own.iter().map(String::as_str).chain(BUILTIN);
         Self {

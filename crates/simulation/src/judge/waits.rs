@@ -79,18 +79,27 @@ const PENDING_SECS: u64 = 24 * 3_600;
 
 impl Judge {
     /// Whether the run may write, by all that it knows.
-    pub(super) fn may_write_now(&mut self, sent: &Sent, frees_owner: bool, simulator: &mut Simulator) {
+    pub(super) fn may_write_now(
+        &mut self,
+        sent: &Sent,
+        frees_owner: bool,
+        simulator: &mut Simulator,
+    ) {
         self.waits.beside = false;
         let passed = |learned: &Learned| {
             let by_wall = sent.unix.saturating_sub(learned.unix);
             by_wall.max(sent.at.saturating_sub(learned.at).as_secs())
         };
-        let unfinished = simulator.cloudflare().operations().iter().filter(|op| op.finished.is_none());
+        let unfinished =
+            simulator.cloudflare().operations().iter().filter(|op| op.finished.is_none());
         let mut verdict = None;
         for operation in unfinished {
             let Some(learned) = self.waits.accepted.get(&operation.id) else { continue };
             let age = passed(learned);
-            let seen = self.runs.get(&sent.run).is_some_and(|view| view.operations_seen.contains(&operation.id));
+            let seen = self
+                .runs
+                .get(&sent.run)
+                .is_some_and(|view| view.operations_seen.contains(&operation.id));
             let limit = if seen { PENDING_SECS } else { UNKNOWN_SECS };
             if self.waits.is_known(learned, sent.run) && age + 2 < limit {
                 verdict = Some(format!(
@@ -140,8 +149,12 @@ impl Judge {
         let learned = Learned { run: sent.run, at: sent.at, unix: sent.unix, is_kept: false };
         let Some((status, body)) = answer else { return };
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
-        let codes: Vec<u64> =
-            json["errors"].as_array().into_iter().flatten().filter_map(|e| e["code"].as_u64()).collect();
+        let codes: Vec<u64> = json["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e["code"].as_u64())
+            .collect();
         let kind = match status {
             200..300 if json["success"] == true => {
                 if let Some(id) = json["result"]["operation_id"].as_str() {
@@ -187,10 +200,13 @@ impl Judge {
             return;
         }
         let state = json["result"]["status"].as_str().unwrap_or_default();
-        self.marks.met(&format!("operation {}", match state {
-            "completed" | "failed" | "pending" | "running" => state,
-            _ => "in another state",
-        }));
+        self.marks.met(&format!(
+            "operation {}",
+            match state {
+                "completed" | "failed" | "pending" | "running" => state,
+                _ => "in another state",
+            }
+        ));
         let Some(view) = self.runs.get_mut(&run) else { return };
         match state {
             "completed" => {
@@ -198,9 +214,13 @@ impl Judge {
                 self.waits.setback = None;
             }
             "failed" => {
-                let is_full = json["result"]["error"].as_str().is_some_and(|e| e.contains("maximum"));
+                let is_full =
+                    json["result"]["error"].as_str().is_some_and(|e| e.contains("maximum"));
                 self.lists.has_been_full |= is_full;
-                let index = self.requests.iter().rposition(|request| request.about == About::Operation(id.to_owned()));
+                let index = self
+                    .requests
+                    .iter()
+                    .rposition(|request| request.about == About::Operation(id.to_owned()));
                 let Some(sent) = index.map(|index| &self.requests[index].sent) else { return };
                 let learned = Learned { run, at: sent.at, unix: sent.unix, is_kept: false };
                 self.set_back(Kind::Failed, learned);
