@@ -116,14 +116,12 @@ struct Seen {
 /// The parts of cargo's messages that matter here; see
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>.
 #[derive(Deserialize)]
-#[serde(tag = "reason", rename_all = "kebab-case")]
+#[serde(tag = "reason")]
 enum Message {
-    CompilerArtifact {
-        package_id: String,
-    },
-    CompilerMessage {
-        message: Diagnostic,
-    },
+    #[serde(rename = "compiler-artifact")]
+    Artifact { package_id: String },
+    #[serde(rename = "compiler-message")]
+    Said { message: Diagnostic },
     #[serde(other)]
     Other,
 }
@@ -141,11 +139,11 @@ impl Seen {
     /// Takes a line of JSON; gives what is to be printed of it.
     fn message(&mut self, line: &str) -> Option<String> {
         match serde_json::from_str(line) {
-            Ok(Message::CompilerArtifact { package_id }) => {
+            Ok(Message::Artifact { package_id }) => {
                 self.crates.insert(package_id);
                 None
             }
-            Ok(Message::CompilerMessage { message }) => {
+            Ok(Message::Said { message }) => {
                 let rendered = message.rendered.unwrap_or_default();
                 if message.level == "warning" {
                     let is_sum = message.spans.is_empty() && message.code.is_none();

@@ -116,7 +116,8 @@ fn lints(clippy: &Clippy, warnings: usize) -> Result<()> {
     };
     clippy.compile_by(check.args(["--locked", "--package", COMPONENT]));
     let warnings = warnings + cargo_build::run("lints of the component", &mut check, None)?;
-    ensure!(warnings == 0, "lints: {warnings} warnings, printed above where they were met");
+    // No number: a crate that is in both builds has its warnings counted twice.
+    ensure!(warnings == 0, "there are warnings, printed above where they were met");
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn ordinal(n: u64) -> String {
 pub(crate) fn guard(guard: &Guard, foreign: Option<u64>) -> String {
     let why = match guard.rule {
         "empty" | "replaced" if foreign.is_some_and(|foreign| foreign >= guard.held) => {
-            "nothing of what is there was ever CrowdSec's; is it the right place?"
+            "nothing of what is there was ever CrowdSec's, so perhaps it is the wrong place"
         }
         "empty" => "LAPI has no decision left for the edge; perhaps it lost its database",
         "replaced" => "nothing of what is there is desired any more",

@@ -17,12 +17,12 @@
 //! | 3 | `session` | one run's requests: deadlines, retries of reads, counts | what is read |
 //! | 4 | `state` | everything that outlasts a run, kept in one way | decisions about it |
 //! | 5 | `desired` | decisions + settings -> what should be there | what is there |
+//! | 5 | `failure` | what makes a run fail, in words that tell what to do | logging |
 //! | 6 | `observed` | what could be read | writes |
 //! | 7 | `plan` | what differs, why, and how urgent it is | requests; scarcity |
 //! | 8 | `review` | the guard: what of a plan may be applied; the only maker of `Approved` | re-planning |
 //! | 9 | `schedule` | which approved changes go now, in which order, what waits and until when | talking to anyone |
 //! | 10 | `decide` | desired, observed and remembered -> plan, review, schedule: one pure function for all who ask | requests |
-//! | 11 | `failure` | what makes a run fail, in words that tell what to do | logging |
 //! | 11 | `apply` | carries a schedule out, learns from the answers | choices |
 //! | 12 | `report` | summary lines and metrics | logging in other rooms |
 //! | 13 | `run` | read -> decide -> apply -> report | anything else |

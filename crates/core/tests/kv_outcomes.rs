@@ -35,6 +35,9 @@ fn world() -> World {
 async fn run_with(faults: &[&str], ok: bool, namespace: Namespace, success: f64) -> Vec<String> {
     let world = world();
     tokio::time::sleep(Duration::from_secs(120)).await;
+    // A LAPI that was read before: a 403 of one that never was is the key's (its own test).
+    let read = br#"{"v":1,"lapi_read_at":1}"#.to_vec();
+    world.store.borrow_mut().as_mut().unwrap().insert("run".to_owned(), read);
     faults.iter().for_each(|fault| world.fault(fault));
     let began = world.front.elapsed();
     let result = world.run().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::World;
+use edge_sync_core::failure::Failure;
 use edge_sync_core::log::Level;
 use simulator::Service;
 
@@ -22,6 +23,9 @@ async fn run_with(faults: &[&str], ok: bool, edge: Edge, success: f64) -> Vec<St
     let world = World::new();
     world.ban("203.0.113.7");
     world.preload(&["198.51.100.1"], &[]);
+    // A LAPI that was read before: a 403 of one that never was is the key's (its own test).
+    let read = br#"{"v":1,"lapi_read_at":1}"#.to_vec();
+    world.store.borrow_mut().as_mut().unwrap().insert("run".to_owned(), read);
     faults.iter().for_each(|fault| world.fault(fault));
     let result = world.run().await;
     assert_eq!(result.is_ok(), ok, "{faults:?}: {result:?}");
@@ -341,4 +345,20 @@ async fn one_list_only_ignores_the_other_remediation_and_says_so() {
     world.run().await.unwrap();
     assert_eq!(world.edge(), (vec!["203.0.113.7".to_owned()], vec!["192.0.2.1".to_owned()]));
     assert!(world.texts(Level::Info).iter().any(|t| t.contains("no list is set for: captcha 1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_that_lapi_has_never_taken_fails_the_run_and_one_that_it_took_once_does_not() {
+    let world = World::new();
+    world.preload(&["198.51.100.1"], &[]);
+    world.fault("lapi times=1: answer 403 access forbidden");
+    assert!(matches!(world.run().await, Err(Failure::WrongKey(_))));
+    assert_eq!(world.edge().0, ["198.51.100.1"]);
+    world.ban("198.51.100.1");
+    world.run().await.unwrap();
+    world.fault("lapi times=1: answer 403 access forbidden");
+    world.run().await.unwrap();
+    *world.store.borrow_mut() = None;
+    world.fault("lapi times=1: answer 403 access forbidden");
+    world.run().await.unwrap();
 }

@@ -10,11 +10,15 @@
 //! | `ban-list ADDRESS…`, `captcha-list ADDRESS…` | items that are at the edge already |
 //! | `kv-key NAME VALUE [FOR]` | a key of somebody else's: without our metadata, eternal without a time |
 //! | `set NAME VALUE` | a setting |
+//! | `zones COUNT` | so many zones, with the two rules that setup makes, are named by the setting |
+//! | `somebody EDIT` | somebody changes the rules of the first zone: see `simulator::RulesEdit` |
 //! | `fault FAULT`, `heal` | see `simulator::fault` |
 //! | `knob NAME=VALUE` | an option of Cloudflare's |
 //! | `wait TIME` | time passes |
 //! | `run` | one run: `|` its log, `=` its result, `!` rules of the remote APIs that it broke |
 //! | `edge`, `kv` | what is on the lists; the keys in the namespace and for how long |
+//! | `rules` | what our rules say in the first zone |
+//! | `visit ADDRESS…` | what these meet at the edge, zone by zone |
 //! | `requests`, `metrics` | those of the last run |
 
 mod common;
@@ -72,7 +76,34 @@ async fn play(script: &str) -> String {
                 let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
                 world.set(name, value);
             }
-            "fault" => world.fault(rest),
+            "zones" => make_zones(&mut world, rest.parse().unwrap()),
+            "somebody" => {
+                let mut simulator = world.front.world();
+                let (zone, _) = simulator.cloudflare().zones().remove(0);
+                assert!(simulator.cloudflare().edit_rules(&zone, &rest.parse().unwrap()), "{line}");
+            }
+            "rules" => {
+                let mut simulator = world.front.world();
+                let (zone, _) = simulator.cloudflare().zones().remove(0);
+                for rule in simulator.cloudflare().rules(&zone).unwrap() {
+                    let off = if rule.enabled { "" } else { ", switched off" };
+                    let _ = writeln!(out, "  {}{off}: {}", rule.reference, rule.expression);
+                }
+            }
+            "visit" => {
+                let mut simulator = world.front.world();
+                let zones = simulator.cloudflare().zones();
+                for address in rest.split(' ') {
+                    let ip = address.parse().unwrap();
+                    let meets = |(zone, _): &(String, String), edge: &simulator::Edge| {
+                        edge.decide(zone, ip, &simulator::Visitor::default()).to_string()
+                    };
+                    let edge = simulator.edge();
+                    let met: Vec<_> = zones.iter().map(|zone| meets(zone, edge)).collect();
+                    let _ = writeln!(out, "  {address}: {}", met.join(", "));
+                }
+            }
+            "fault" => world.fault(&name_zones(&world, rest, true)),
             "heal" => world.front.world().clear_faults(),
             "knob" => {
                 let mut options = world.front.world().options().clone();
@@ -87,7 +118,8 @@ async fn play(script: &str) -> String {
                 for (at, line) in world.take_lines() {
                     let at = (at - began).as_secs_f64();
                     let level = format!("{:?}", line.level).to_uppercase();
-                    let _ = writeln!(out, "  | +{at:.1}s {level:<5} {}", line.text());
+                    let text = name_zones(&world, line.text(), false);
+                    let _ = writeln!(out, "  | +{at:.1}s {level:<5} {text}");
                 }
                 let _ = writeln!(out, "  = {}", if result.is_ok() { "ok" } else { "error" });
                 for broken in world.take_violations() {
@@ -111,8 +143,9 @@ async fn play(script: &str) -> String {
                 }
             }
             "requests" => {
-                for entry in &world.front.world().journal()[before_run..] {
-                    let target = entry.target.replace(&world.ban_list, "BAN");
+                for entry in &world.journal(|_| true)[before_run..] {
+                    let target = name_zones(&world, &entry.target, false);
+                    let target = target.replace(&world.ban_list, "BAN");
                     let target = target.replace(&world.captcha_list, "CAPTCHA");
                     let target = target.rsplit("/accounts/").next().unwrap_or_default();
                     let target = target.split_once("/rules").map_or(target, |(_, rest)| rest);
@@ -139,6 +172,7 @@ async fn play(script: &str) -> String {
                 for line in ours {
                     let line = line.replace(r#"instance="",job="crowdsec-cf-list-sync""#, "");
                     let line = line.replace(r#"instance="",job="crowdsec-kv-sync""#, "");
+                    let line = name_zones(&world, &line, false);
                     let line = line.replace(",,", ",").replace("{,", "{").replace(",}", "}");
                     let line = line.replace("{}", "");
                     let _ = writeln!(out, "  {line}");
@@ -148,6 +182,33 @@ async fn play(script: &str) -> String {
         }
     }
     out
+}
+
+fn make_zones(world: &mut World, count: usize) {
+    let mut ids = Vec::new();
+    for n in 1..=count {
+        let mut simulator = world.front.world();
+        let cloudflare = simulator.cloudflare();
+        let zone = cloudflare.create_zone(&format!("{n}.example"));
+        for (action, list, name) in [
+            ("block", "crowdsec_ban", "crowdsec_edge_sync_ban"),
+            ("managed_challenge", "crowdsec_captcha", "crowdsec_edge_sync_captcha"),
+        ] {
+            let id = cloudflare.add_rule(&zone, action, &format!("(ip.src in ${list})"));
+            cloudflare.edit_rule(&zone, &id, |rule| rule.reference = name.to_owned());
+        }
+        ids.push(zone);
+    }
+    world.set("cf_rules_zones", &ids.join(","));
+}
+
+/// The ids of zones as names, `ZONE1`, or the other way round.
+fn name_zones(world: &World, text: &str, back: bool) -> String {
+    let zones = world.front.world().cloudflare().zones();
+    zones.iter().zip(1..).fold(text.to_owned(), |text, ((id, _), n)| {
+        let name = format!("ZONE{n}");
+        if back { text.replace(&name, id) } else { text.replace(id, &name) }
+    })
 }
 
 fn fate(fate: &Fate) -> String {

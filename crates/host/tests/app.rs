@@ -196,7 +196,7 @@ fn component_file_missing_load_names_it() {
     let folder = folder(&component("i32.const 0"));
     fs::remove_file(folder.path().join("small.wasm")).unwrap();
     let error = load_error(options(folder.path()));
-    assert!(error.contains("small.wasm"), "{error}");
+    assert!(error.contains("small.wasm") && error.contains("cargo xtask build"), "{error}");
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub(crate) fn settings(native: &Native) -> Result<Settings> {
 
 /// Whether LAPI or the edge could not be read. Without the store, what is said is still true.
 pub(super) fn is_blind(inspection: &Inspection) -> bool {
+    let mut zones = inspection.rules.iter().flatten();
     inspection.sides.iter().any(|side| side.side != "store" && side.error.is_some())
+        || zones.any(|zone| zone.error.is_some())
 }
 
 /// What could not be read, with where it is and what to do; then a run that is at work.

@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod look;
 pub mod plan;
+mod rules;
 pub mod setup;
 pub mod status;
 pub mod why;

@@ -1,6 +1,7 @@
 //! `edge-sync plan`: what a run would do now, and nothing done.
 
 use super::look::{is_blind, look, sides};
+use super::rules;
 use super::{AppArgs, print};
 use crate::words::{GONE, GOOD, ODD, duration, guard, harmless, plural, thousands, wait, wrapped};
 use anyhow::Result;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 /// Show what a run would do, and change nothing.
 ///
-/// Exit code 1 if LAPI, the lists or KV cannot be read. Colours under a terminal, unless NO_COLOR is set.
+/// Exit code 1 if LAPI, the lists, the rules of a zone or KV cannot be read. Colours under a terminal, unless NO_COLOR is set.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -50,6 +51,7 @@ fn differs(inspection: &Inspection) -> bool {
     let mut lists = lists.map(|list| list.add.len() + list.remove.len() + list.held.len());
     let kv = inspection.kv.as_ref();
     lists.any(|count| count > 0)
+        || inspection.rules.as_deref().is_some_and(rules::differ)
         || kv
             .is_some_and(|kv| kv.put.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0)
 }
@@ -78,6 +80,7 @@ pub fn render(inspection: &Inspection, changes_max: usize) -> String {
     if let Some(lists) = lists {
         of_lists(&mut shown, lists, changes_max);
     }
+    rules::of_zones(&mut shown, inspection.rules.as_deref().unwrap_or_default());
     if let Some(kv) = kv {
         of_kv(&mut shown, kv, changes_max);
     }

@@ -1,6 +1,7 @@
 //! `edge-sync why`: everything about one address, and the rule that decides.
 
 use super::look::{is_blind, look, sides};
+use super::rules;
 use super::{AppArgs, print};
 use crate::words::{GOOD, ODD, duration, harmless, until, wait, wrapped};
 use anstyle::Style;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 /// Show why an address is, or is not, at the edge.
 ///
-/// Exit code 1 if LAPI, the lists or KV cannot be read. Colours under a terminal, unless NO_COLOR is set.
+/// Exit code 1 if LAPI, the lists, the rules of a zone or KV cannot be read. Colours under a terminal, unless NO_COLOR is set.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// An IPv4 or IPv6 address, or a CIDR, in any spelling.
@@ -66,6 +67,9 @@ pub fn render(inspection: &Inspection) -> String {
     if let Some(lists) = &about.lists {
         let (style, text) = on_lists(about, lists);
         line(&format!("{style}lists{style:#}: {text}"));
+    }
+    for (style, text) in rules::about(&about.rules) {
+        line(&format!("{style}rules{style:#}: {text}"));
     }
     if let Some(kv) = &about.kv {
         let (style, text) = in_kv(about, kv);

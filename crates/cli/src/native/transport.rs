@@ -106,8 +106,17 @@ async fn connect(authority: &Authority, default_port: u16) -> Result<TcpStream, 
 
 fn connection_error(error: io::Error) -> TransportError {
     TransportError::Connection(match error.kind() {
-        ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
-        _ => error.to_string(),
+        ErrorKind::ConnectionRefused => "refused: nothing listens there".to_owned(),
+        _ => format!("failed: {error}"),
+    })
+}
+
+/// As it reads after the word `connection`.
+fn broken(error: hyper::Error) -> TransportError {
+    let text = error.to_string();
+    TransportError::Connection(match text.strip_prefix("connection ") {
+        Some(rest) => rest.to_owned(),
+        None => format!("broke: {text}"),
     })
 }
 
@@ -118,13 +127,12 @@ async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let failed = |error: hyper::Error| TransportError::Connection(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = Connection(tokio::spawn(async move {
         // What goes wrong here, the body tells as well.
         let _ = connection.await;
     }));
-    let response = sender.send_request(in_origin_form(request)?).await.map_err(failed)?;
+    let response = sender.send_request(in_origin_form(request)?).await.map_err(broken)?;
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let head = ResponseHead::new(response.status().as_u16(), headers);
@@ -222,7 +230,10 @@ mod tests {
         let unknown = answer("http://crowdsec.invalid:8080/").await;
         assert!(matches!(unknown, Err(TransportError::Dns(_))), "{unknown:?}");
         let closed = answer("http://127.0.0.1:1/").await;
-        assert_eq!(closed, Err(TransportError::Connection("nothing listens there".to_owned())));
+        assert_eq!(
+            closed,
+            Err(TransportError::Connection("refused: nothing listens there".to_owned()))
+        );
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use crate::plan::{Class, Why};
 use crate::schedule::lists::{Operation, Urgency};
 use crate::settings::protected::NEVER_BLOCK;
 use crate::settings::{Id, Lists, Rules, Settings};
-use crate::state::rules::Cause;
+use crate::state::rules::{Cause, RegionsTaken};
 use crate::state::writes::checksum;
 use crate::state::{Ends, RulesHistory};
 
@@ -71,6 +71,8 @@ pub struct Decision {
     pub wait: Option<(Duration, Cause)>,
     /// Whether one of the texts was refused a short while ago, so that it is not sent.
     pub is_refused: bool,
+    /// Which regions the texts have.
+    pub regions_taken: RegionsTaken,
 }
 
 impl Decision {
@@ -183,17 +185,20 @@ impl Side {
                     }));
                 }
                 Waiting::Region(region) => {
-                    let parts = observed.parts();
-                    let is_there = match region {
-                        Region::Country(country) => parts.countries.of.contains(&country),
-                        Region::As(asn) => parts.asns.of.contains(&asn),
-                    };
-                    regions.extend(is_there.then_some(region));
+                    regions.extend(is_in_force(observed, region).then_some(region));
                 }
                 Waiting::Lifted(..) => {}
             }
         }
         (!addresses.is_empty() || !regions.is_empty()).then_some((addresses, regions))
+    }
+}
+
+fn is_in_force(observed: &Expression, region: Region) -> bool {
+    let parts = observed.parts();
+    match region {
+        Region::Country(country) => parts.countries.of.contains(&country),
+        Region::As(asn) => parts.asns.of.contains(&asn),
     }
 }
 
@@ -236,22 +241,27 @@ pub fn decide(
     history: &RulesHistory,
     now: u64,
 ) -> Decision {
-    let without_regions = history.leaves_regions_out(zone, now);
+    let taken = history.regions_taken(zone, now);
     let decide_one = |list: Remediation, shall_match: &[Item], regions: &[Region]| {
+        let observed = observed.expression(list)?;
+        let (regions, left_out): (Vec<Region>, Vec<Region>) =
+            regions.iter().partition(|region| match taken {
+                RegionsTaken::All => true,
+                RegionsTaken::InForce => is_in_force(observed, **region),
+                RegionsTaken::None => false,
+            });
         let situation = Situation {
             shall_match,
             on_list: &base.sides.get(&list)?.on_list,
-            observed: observed.expression(list)?,
+            observed,
             may_drain: base.may_drain,
             protected: &base.protected,
             never_block: &base.never_block,
-            regions: if without_regions { &[] } else { regions },
+            regions: &regions,
             characters_max: rules.characters_max,
         };
         let mut decided = decide_rule(&situation);
-        if without_regions {
-            decided.waiting.extend(regions.iter().map(|region| Waiting::Region(*region)));
-        }
+        decided.waiting.extend(left_out.into_iter().map(Waiting::Region));
         Some((list, decided))
     };
     let sides = || base.sides.iter();
@@ -279,7 +289,8 @@ pub fn decide(
         order(change(Remediation::Ban), change(Remediation::Captcha), rules.characters_max);
     let is_refused =
         patches.steps.iter().any(|patch| history.is_refused(zone, &patch.to.to_string(), now));
-    Decision { patches, rules: decided, wait: history.wait(zone, base.token, now), is_refused }
+    let wait = history.wait(zone, base.token, now);
+    Decision { patches, rules: decided, wait, is_refused, regions_taken: taken }
 }
 
 /// Whether the lists must be written soon, judged by what the rules can take over.

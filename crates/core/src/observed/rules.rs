@@ -41,7 +41,7 @@ pub enum OurRule {
     /// It is as this program writes it.
     Ours {
         /// As it was read.
-        rule: Rule,
+        rule: Box<Rule>,
         /// What it says.
         expression: Expression,
     },
@@ -108,7 +108,7 @@ impl OurRule {
             return Self::Changed("it was read without its id or its action".to_owned());
         }
         match Expression::parse(&rule.expression, name) {
-            Ok(expression) => Self::Ours { rule: rule.clone(), expression },
+            Ok(expression) => Self::Ours { rule: Box::new(rule.clone()), expression },
             Err(not_ours) => Self::Changed(not_ours.to_string()),
         }
     }

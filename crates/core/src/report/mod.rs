@@ -61,9 +61,9 @@ pub(crate) fn only_news(
     let changes: Vec<String> =
         lines.iter().filter(|line| is_change(line)).map(|line| line.text().to_owned()).collect();
     let texts = || changes.iter().map(String::as_str);
-    if !waits || changes.is_empty() {
+    if changes.is_empty() {
         said.forget(target);
-    } else if said.is_new(target, texts()) {
+    } else if !waits || said.is_new(target, texts()) {
         said.note(target, texts(), now);
     } else {
         lines.retain(|line| !is_change(line));

@@ -18,7 +18,7 @@ use crate::report::Outcome;
 use crate::report::rules::{RuleReport, RulesReport, ZoneReport, announce};
 use crate::schedule::lists::Operation;
 use crate::settings::{Id, Lists, Rules};
-use crate::state::rules::Cause;
+use crate::state::rules::{Cause, RegionsTaken};
 use crate::state::writes::checksum;
 use crate::state::{Ends, Remembered, RulesHistory};
 
@@ -121,7 +121,7 @@ impl<H: Host> Part<'_, '_, '_, H> {
             decision = self.decide(zone, there, history);
         }
         let problem = self.look(zone, there);
-        let Decision { rules: decided, patches, wait, .. } = decision;
+        let Decision { rules: decided, patches, wait, regions_taken, .. } = decision;
         let (is_due, is_unfinished) = (!patches.steps.is_empty(), patches.is_unfinished);
         if patches.has_gap && is_due {
             let text = "neither rule has room for who goes from one to the other: he is on neither for a moment";
@@ -177,18 +177,28 @@ impl<H: Host> Part<'_, '_, '_, H> {
             .collect();
         let waiting: u64 = rules.iter().map(|rule| rule.waiting).sum();
         let outcome = match problem {
-            Some(what) if !settings.dry_run && !matches!(outcome, Outcome::Failed(_)) => {
+            Some(what) if outcome.is_well() && !settings.dry_run => {
                 Outcome::Failed(Failure::Zone { zone: zone.to_string(), what, source: None })
             }
-            _ if waiting > 0 && outcome.is_well() => {
-                Outcome::Partial(format!("{} without room in the rules", plural(waiting, "change")))
+            Some(what) => {
+                session.host().log(&announce(zone.as_str(), &what));
+                outcome
             }
-            _ => outcome,
+            None if waiting > 0 && outcome.is_well() => Outcome::Partial(match regions_taken {
+                RegionsTaken::All => {
+                    format!("{} without room in the rules", plural(waiting, "change"))
+                }
+                RegionsTaken::InForce | RegionsTaken::None => {
+                    "Cloudflare refused countries or autonomous systems, which are left out for a day"
+                        .to_owned()
+                }
+            }),
+            None => outcome,
         };
         ZoneReport { zone: zone.to_string(), outcome, rules, writes: applied.writes }
     }
 
-    /// Says what is odd about the zone's rules and is left alone; the first thing that makes the run fail.
+    /// Says what is odd about the zone's rules and is left alone; returns what makes the run fail.
     fn look(&self, zone: &Id, there: &ZoneRules) -> Option<String> {
         let host = self.access.session.host();
         let says = |text: &str| host.log(&announce(zone.as_str(), text));
@@ -204,13 +214,12 @@ impl<H: Host> Part<'_, '_, '_, H> {
                 ));
             }
         }
-        problems.iter().for_each(|problem| says(problem));
         if there.is_in_wrong_order() {
             says(
                 "the challenge stands before the ban: who is banned meets a challenge; `edge-sync setup` with this zone mends it",
             );
         }
-        problems.into_iter().next()
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 }
 

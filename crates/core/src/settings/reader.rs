@@ -274,7 +274,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         };
         let words: Vec<_> = scopes.split(',').map(str::trim).collect();
         let is_known = |word: &&str| matches!(*word, "ip" | "range" | "country" | "as");
-        if !words.contains(&"ip") || !words.iter().all(|word| is_known(word)) {
+        if !words.contains(&"ip") || !words.iter().all(is_known) {
             let shown = clip(&scopes, 40);
             self.problem(
                 "scopes",

@@ -8,7 +8,7 @@
 //! | 409, 429 | two minutes, doubled up to an hour |
 //! | 401, 403 | an hour, or until the token is another |
 //! | 400 | the same text waits for an hour; another one goes at once, and from the second refusal in a row on after four minutes, doubled up to an hour |
-//! | 400 of a text with countries or autonomous systems | they are left out for a day, if the text without them is taken |
+//! | 400 of a text with countries or autonomous systems | for a day, those that are not in force yet are left out; after one more, all of them; after one of a text without any, none: it was not because of them |
 //! | a change was made | nothing of the above |
 
 use std::collections::BTreeMap;
@@ -49,8 +49,21 @@ struct Zone {
     /// A checksum of each text that was refused, and when.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     refused: BTreeMap<String, u64>,
-    /// When a text with countries or autonomous systems was refused.
+    /// When a text with countries or autonomous systems was last refused.
     regions_refused_at: u64,
+    /// How often, in a row.
+    regions_refused: u32,
+}
+
+/// Which countries and autonomous systems are in the next text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegionsTaken {
+    /// All that are desired.
+    All,
+    /// Those of them that are in force: Cloudflare has taken them.
+    InForce,
+    /// None.
+    None,
 }
 
 /// What the last change met.
@@ -123,12 +136,17 @@ impl RulesHistory {
         (left > 0).then(|| (Duration::from_secs(left), *kind))
     }
 
-    /// Whether countries and autonomous systems are left out of the zone's rules for now.
-    pub fn leaves_regions_out(&self, zone: &str, now: u64) -> bool {
-        self.zones.get(zone).is_some_and(|zone| {
+    /// Which countries and autonomous systems may be in the zone's texts for now.
+    pub fn regions_taken(&self, zone: &str, now: u64) -> RegionsTaken {
+        let refused = self.zones.get(zone).filter(|zone| {
             zone.regions_refused_at > 0
                 && now.saturating_sub(zone.regions_refused_at) < REGIONS_SECS
-        })
+        });
+        match refused.map(|zone| zone.regions_refused) {
+            None => RegionsTaken::All,
+            Some(0 | 1) => RegionsTaken::InForce,
+            Some(_) => RegionsTaken::None,
+        }
     }
 
     /// Whether Cloudflare refused this text of the zone's a short while ago.
@@ -179,7 +197,10 @@ impl RulesHistory {
             }
         }
         zone.refused.insert(checksum(text), now);
-        zone.regions_refused_at = if has_regions { now } else { 0 };
+        let is_over = now.saturating_sub(zone.regions_refused_at) >= REGIONS_SECS;
+        let before = if is_over { 0 } else { zone.regions_refused };
+        (zone.regions_refused_at, zone.regions_refused) =
+            if has_regions { (now, before.saturating_add(1)) } else { (0, 0) };
     }
 
     fn set_back(&mut self, zone: &str, kind: Cause, token: u32, now: u64) {
@@ -281,11 +302,18 @@ mod tests {
     #[test]
     fn regions_refused_are_left_out_for_a_day_if_it_was_because_of_them() {
         let mut history = RulesHistory::default();
+        let taken = |history: &RulesHistory, at| history.regions_taken(ZONE, NOW + at);
+        assert_eq!(taken(&history, 0), RegionsTaken::All);
         history.refused(ZONE, ("a", true), 1, NOW);
-        assert!(history.leaves_regions_out(ZONE, NOW + 86_399));
-        assert!(!history.leaves_regions_out(ZONE, NOW + 86_400));
-        history.refused(ZONE, ("b", false), 1, NOW + 120);
-        assert!(!history.leaves_regions_out(ZONE, NOW + 121), "the text without them is none");
+        assert_eq!(taken(&history, 86_399), RegionsTaken::InForce);
+        assert_eq!(taken(&history, 86_400), RegionsTaken::All);
+        history.refused(ZONE, ("b", true), 1, NOW + 120);
+        assert_eq!(taken(&history, 121), RegionsTaken::None);
+        let mut later = history.clone();
+        later.refused(ZONE, ("c", true), 1, NOW + 90_000);
+        assert_eq!(taken(&later, 90_000), RegionsTaken::InForce, "a day later it begins anew");
+        history.refused(ZONE, ("d", false), 1, NOW + 240);
+        assert_eq!(taken(&history, 241), RegionsTaken::All, "the text without them is none");
     }
 
     #[test]

@@ -164,3 +164,31 @@ async fn refusal_that_is_not_because_of_the_regions_leaves_those_that_are_in_for
     assert_eq!(zones.verdict_of("198.51.100.7", "CN", 1), Challenge);
     assert!(zones.expression(0, CAPTCHA).contains("203.0.113.7"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn region_that_is_refused_takes_none_with_it_that_is_in_force() {
+    let zones = zones();
+    region(&zones, "ban", "country", "CN");
+    region(&zones, "captcha", "country", "T1");
+    zones.run().await.unwrap();
+    zones.lock();
+    region(&zones, "ban", "as", "64496");
+    zones.ban("203.0.113.7");
+    zones.fault("cloudflare PATCH times=1: answer 400 no");
+    for _ in 0..10 {
+        let _ = zones.next().await;
+        assert_eq!(zones.verdict_of("198.51.100.7", "CN", 1), Block);
+        assert_eq!(zones.verdict_of("198.51.100.7", "T1", 1), Challenge);
+    }
+    assert_eq!(zones.verdict("203.0.113.7"), Block);
+    assert_eq!(zones.verdict_of("198.51.100.7", "DE", 64_496), Pass);
+    zones.assert_says(Level::Warn, "left out for a day");
+    // Refused once more with those that are in force: then without any, so that addresses are in step.
+    zones.fault("cloudflare PATCH times=1: answer 400 no");
+    zones.ban("203.0.113.8");
+    for _ in 0..10 {
+        let _ = zones.next().await;
+    }
+    assert_eq!(zones.verdict("203.0.113.8"), Block);
+    assert_eq!(zones.verdict_of("198.51.100.7", "CN", 1), Pass);
+}

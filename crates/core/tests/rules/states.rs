@@ -180,6 +180,7 @@ async fn play(seed: u64) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how many are tried is the caller's to say")]
 fn random_state_when_the_faults_end_is_as_desired_at_the_edge() {
     let number = |name, default| match std::env::var(name) {
         Ok(text) => text.parse().unwrap(),
