@@ -199,8 +199,8 @@ impl Judge {
         let opened: Vec<IpNet> =
             view.opened.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net).collect();
         // A stale memory may still have confirmations that are over, a late listing shows who is gone.
-        let is_known = !self.past.was_stale && !(part == KV && self.is_lenient);
-        if opened.is_empty() || view.disturbed || !is_known {
+        let is_unsure = self.past.was_stale || part == KV && self.is_lenient;
+        if opened.is_empty() || view.disturbed || is_unsure {
             return;
         }
         // What an earlier request of the run has taken was there, too.

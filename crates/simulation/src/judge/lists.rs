@@ -216,7 +216,6 @@ impl Judge {
             view.has_put |= sent.method == "PUT";
             view.has_put_and_deleted |= view.has_put && sent.method == "DELETE";
         }
-        let content = &self.lists.content[list];
         if is_first && !self.runs[&sent.run].disturbed {
             let seen = self.seen_by(sent.run);
             let is_shut_out = |net: &IpNet, simulator: &mut Simulator| {
@@ -278,7 +277,7 @@ impl Judge {
         let covered = |net: &IpNet| terms.ranges && terms.skips_covered && covered(reading, net);
         let wanted =
             reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
-        let any_covered = seen.iter().any(|net| covered(net));
+        let any_covered = seen.iter().any(covered);
         (count == wanted && !any_covered)
             .then(|| format!("all {count} items that it read are as LAPI wants them"))
     }

@@ -109,7 +109,7 @@ impl Judge {
         let is_short = terms.characters_max < 600;
         let not_well =
             last.view.said.iter().find(|(target, (_, success))| {
-                !success && !(is_short && target.starts_with("rules"))
+                !(*success || is_short && target.starts_with("rules"))
             });
         match not_well {
             Some((target, (outcome, _))) if !self.lists.has_been_full && !is_blocked => {
