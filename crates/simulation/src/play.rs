@@ -321,6 +321,7 @@ impl Player {
             What::OthersPut(item) => {
                 drop(simulator);
                 self.put(item);
+                self.world.judge.borrow_mut().marks().met("event others-put");
                 return self.look();
             }
             What::OthersTake(place, name) => {

@@ -15,6 +15,8 @@ use super::{Judge, Sent, Terms};
 /// What the readings so far said of each network.
 #[derive(Default)]
 pub(crate) struct Past {
+    /// Of the keys of KV, and not of the lists.
+    is_of_keys: bool,
     known: BTreeMap<IpNet, Known>,
     owners: BTreeSet<IpNet>,
     /// A clock moved: times that were kept may be off by this.
@@ -46,6 +48,14 @@ struct Known {
 const ROUNDING_SECS: u64 = 125;
 
 impl Past {
+    pub(super) fn of_keys() -> Self {
+        Self { is_of_keys: true, ..Self::default() }
+    }
+
+    fn wanted<'r>(&self, reading: &'r Reading) -> &'r BTreeMap<IpNet, Want> {
+        if self.is_of_keys { &reading.keys } else { &reading.lists }
+    }
+
     pub(super) fn clock_moved(&mut self) {
         self.clock_moved = true;
     }
@@ -61,7 +71,8 @@ impl Past {
     /// What a run has read. Who is gone counts at once, who is desired when the run has ended and has kept
     /// it ([`Past::kept`]). Where not all have a place, everybody may be one of those who have none.
     pub(super) fn read(&mut self, reading: &Reading, at_edge: &BTreeSet<IpNet>, is_scarce: bool) {
-        for net in at_edge.iter().chain(reading.lists.keys()).chain(reading.keys.keys()) {
+        let wanted = self.wanted(reading);
+        for net in at_edge.iter().chain(wanted.keys()) {
             // Until now nobody has asked for it, as far as there was anybody to ask.
             self.known.entry(*net).or_insert(self.all);
         }
@@ -70,7 +81,7 @@ impl Past {
         }
         self.all.gone_runs += 1;
         for (net, known) in &mut self.known {
-            let want = reading.lists.get(net).or_else(|| reading.keys.get(net));
+            let want = wanted.get(net);
             match want {
                 Some(_) => known.undesired_at = None,
                 None => known.undesired_at = known.undesired_at.or(Some(reading.at)),
@@ -93,7 +104,7 @@ impl Past {
 
     /// The run that has read this has ended well, and its store has kept it.
     pub(super) fn kept(&mut self, reading: &Reading) {
-        for (net, want) in reading.lists.iter().chain(&reading.keys) {
+        for (net, want) in self.wanted(reading) {
             let Some(known) = self.known.get_mut(net) else { continue };
             (known.ends, known.ends_least) = (want.ends, want.ends);
             if !known.was_scarce {
@@ -173,6 +184,7 @@ impl Judge {
 
     pub(super) fn guard(&mut self, sent: &Sent, removals: Removals<'_>, terms: &Terms) {
         let Removals { part, gone, there, wanted, room } = removals;
+        let past = if part == KV { &self.past_of_keys } else { &self.past };
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         if terms.guard_runs <= 1 || terms.is_approved {
             return;
@@ -190,8 +202,8 @@ impl Judge {
             let excused = is_wanted
                 || is_covered
                 || terms.protects(net)
-                || self.past.ran_out(net, unix, is_blind)
-                || self.past.is_confirmed(net, terms, at, unix);
+                || past.ran_out(net, unix, is_blind)
+                || past.is_confirmed(net, terms, at, unix);
             if !excused {
                 view.opened.insert((part, *net));
             }
@@ -199,7 +211,7 @@ impl Judge {
         let opened: Vec<IpNet> =
             view.opened.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net).collect();
         // A stale memory may still have confirmations that are over, a late listing shows who is gone.
-        let is_unsure = self.past.was_stale || part == KV && self.is_lenient;
+        let is_unsure = past.was_stale || part == KV && self.is_lenient;
         if opened.is_empty() || view.disturbed || is_unsure {
             return;
         }
@@ -207,7 +219,7 @@ impl Judge {
         let there: BTreeSet<IpNet> = there.into_iter().chain(opened.iter().copied()).collect();
         let unexcused = opened.len().saturating_sub(room) as u64;
         let kept = there.iter().filter(|net| wanted.contains_key(*net)).count();
-        let lasting = there.iter().filter(|net| !self.past.ran_out(net, unix, is_blind)).count();
+        let lasting = there.iter().filter(|net| !past.ran_out(net, unix, is_blind)).count();
         let is_share = unexcused > terms.guard_count
             && unexcused * 100 > there.len() as u64 * terms.guard_percent;
         let rule = if unexcused == 0 {

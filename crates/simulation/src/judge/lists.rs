@@ -117,7 +117,9 @@ impl Lists {
 
     /// Whether somebody may have to go without.
     pub(super) fn is_scarce(&self, reading: &Reading, terms: &Terms) -> bool {
-        self.has_been_full || reading.lists.len() + self.foreign() + 1 > terms.items_max
+        let there = self.content.iter().flat_map(|content| content.networks.keys());
+        let all: BTreeSet<&IpNet> = reading.lists.keys().chain(there).collect();
+        self.has_been_full || all.len() + self.foreign() + 1 > terms.items_max
     }
 
     pub(super) fn count(&self) -> usize {

@@ -124,6 +124,7 @@ pub(crate) struct Judge {
     lists: lists::Lists,
     waits: waits::Waits,
     past: guard::Past,
+    past_of_keys: guard::Past,
     kv: kv::Kv,
     rules: rules::Rules,
     marks: Marks,
@@ -148,6 +149,7 @@ impl Judge {
             lists: lists::Lists::new(&ids),
             waits: waits::Waits::default(),
             past: guard::Past::default(),
+            past_of_keys: guard::Past::of_keys(),
             kv: kv::Kv::new(&ids),
             rules: rules::Rules::default(),
             marks: Marks::default(),
@@ -231,6 +233,7 @@ impl Judge {
     /// A run's store tells what was before.
     pub(crate) fn store_is_stale(&mut self) {
         self.past.was_stale = true;
+        self.past_of_keys.was_stale = true;
     }
 
     pub(crate) fn store_trouble(&mut self, at: Duration) {
@@ -243,6 +246,7 @@ impl Judge {
         self.waits.trouble(at);
         self.kv.trouble(at);
         self.past.clock_moved();
+        self.past_of_keys.clock_moved();
     }
 
     /// Before a request is handled.
@@ -337,6 +341,7 @@ impl Judge {
                     let is_scarce = needed + self.lists.foreign() > view.terms.items_max
                         || self.lists.has_been_full;
                     self.past.read(&reading, &on_lists, is_scarce);
+                    self.past_of_keys.read(&reading, &BTreeSet::new(), false);
                     if !view.terms.zones.is_empty() {
                         self.rules_read(&reading);
                     }
@@ -423,6 +428,7 @@ impl Judge {
             && !(view.is_blind || view.disturbed || view.terms.dry_run)
         {
             self.past.kept(reading);
+            self.past_of_keys.kept(reading);
         }
         if !view.is_blind {
             self.waits.kept(run);

@@ -282,7 +282,7 @@ impl Judge {
         {
             return;
         }
-        let readings = std::mem::take(&mut self.rules.readings);
+        let readings = self.rules.readings.clone();
         let Some(last) = readings.last() else { return };
         let (now, nobody) = (simulator.now(), Visitor::default());
         for net in last.lists.keys().filter(|net| is_single(net)) {

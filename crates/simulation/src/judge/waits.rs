@@ -116,7 +116,8 @@ impl Judge {
         let Some(terms) = terms else { return };
         let (first, last) = (terms.backoff[0], *terms.backoff.last().unwrap_or(&terms.backoff[0]));
         let wait = match kind {
-            Kind::Throttled | Kind::Failed if self.waits.climbed_all => first.min(60),
+            // By then it is learned when the account opens, which may be in a moment.
+            Kind::Throttled | Kind::Failed if self.waits.climbed_all => 0,
             Kind::Throttled | Kind::Failed => {
                 let step = terms.backoff.get(times as usize - 1).copied().unwrap_or(last);
                 // A shorter one only if the setting has changed meanwhile.
