@@ -17,6 +17,7 @@ mod progress;
 mod quiet;
 mod remap;
 mod setup;
+mod simulate;
 mod tally;
 mod test;
 mod toolchain;
@@ -44,6 +45,7 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Simulate(simulate::Args),
     Dist(dist::Args),
     #[command(hide = true)]
     Account(bench::AccountArgs),
@@ -58,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Build(args) => build::execute(args),
         Command::Demo(args) => demo::execute(args),
         Command::Bench(args) => bench::execute(args),
+        Command::Simulate(args) => simulate::execute(args),
         Command::Dist(args) => dist::execute(args),
         Command::Account(args) => bench::account(args),
     };

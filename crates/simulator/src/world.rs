@@ -198,6 +198,11 @@ impl Simulator {
         self.faults.iter()
     }
 
+    /// The same with how many requests each has acted on: a fault that met none has proved nothing.
+    pub fn faults_met(&self) -> impl Iterator<Item = (&Fault, u32)> {
+        self.faults.met()
+    }
+
     /// Every request that reached the world, oldest first.
     pub fn journal(&self) -> &[Entry] {
         &self.journal

@@ -138,6 +138,14 @@ impl Faults {
         self.0.iter().map(|(fault, _)| fault)
     }
 
+    /// Each with the number of requests that it has acted on.
+    pub(crate) fn met(&self) -> impl Iterator<Item = (&Fault, u32)> {
+        self.0.iter().map(|(fault, met)| {
+            let acted = met.saturating_sub(fault.skip);
+            (fault, fault.times.map_or(acted, |times| acted.min(times)))
+        })
+    }
+
     /// Every matching fault counts the request. Delays add up, what others do all happens; of the other
     /// actions the fault that was injected first wins.
     pub(crate) fn hit(&mut self, service: Service, request: &Request<Bytes>) -> Hit {
@@ -308,6 +316,7 @@ mod tests {
         }
         let silent = Some(FaultAction::Silent);
         assert_eq!(hits, [None, silent.clone(), silent, None, None]);
+        assert_eq!(faults.met().map(|(_, met)| met).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -1,0 +1,430 @@
+//! KV: nobody who is desired loses his key by our hand, what is protected goes first and never comes, nothing
+//! is written where nothing differs, and the day's budget is never exceeded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use serde_json::Value;
+use simulator::{KvEntryView, Simulator};
+
+use super::guard::Removals;
+use super::lists::word;
+use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, network, written};
+use super::{About, Ids, Judge, Sent, Terms, View};
+
+const RANGES: &str = "ranges";
+const DAY_SECS: u64 = 24 * 3_600;
+/// A key that ends so soon is left to end by itself.
+const SOON_SECS: u64 = 600;
+/// What a key outlives its decision by.
+const SLACK_SECS: u64 = 60;
+
+/// The namespace, and what was spent of its day.
+#[derive(Default)]
+pub(crate) struct Kv {
+    namespace: String,
+    /// The day, and what was written and deleted in it, as far as the store of whoever did it has it.
+    day: u64,
+    spent: [u64; 2],
+    trouble: Option<u64>,
+    /// The day on which Cloudflare said that no more may be deleted.
+    exhausted: Option<u64>,
+}
+
+/// What a visitor meets by KV alone.
+struct Enforced {
+    keys: BTreeMap<IpNet, (Strength, KvEntryView)>,
+    ranges: BTreeMap<IpNet, (Strength, u64)>,
+    /// The key of the ranges is somebody else's.
+    is_foreign: bool,
+}
+
+impl Kv {
+    pub(super) fn new(ids: &Ids) -> Self {
+        Self { namespace: ids.namespace.clone(), ..Self::default() }
+    }
+
+    /// What was spent today is not certain any more.
+    pub(super) fn trouble(&mut self, at: Duration) {
+        let start = simulator::Options::default().start + at;
+        let unix = start.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.trouble = self.trouble.max(Some(unix / DAY_SECS));
+    }
+
+    fn enforced(&self, simulator: &mut Simulator, prefix: &str) -> Enforced {
+        let mut enforced =
+            Enforced { keys: BTreeMap::new(), ranges: BTreeMap::new(), is_foreign: false };
+        for (key, entry) in simulator.cloudflare().kv_entries(&self.namespace) {
+            if key == RANGES {
+                match ranges_in(&entry.value) {
+                    Some(ranges) => enforced.ranges = ranges,
+                    None => enforced.is_foreign = true,
+                }
+                continue;
+            }
+            let Some(text) = key.strip_prefix(prefix) else { continue };
+            // Only the one spelling is what the Worker looks for.
+            let net = network(text).filter(|net| written(net) == text && is_single(net));
+            if let Some(net) = net {
+                enforced.keys.insert(net, (strength(&entry.value), entry));
+            }
+        }
+        enforced
+    }
+}
+
+impl Enforced {
+    fn strength(&self, net: &IpNet, unix: u64) -> Strength {
+        let key = self.keys.get(net).map_or(PASS, |(strength, _)| *strength);
+        let around =
+            self.ranges.iter().filter(|(range, (_, ends))| range.contains(net) && *ends > unix);
+        around.map(|(_, (strength, _))| *strength).chain([key]).max().unwrap_or(PASS)
+    }
+}
+
+fn strength(value: &str) -> Strength {
+    match value {
+        "ban" => BLOCK,
+        "captcha" => CHALLENGE,
+        _ => PASS,
+    }
+}
+
+fn ranges_in(value: &str) -> Option<BTreeMap<IpNet, (Strength, u64)>> {
+    let json: Value = serde_json::from_str(value).ok()?;
+    if json["v"] != 1 {
+        return None;
+    }
+    let entry = |entry: &Value| {
+        let net = network(entry["range"].as_str()?)?;
+        Some((net, (strength(entry["value"].as_str()?), entry["expires"].as_u64()?)))
+    };
+    json["ranges"].as_array()?.iter().map(entry).collect()
+}
+
+impl Judge {
+    pub(super) fn kv_write(&mut self, sent: &Sent, about: &About, simulator: &mut Simulator) {
+        let Some(view) = self.runs.get_mut(&sent.run) else { return };
+        view.kv_writes += 1;
+        let (terms, is_first) = (Rc::clone(&view.terms), view.kv_writes == 1);
+        let disturbed = view.disturbed || self.is_lenient;
+        let Some(reading) = view.reading.clone() else { return };
+        let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
+        let before = self.kv.enforced(simulator, &terms.kv_prefix);
+        let unix = simulator_unix(simulator, sent.at);
+        if is_first && !disturbed {
+            let owners: Vec<String> =
+                before.keys.keys().filter(|net| terms.protects(net)).map(written).collect();
+            let names = body.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let frees = names.filter_map(|key| network(key.strip_prefix(&terms.kv_prefix)?));
+            let frees = frees.into_iter().any(|net| terms.protects(&net));
+            let few = (owners.len() as u64) <= terms.guard_count.min(10)
+                && !self.past.had_many_owners(&terms);
+            let may_delete = self.kv.exhausted != Some(sent.unix / DAY_SECS);
+            if !owners.is_empty() && few && !frees && may_delete {
+                let text =
+                    format!("{} is in KV, and the first write is another", owners.join(", "));
+                return self.fail("what is protected goes first", sent.run, sent.at, text);
+            }
+        }
+        match about {
+            About::KvPut => self.kv_put(sent, &body, &before, &reading, &terms, unix),
+            _ => self.kv_delete(sent, &body, &before, &reading, &terms, unix),
+        }
+    }
+
+    fn kv_put(
+        &mut self,
+        sent: &Sent,
+        body: &Value,
+        before: &Enforced,
+        reading: &Reading,
+        terms: &Terms,
+        unix: u64,
+    ) {
+        let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+        for pair in body.as_array().into_iter().flatten() {
+            let key = pair["key"].as_str().unwrap_or_default();
+            let value = pair["value"].as_str().unwrap_or_default();
+            if key == RANGES {
+                self.kv_ranges(sent, value, before, reading, terms, unix);
+                continue;
+            }
+            let net = key.strip_prefix(&terms.kv_prefix).and_then(network);
+            let Some(net) = net else { continue };
+            let fail =
+                |judge: &mut Self, promise, text| judge.fail(promise, sent.run, sent.at, text);
+            if terms.protects(&net) {
+                return fail(self, "what is protected never comes", format!("{key} is written"));
+            }
+            let Some(want) = reading.keys.get(&net) else {
+                let text = format!("{key} is written, and nobody asks for it");
+                return fail(self, "only what is desired is written", text);
+            };
+            if strength(value) != want.strength {
+                let text =
+                    format!("{key} is written as {value}, and is to be {}", word(want.strength));
+                return fail(self, "only what is desired is written", text);
+            }
+            let Some((now, entry)) = before.keys.get(&net) else { continue };
+            let is_ours = entry.metadata.as_ref().is_some_and(|metadata| metadata["v"] == 1);
+            let ends = entry.expiration_unix.unwrap_or(u64::MAX);
+            // By the host's clock, as the run has it.
+            let wanted = want.ends + SLACK_SECS;
+            let apart = ends.abs_diff(wanted.saturating_add(unix).saturating_sub(sent.unix));
+            let is_same = *now == want.strength && apart + 10 <= terms.kv_tolerance;
+            let is_known = !self.is_lenient && !disturbed && self.past.is_clock_true();
+            if is_ours && is_same && ends > unix + SOON_SECS && is_known {
+                let text =
+                    format!("{key} is written again; it ends within {apart} s of what is wanted");
+                return fail(self, "no write where nothing differs", text);
+            }
+        }
+    }
+
+    /// No range that is still asked for leaves the one key of all ranges.
+    fn kv_ranges(
+        &mut self,
+        sent: &Sent,
+        value: &str,
+        before: &Enforced,
+        reading: &Reading,
+        terms: &Terms,
+        unix: u64,
+    ) {
+        let Some(after) = ranges_in(value) else {
+            let text = format!("the key of all ranges is written as {value}");
+            return self.fail("every request is one that the API takes", sent.run, sent.at, text);
+        };
+        if before.is_foreign {
+            let text = "the key of all ranges is somebody else's, and is written".to_owned();
+            return self.fail("what is not understood is left alone", sent.run, sent.at, text);
+        }
+        for (net, (old, ends)) in &before.ranges {
+            let Some(want) = reading.keys.get(net).filter(|_| *ends > unix) else { continue };
+            let new = after.get(net).map_or(PASS, |(strength, _)| *strength);
+            if new < want.strength.min(*old) {
+                let text =
+                    format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
+                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
+            }
+        }
+        if let Some((net, _)) =
+            after.iter().find(|(net, _)| terms.protects(net) && !before.ranges.contains_key(*net))
+        {
+            let text = format!("{net} is written among the ranges");
+            return self.fail("what is protected never comes", sent.run, sent.at, text);
+        }
+        let gone = before.ranges.keys().filter(|net| !after.contains_key(*net)).copied().collect();
+        self.kv_guard(sent, gone, before, reading, terms, unix);
+    }
+
+    fn kv_delete(
+        &mut self,
+        sent: &Sent,
+        body: &Value,
+        before: &Enforced,
+        reading: &Reading,
+        terms: &Terms,
+        unix: u64,
+    ) {
+        let names = body.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut gone = BTreeSet::new();
+        for key in names {
+            if key == RANGES {
+                if before.is_foreign {
+                    let text =
+                        "the key of all ranges is somebody else's, and is deleted".to_owned();
+                    return self.fail(
+                        "what is not understood is left alone",
+                        sent.run,
+                        sent.at,
+                        text,
+                    );
+                }
+                gone.extend(before.ranges.keys().copied());
+                continue;
+            }
+            let text = key.strip_prefix(&terms.kv_prefix).unwrap_or_default();
+            let net = network(text);
+            let is_key = net.is_some_and(|net| written(&net) == text && is_single(&net));
+            let Some(net) = net else {
+                let text = format!("{key} is no address, and is deleted");
+                return self.fail("what is not understood is left alone", sent.run, sent.at, text);
+            };
+            if is_key && before.keys.contains_key(&net) {
+                gone.insert(net);
+            }
+        }
+        for net in &gone {
+            let own = reading.keys.get(net).map(|want| want.strength);
+            let around =
+                reading.keys.iter().filter(|(range, _)| *range != net && range.contains(net));
+            let want = around.map(|(_, want)| want.strength).chain(own).max().unwrap_or(PASS);
+            let now = before.strength(net, unix);
+            // What is left when the key is gone; ranges that go with it are not.
+            let is_clock_true = self.past.is_clock_true();
+            let in_force = before.ranges.iter().filter(|(range, (_, ends))| {
+                (*ends > unix || !is_clock_true) && !gone.contains(*range) && range.contains(net)
+            });
+            let after = in_force.map(|(_, (strength, _))| *strength).max().unwrap_or(PASS);
+            if after < now.min(want) && !terms.protects(net) {
+                let text = format!(
+                    "{} is deleted: it was {} and is {}, and is to be {}",
+                    written(net),
+                    word(now),
+                    word(after),
+                    word(want)
+                );
+                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
+            }
+        }
+        self.kv_guard(sent, gone, before, reading, terms, unix);
+    }
+
+    fn kv_guard(
+        &mut self,
+        sent: &Sent,
+        gone: BTreeSet<IpNet>,
+        before: &Enforced,
+        reading: &Reading,
+        terms: &Terms,
+        unix: u64,
+    ) {
+        // What ends in a moment is no news.
+        let lasts = |net: &IpNet| match before.keys.get(net) {
+            Some((_, entry)) => entry.expiration_unix.is_none_or(|at| at > unix + SOON_SECS),
+            None => before.ranges.get(net).is_some_and(|(_, ends)| *ends > unix + SOON_SECS),
+        };
+        let there = before.keys.keys().chain(before.ranges.keys()).copied().collect();
+        let gone = gone.into_iter().filter(lasts).collect();
+        let removals =
+            Removals { part: super::guard::KV, gone, there, wanted: &reading.keys, room: 0 };
+        self.guard(sent, removals, terms);
+    }
+
+    /// What was spent, when the answer says that it was.
+    pub(super) fn kv_answered(&mut self, index: usize, status: u16, body: &Bytes) {
+        let sent = self.requests[index].sent.clone();
+        let is_put = self.requests[index].about == About::KvPut;
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(view) = self.runs.get(&sent.run) else { return };
+        let (terms, is_blind) = (Rc::clone(&view.terms), view.is_blind || view.disturbed);
+        let what = if is_put { "put" } else { "delete" };
+        self.marks.met(&format!("answer to kv {what} {status}"));
+        if status == 429 && !is_put {
+            self.kv.exhausted = Some(sent.unix / DAY_SECS);
+        }
+        if status != 200 || json["success"] != true {
+            return;
+        }
+        let asked: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
+        let day = sent.unix / DAY_SECS;
+        if self.kv.day != day {
+            (self.kv.day, self.kv.spent) = (day, [0, 0]);
+        }
+        let owner = |key: &str| {
+            let net = key.strip_prefix(&terms.kv_prefix).and_then(network);
+            net.is_some_and(|net| terms.protects(&net))
+        };
+        let items = asked.as_array().into_iter().flatten();
+        let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;
+        self.kv.spent[usize::from(!is_put)] += counted;
+        let spent = self.kv.spent[usize::from(!is_put)];
+        let is_certain = !is_blind && self.kv.trouble.is_none_or(|trouble| trouble + 2 < day);
+        if terms.kv_daily > 0 && spent > terms.kv_daily && is_certain {
+            let text = format!("{spent} keys ({what}) in a day, of {}", terms.kv_daily);
+            self.fail("the day's budget is never exceeded", sent.run, sent.at, text);
+        }
+    }
+
+    pub(super) fn kv_success(
+        &mut self,
+        run: usize,
+        at: Duration,
+        view: &View,
+        reading: &Reading,
+        simulator: &mut Simulator,
+    ) {
+        if let Some((outcome, true)) = view.said.get("kv")
+            && let Some(text) = self.kv_lacks(reading, &view.terms, simulator)
+        {
+            let text = format!("kv: {outcome}, but {text}");
+            self.fail("success is said only where the edge is as desired", run, at, text);
+        }
+    }
+
+    /// Who should be in KV and is not, or not as he should.
+    fn kv_lacks(
+        &self,
+        reading: &Reading,
+        terms: &Terms,
+        simulator: &mut Simulator,
+    ) -> Option<String> {
+        let unix = simulator_unix(simulator, simulator.now());
+        let now = self.kv.enforced(simulator, &terms.kv_prefix);
+        let lacks = reading.keys.iter().find(|(net, want)| {
+            // A decision that ended in the meantime is nobody's.
+            let is_over = want.ends <= reading.unix + unix.saturating_sub(simulated(reading)) + 120;
+            // A range has its end in it, by the clock of the host.
+            let is_over = is_over || !is_single(net) && !self.past.is_clock_true();
+            let (there, is_key) = match is_single(net) {
+                true => (now.keys.get(*net).map(|(strength, _)| *strength), true),
+                false => {
+                    (now.ranges.get(*net).filter(|(_, ends)| *ends > unix).map(|(s, _)| *s), false)
+                }
+            };
+            there != Some(want.strength) && !is_over && (is_key || !now.is_foreign)
+        });
+        lacks.map(|(net, want)| {
+            format!("{} is not {} as it should be", written(net), word(want.strength))
+        })
+    }
+
+    pub(super) fn kv_converged(
+        &self,
+        reading: &Reading,
+        terms: &Terms,
+        simulator: &mut Simulator,
+    ) -> Result<bool, String> {
+        if !terms.kv {
+            return Ok(false);
+        }
+        if let Some(text) = self.kv_lacks(reading, terms, simulator) {
+            return Err(format!("kv: {text}"));
+        }
+        let unix = simulator_unix(simulator, simulator.now());
+        let now = self.kv.enforced(simulator, &terms.kv_prefix);
+        let stays = now.keys.iter().find(|(net, (_, entry))| {
+            let ends_soon = entry.expiration_unix.is_some_and(|at| at <= unix + SOON_SECS);
+            // What a range is to cover waits for it.
+            let waits = now.is_foreign && reading.keys.keys().any(|range| range.contains(*net));
+            !reading.keys.contains_key(*net) && !ends_soon && !waits
+        });
+        if let Some((net, _)) = stays {
+            return Err(format!("kv: {} should not be there", written(net)));
+        }
+        let mut ranges = now.ranges.iter();
+        let stays = ranges
+            .find(|(net, (_, ends))| !reading.keys.contains_key(*net) && *ends > unix + SOON_SECS);
+        match stays {
+            Some((net, _)) => Err(format!("kv: the range {net} should not be there")),
+            None => Ok(now.is_foreign),
+        }
+    }
+}
+
+/// The date as Cloudflare has it.
+fn simulator_unix(simulator: &Simulator, at: Duration) -> u64 {
+    let start = simulator.options().start + at;
+    start.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The date as Cloudflare had it when this was read, by the same count.
+fn simulated(reading: &Reading) -> u64 {
+    let start = simulator::Options::default().start + reading.at;
+    start.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,452 @@
+//! Lists: nobody who is desired leaves the edge by our hand; what is protected never comes, and goes first;
+//! what nobody understands stays; and nothing is written where nothing differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use serde_json::Value;
+use simulator::Simulator;
+
+use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, network, written};
+use super::{Ids, Judge, Sent, Terms, View};
+
+/// The strength of each list: the ban list's, the captcha list's.
+pub(super) const STRENGTHS: [Strength; 2] = [BLOCK, CHALLENGE];
+
+/// What is on the lists, and which of our operations did what.
+pub(crate) struct Lists {
+    ids: [String; 2],
+    content: [Content; 2],
+    operations: BTreeMap<String, Rc<Operation>>,
+    seen_changes: usize,
+    seen_operations: usize,
+    /// An operation once failed because the account was full: capacity may be learned.
+    pub(super) has_been_full: bool,
+}
+
+/// One list.
+#[derive(Default)]
+struct Content {
+    /// Texts, and when each came.
+    items: BTreeMap<String, Duration>,
+    /// How many items each network has: two spellings are two.
+    networks: BTreeMap<IpNet, u32>,
+    ranges: BTreeSet<IpNet>,
+}
+
+/// A bulk operation of ours.
+struct Operation {
+    run: usize,
+    accepted: Duration,
+    reading: Option<Rc<Reading>>,
+    read_at: Option<Duration>,
+    terms: Rc<Terms>,
+    is_put: bool,
+}
+
+impl Content {
+    fn add(&mut self, text: &str, at: Duration) {
+        if self.items.insert(text.to_owned(), at).is_some() {
+            return;
+        }
+        if let Some(net) = network(text) {
+            *self.networks.entry(net).or_default() += 1;
+            if !is_single(&net) {
+                self.ranges.insert(net);
+            }
+        }
+    }
+
+    fn remove(&mut self, text: &str) {
+        if self.items.remove(text).is_none() {
+            return;
+        }
+        if let Some(net) = network(text)
+            && let Some(count) = self.networks.get_mut(&net)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.networks.remove(&net);
+                self.ranges.remove(&net);
+            }
+        }
+    }
+
+    fn covers(&self, net: &IpNet) -> bool {
+        self.networks.contains_key(net) || self.ranges.iter().any(|range| range.contains(net))
+    }
+}
+
+impl Lists {
+    pub(super) fn new(ids: &Ids) -> Self {
+        Self {
+            ids: ids.lists.clone(),
+            content: Default::default(),
+            operations: BTreeMap::new(),
+            seen_changes: 0,
+            seen_operations: 0,
+            has_been_full: false,
+        }
+    }
+
+    pub(super) fn index(&self, id: &str) -> Option<usize> {
+        self.ids.iter().position(|known| known == id && !id.is_empty())
+    }
+
+    /// What the lists do with a visitor from this network.
+    pub(super) fn strength(&self, net: &IpNet) -> Strength {
+        let mut lists = STRENGTHS.into_iter().zip(&self.content);
+        lists.find(|(_, content)| content.covers(net)).map_or(PASS, |(strength, _)| strength)
+    }
+
+    pub(super) fn networks(&self) -> BTreeSet<IpNet> {
+        self.content.iter().flat_map(|content| content.networks.keys().copied()).collect()
+    }
+
+    pub(super) fn on(&self, list: usize) -> impl Iterator<Item = &IpNet> {
+        self.content[list].networks.keys()
+    }
+
+    /// Whether an item of this list is just this.
+    pub(super) fn holds(&self, list: usize, net: &IpNet) -> bool {
+        self.content[list].networks.contains_key(net)
+    }
+
+    /// Whether somebody may have to go without.
+    pub(super) fn is_scarce(&self, reading: &Reading, terms: &Terms) -> bool {
+        let there = self.content.iter().flat_map(|content| content.networks.keys());
+        let all: BTreeSet<&IpNet> = reading.lists.keys().chain(there).collect();
+        self.has_been_full || all.len() + self.foreign() + 1 > terms.items_max
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.content.iter().map(|content| content.items.len()).sum()
+    }
+
+    pub(super) fn foreign(&self) -> usize {
+        let items = self.content.iter().flat_map(|content| content.items.keys());
+        items.filter(|text| network(text).is_none()).count()
+    }
+
+    /// Spellings beyond the first, which have to go some time.
+    pub(super) fn surplus(&self) -> usize {
+        let counts = self.content.iter().flat_map(|content| content.networks.values());
+        counts.map(|count| *count as usize - 1).sum()
+    }
+
+    /// Which operations a request of this run began.
+    pub(super) fn new_operations(
+        &mut self,
+        simulator: &mut Simulator,
+        run: usize,
+        runs: &BTreeMap<usize, View>,
+    ) {
+        let operations = simulator.cloudflare().operations();
+        for operation in &operations[self.seen_operations..] {
+            let Some(view) = runs.get(&run) else { continue };
+            let list = self.ids.iter().position(|id| *id == operation.list_id);
+            let read_at = list.and_then(|list| view.items[list].as_ref()).map(|(at, _)| *at);
+            let operation = (
+                operation.id.clone(),
+                Operation {
+                    run,
+                    accepted: operation.accepted,
+                    reading: view.reading.clone(),
+                    read_at,
+                    terms: Rc::clone(&view.terms),
+                    is_put: operation.verb == simulator::cloudflare::lists::Verb::Replace,
+                },
+            );
+            self.operations.insert(operation.0, Rc::new(operation.1));
+        }
+        self.seen_operations = operations.len();
+    }
+}
+
+/// Items of a request's body.
+fn bodies(sent: &Sent) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
+    let items = body.as_array().into_iter().flatten();
+    items.filter_map(|item| item["ip"].as_str().map(str::to_owned)).collect()
+}
+
+impl Judge {
+    /// What a write to a list asks for.
+    pub(super) fn list_write(&mut self, sent: &Sent, list: usize, simulator: &mut Simulator) {
+        let Some(view) = self.runs.get(&sent.run) else { return };
+        let terms = Rc::clone(&view.terms);
+        let (is_first, is_blind) = (view.writes == 1, view.is_blind);
+        let Some(reading) = view.reading.clone() else { return };
+        if view.writes > 8 {
+            let text = format!("the {}th write to lists in one run", view.writes);
+            return self.fail("few writes", sent.run, sent.at, text);
+        }
+        let content = &self.lists.content[list];
+        let gone: BTreeSet<String> = match sent.method {
+            "POST" => BTreeSet::new(),
+            "PUT" => {
+                // Another spelling is the same item.
+                let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
+                let texts = content.items.keys().filter(|text| !stays.contains(&network(text)));
+                texts.cloned().collect()
+            }
+            _ => deleted(sent, &self.lists.ids[list], simulator),
+        };
+        if sent.method != "DELETE" {
+            for net in bodies(sent).iter().filter_map(|text| network(text)) {
+                if terms.protects(&net) && !content.networks.contains_key(&net) {
+                    let text = format!("{} is put on a list", written(&net));
+                    return self.fail("what is protected never comes", sent.run, sent.at, text);
+                }
+            }
+        }
+        let networks: BTreeSet<IpNet> = gone.iter().filter_map(|text| network(text)).collect();
+        // Another spelling of it may stay.
+        let spellings = |net: &IpNet| gone.iter().filter(|t| network(t) == Some(*net)).count();
+        let leaves = |net: &IpNet| {
+            content.networks.get(net).is_none_or(|count| spellings(net) >= *count as usize)
+        };
+        let networks: BTreeSet<IpNet> = networks.into_iter().filter(leaves).collect();
+        let on_edge = self.lists.content.iter().flat_map(|content| content.networks.keys());
+        let owners: BTreeSet<IpNet> = on_edge.filter(|net| terms.protects(net)).copied().collect();
+        let frees = networks.iter().any(|net| terms.protects(net));
+        if let Some(view) = self.runs.get_mut(&sent.run) {
+            view.freed_owner |= frees;
+            view.has_put |= sent.method == "PUT";
+            view.has_put_and_deleted |= view.has_put && sent.method == "DELETE";
+        }
+        if is_first && !self.runs[&sent.run].disturbed {
+            let seen = self.seen_by(sent.run);
+            let is_shut_out = |net: &IpNet, simulator: &mut Simulator| {
+                // Lifted by the rules he is free already.
+                self.in_zones(&terms, net, simulator).is_none_or(|strength| strength != PASS)
+            };
+            let owners =
+                owners.into_iter().filter(|net| seen.iter().any(|list| list.contains(net)));
+            let owners: BTreeSet<IpNet> =
+                owners.filter(|net| is_shut_out(net, simulator)).collect();
+            let few = owners.len() as u64 <= terms.guard_count.min(10)
+                && !self.past.had_many_owners(&terms);
+            if !owners.is_empty() && few && !frees {
+                let all: Vec<String> = owners.iter().map(written).collect();
+                let text = format!(
+                    "{} is at the edge, and the first write is for something else",
+                    all.join(", ")
+                );
+                return self.fail("what is protected goes first", sent.run, sent.at, text);
+            }
+        }
+        if let Some(text) = self.write_without_drift(sent.run, &reading, &terms) {
+            return self.fail("no write where nothing differs", sent.run, sent.at, text);
+        }
+        self.guard_lists(sent, list, &networks, &reading, &terms);
+        if !is_blind {
+            self.may_write_now(sent, frees, simulator);
+        }
+    }
+
+    /// The networks on each list, as this run read them.
+    pub(super) fn seen_by(&self, run: usize) -> [BTreeSet<IpNet>; 2] {
+        let pages = |list: usize| {
+            let read = self.runs.get(&run).and_then(|view| view.items[list].as_ref());
+            read.map(|(_, pages)| pages.as_slice()).unwrap_or_default()
+        };
+        [0, 1].map(|list| texts(pages(list)).iter().filter_map(|text| network(text)).collect())
+    }
+
+    fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
+        let view = self.runs.get(&run)?;
+        if view.disturbed || view.writes > 1 || reading.lists.len() > terms.items_max {
+            return None;
+        }
+        let mut count = 0;
+        let mut seen = BTreeSet::new();
+        for (list, strength) in STRENGTHS.into_iter().enumerate() {
+            let Some((_, pages)) = &view.items[list] else { continue };
+            for text in texts(pages) {
+                let net = network(&text)?;
+                let is_wanted =
+                    reading.lists.get(&net).is_some_and(|want| want.strength == strength);
+                if !is_wanted || !seen.insert(net) || text != written(&net) {
+                    return None;
+                }
+                count += 1;
+            }
+        }
+        let covered = |net: &IpNet| terms.ranges && terms.skips_covered && covered(reading, net);
+        let wanted =
+            reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
+        let any_covered = seen.iter().any(covered);
+        (count == wanted && !any_covered)
+            .then(|| format!("all {count} items that it read are as LAPI wants them"))
+    }
+
+    /// What the edge did by operations and by others' hands.
+    pub(super) fn edge_changes(&mut self, simulator: &mut Simulator) {
+        let history = simulator.cloudflare().edge_history();
+        if history.len() == self.lists.seen_changes {
+            return;
+        }
+        let changes = history[self.lists.seen_changes..].to_vec();
+        self.lists.seen_changes = history.len();
+        for change in changes {
+            let Some(list) = self.lists.index(&change.list_id) else { continue };
+            let by =
+                change.operation_id.as_ref().and_then(|id| self.lists.operations.get(id)).cloned();
+            let reading = by.as_ref().and_then(|by| by.reading.clone());
+            let before: Vec<(IpNet, Strength, Strength)> =
+                match (&reading, change.removed.is_empty()) {
+                    (Some(reading), false) => {
+                        // That the owner is free goes before all else.
+                        let terms = by.as_ref().map(|by| Rc::clone(&by.terms)).unwrap_or_default();
+                        let gone = change.removed.iter().filter_map(|text| network(text));
+                        let gone: Vec<IpNet> = gone.filter(|net| !terms.protects(net)).collect();
+                        let touched = reading
+                            .lists
+                            .iter()
+                            .filter(|(net, _)| gone.iter().any(|g| g.contains(*net)));
+                        touched
+                            .map(|(net, want)| (*net, want.strength, self.lists.strength(net)))
+                            .collect()
+                    }
+                    _ => Vec::new(),
+                };
+            let came: BTreeMap<IpNet, Duration> = before
+                .iter()
+                .filter_map(|(net, ..)| {
+                    let content = &self.lists.content[list];
+                    let mut times =
+                        content.items.iter().filter(|(text, _)| network(text) == Some(*net));
+                    times.next().map(|(_, at)| (*net, *at))
+                })
+                .collect();
+            let mut unseen = BTreeSet::new();
+            if let Some(by) = by.as_ref().filter(|by| by.is_put) {
+                let items = &self.lists.content[list].items;
+                let came_late = |text: &&String| {
+                    items.get(*text).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read))
+                };
+                unseen.extend(change.removed.iter().filter(came_late).cloned());
+            }
+            for text in &change.removed {
+                self.lists.content[list].remove(text);
+            }
+            for text in &change.added {
+                self.lists.content[list].add(text, change.at);
+            }
+            let of = by.as_ref().map(|by| by.run);
+            let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
+            others.for_each(|(_, view)| view.disturbed = true);
+            let Some(by) = by else { continue };
+            // What others put there after the list was read is unseen, and a rewrite drops it.
+            let unseen = |text: &&String| unseen.contains(*text);
+            let foreign = change.removed.iter().filter(|text| !unseen(text));
+            if let Some(text) = foreign.into_iter().find(|text| network(text).is_none()) {
+                let text = format!("{text:?} is no address, and we took it off the list");
+                self.fail("what is not understood is left alone", by.run, change.at, text);
+            }
+            for (net, want, before) in before {
+                let in_zones = self.in_zones(&by.terms, &net, simulator);
+                // A later run may have lifted by a rule what this operation still moves.
+                if in_zones.is_some() && !self.rules.wants(&net) {
+                    continue;
+                }
+                let after = in_zones.unwrap_or_else(|| self.lists.strength(&net));
+                if after >= before.min(want) {
+                    continue;
+                }
+                let came_after =
+                    came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at > read));
+                if by.is_put && came_after || self.is_scarce(&by, &net) {
+                    continue;
+                }
+                let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
+                let how = if is_itself { "" } else { " [a range around it went first]" };
+                let read = by.reading.as_ref().map_or(Duration::ZERO, |reading| reading.at);
+                let text = format!(
+                    "{} was {} and is {} at the edge; LAPI wanted {} when the run read it at {}, the operation was accepted at {}{how}",
+                    written(&net),
+                    word(before),
+                    word(after),
+                    word(want),
+                    crate::story::moment(read),
+                    crate::story::moment(by.accepted),
+                );
+                self.fail("nobody who is desired leaves the edge", by.run, change.at, text);
+            }
+        }
+    }
+
+    /// Whether somebody has to go without: more is desired than fits. Not a ban that was decided here, as
+    /// long as there are places for all of those.
+    fn is_scarce(&self, by: &Operation, net: &IpNet) -> bool {
+        let Some(reading) = &by.reading else { return false };
+        let own = reading.lists.values().filter(|want| want.own && want.strength == BLOCK).count();
+        let is_own = reading.lists.get(net).is_some_and(|want| want.own && want.strength == BLOCK);
+        // What stays whatever is desired also takes places.
+        let taken = self.lists.count();
+        // Whoever moves stands there twice for a moment.
+        let moves = reading.lists.iter().filter(|(net, want)| {
+            let is_there = |list: usize| self.lists.content[list].networks.contains_key(*net);
+            is_there(usize::from(want.strength == BLOCK))
+        });
+        let needed = reading.lists.len() + moves.count() + 1;
+        let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
+            || self.lists.has_been_full;
+        is_full && (!is_own || own + taken > by.terms.items_max || self.lists.has_been_full)
+    }
+}
+
+pub(super) fn covered(reading: &Reading, net: &IpNet) -> bool {
+    let Some(own) = reading.lists.get(net) else { return false };
+    reading
+        .lists
+        .iter()
+        .any(|(range, want)| range != net && range.contains(net) && want.strength >= own.strength)
+}
+
+/// Whether a range that is asked for contains it.
+pub(super) fn within(reading: &Reading, net: &IpNet) -> bool {
+    reading.lists.keys().any(|range| range != net && range.contains(net))
+}
+
+/// The values on pages of items.
+fn texts(pages: &[Bytes]) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut ids = BTreeSet::new();
+    for page in pages {
+        let page: Value = serde_json::from_slice(page).unwrap_or_default();
+        for item in page["result"].as_array().into_iter().flatten() {
+            if let (Some(id), Some(ip)) = (item["id"].as_str(), item["ip"].as_str())
+                && ids.insert(id.to_owned())
+            {
+                texts.push(ip.to_owned());
+            }
+        }
+    }
+    texts
+}
+
+/// The values of the items that a DELETE names, and that are there.
+fn deleted(sent: &Sent, list: &str, simulator: &mut Simulator) -> BTreeSet<String> {
+    let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
+    let ids: BTreeSet<&str> = body["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["id"].as_str())
+        .collect();
+    let items = simulator.cloudflare().items(list);
+    items.into_iter().filter(|item| ids.contains(item.id.as_str())).map(|item| item.ip).collect()
+}
+
+pub(super) fn word(strength: Strength) -> &'static str {
+    match strength {
+        PASS => "let through",
+        CHALLENGE => "challenged",
+        _ => "refused",
+    }
+}

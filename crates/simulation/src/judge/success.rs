@@ -1,0 +1,179 @@
+//! Success is said only where the edge is as desired, or differs only by what a setting keeps back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use simulator::Simulator;
+
+use super::lists::{STRENGTHS, covered, within};
+use super::reading::{Reading, written};
+use super::{Judge, Terms, View};
+
+impl Judge {
+    pub(super) fn success(
+        &mut self,
+        run: usize,
+        at: Duration,
+        view: &View,
+        ok: bool,
+        simulator: &mut Simulator,
+    ) {
+        let failed = view.said.values().any(|(outcome, _)| outcome == "failed");
+        if ok && failed {
+            let text = "a target failed, and the run did not".to_owned();
+            self.fail("a failure is loud", run, at, text);
+        }
+        if view.terms.dry_run {
+            return;
+        }
+        let Some(reading) = view.reading.clone() else {
+            if let Some((target, _)) = view.said.iter().find(|(_, (_, success))| *success) {
+                let text = format!("{target}, without having read LAPI");
+                self.fail("success is said only where the edge is as desired", run, at, text);
+            }
+            return;
+        };
+        if view.disturbed || self.is_lenient {
+            return;
+        }
+        if let Some((outcome, true)) = view.said.get("lists")
+            && view.terms.zones.is_empty()
+            && let Some(text) = self.lists_differ(&reading, &view.terms, outcome == "batched")
+        {
+            let text = format!("lists: {outcome}, but {text}{}", self.circumstances(view));
+            self.fail("success is said only where the edge is as desired", run, at, text);
+        }
+        self.kv_success(run, at, view, &reading, simulator);
+        self.rules_success(run, at, view, &reading, simulator);
+    }
+
+    /// What else is to be known of a run: to tell one cause from another.
+    fn circumstances(&self, view: &View) -> String {
+        let mut all = String::new();
+        for (is_so, what) in [
+            (self.marks.count("answer value refused") > 0, " [values were refused]"),
+            (view.has_put_and_deleted, " [a PUT, then a DELETE]"),
+            (view.freed_owner, " [the owner was freed]"),
+        ] {
+            if is_so {
+                all.push_str(what);
+            }
+        }
+        all
+    }
+
+    /// Whether the edge is as desired now, and this run, which has ended, had nothing to do.
+    pub(crate) fn converged(
+        &mut self,
+        run: usize,
+        simulator: &mut Simulator,
+    ) -> Result<(), String> {
+        self.catch_up(simulator);
+        let Some(last) = self.last.take().filter(|last| last.run == run) else {
+            return Err("the run has not ended".to_owned());
+        };
+        let Some(reading) = &last.view.reading else {
+            return Err("LAPI was not read".to_owned());
+        };
+        let terms = &last.view.terms;
+        if terms.has_lists() && terms.zones.is_empty() {
+            let is_batched =
+                last.view.said.get("lists").is_some_and(|(outcome, _)| outcome == "batched");
+            // A full account is tried again day by day.
+            let is_full = self.lists.has_been_full
+                && last.view.said.get("lists").is_some_and(|(outcome, success)| {
+                    !success && outcome != "in_sync" && outcome != "applied"
+                });
+            if let Some(text) = self.lists_differ(reading, terms, is_batched)
+                && !is_full
+            {
+                return Err(format!("lists: {text}"));
+            }
+            // What is not urgent may wait a day for company, and no longer.
+            let waits = Duration::from_secs(27 * 3_600 + terms.interval + terms.guard_seconds);
+            let since = reading.at.saturating_sub(waits);
+            if is_batched && let Some(net) = self.stays_since(reading, terms, since) {
+                return Err(format!(
+                    "lists: {} waits for company for more than a day",
+                    written(&net)
+                ));
+            }
+        }
+        let is_blocked = self.kv_converged(reading, terms, simulator)?;
+        self.rules_converged(reading, terms, simulator)?;
+        if last.view.writes > 0 {
+            return Err(format!("it still made {} writes", last.view.writes));
+        }
+        // Where an expression is short, some go without for good.
+        let is_short = terms.characters_max < 600;
+        let not_well =
+            last.view.said.iter().find(|(target, (_, success))| {
+                !(*success || is_short && target.starts_with("rules"))
+            });
+        match not_well {
+            Some((target, (outcome, _))) if !self.lists.has_been_full && !is_blocked => {
+                Err(format!("{target} says {outcome}, which is no success"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody who has been at the edge for as long although nobody asks for him.
+    fn stays_since(&self, reading: &Reading, terms: &Terms, since: Duration) -> Option<IpNet> {
+        let skips = terms.ranges && terms.skips_covered;
+        let mut networks = self.lists.networks().into_iter();
+        networks.find(|net| {
+            let is_wanted = reading.lists.contains_key(net) && !(skips && covered(reading, net));
+            !is_wanted && self.past.gone_since(net).is_some_and(|at| at < since)
+        })
+    }
+
+    /// How the lists differ from what is desired, but for what has no place.
+    pub(super) fn lists_differ(
+        &self,
+        reading: &Reading,
+        terms: &Terms,
+        is_batched: bool,
+    ) -> Option<String> {
+        let skips = terms.ranges && terms.skips_covered;
+        let mut missing = Vec::new();
+        for (net, want) in &reading.lists {
+            let excused = is_batched && !(want.own && want.strength == super::reading::BLOCK);
+            if self.lists.strength(net) < want.strength && !excused {
+                missing.push(written(net));
+            }
+        }
+        let fits = terms.items_max.saturating_sub(self.lists.foreign());
+        let needed: BTreeSet<&IpNet> =
+            reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
+        // What a range covers keeps its place until the range has one.
+        let covered_there =
+            self.lists.networks().iter().filter(|net| skips && within(reading, net)).count();
+        // Whoever moves needs two.
+        let is_scarce = needed.len() + covered_there + 1 > fits || self.lists.has_been_full;
+        let mut extra = Vec::new();
+        for (list, strength) in STRENGTHS.into_iter().enumerate() {
+            for net in self.lists.on(list) {
+                let is_wanted =
+                    reading.lists.get(net).is_some_and(|want| want.strength == strength)
+                        && !(skips && covered(reading, net));
+                let keeps_place = is_scarce && within(reading, net);
+                if !is_wanted && !is_batched && !keeps_place {
+                    extra.push(written(net));
+                }
+            }
+        }
+        if !missing.is_empty() && !is_scarce {
+            return Some(format!("{} is not there as it should be", missing.join(", ")));
+        }
+        let surplus = if is_batched { 0 } else { self.lists.surplus() };
+        if !extra.is_empty() || surplus > 0 {
+            return Some(format!(
+                "{} should not be there, {surplus} are there twice",
+                extra.join(", ")
+            ));
+        }
+        None
+    }
+}

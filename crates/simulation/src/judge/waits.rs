@@ -1,0 +1,235 @@
+//! One operation at a time, and a wait after each refusal: as far as the run can know, which is what its
+//! store has kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use simulator::Simulator;
+
+use super::{About, Judge, Sent};
+
+/// What was learned, and whether the store has it.
+#[derive(Default)]
+pub(crate) struct Waits {
+    /// The last time that something was wrong with what is remembered.
+    trouble: Option<Duration>,
+    /// Accepted operations, by id.
+    accepted: BTreeMap<String, Learned>,
+    setback: Option<(Kind, u64, Learned)>,
+    ladder: u64,
+    climbed_all: bool,
+    last_owner: Option<u64>,
+    /// The last write was an owner's, while all others wait.
+    beside: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    run: usize,
+    at: Duration,
+    unix: u64,
+    is_kept: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Throttled,
+    Denied,
+    Refused,
+    Unanswered,
+    Failed,
+}
+
+impl Waits {
+    pub(super) fn trouble(&mut self, at: Duration) {
+        self.trouble = self.trouble.max(Some(at));
+        // How often in a row is not known any more.
+        self.ladder = 0;
+        if let Some((_, times, _)) = &mut self.setback {
+            *times = 1;
+        }
+    }
+
+    /// The run's store has what it learned until now.
+    pub(super) fn kept(&mut self, run: usize) {
+        let setback = self.setback.iter_mut().map(|(.., learned)| learned);
+        for learned in self.accepted.values_mut().chain(setback) {
+            learned.is_kept |= learned.run == run;
+        }
+    }
+
+    pub(super) fn killed(&mut self, run: usize, _at: Duration) {
+        self.accepted.retain(|_, learned| learned.is_kept || learned.run != run);
+        if self.setback.is_some_and(|(.., learned)| !learned.is_kept && learned.run == run) {
+            self.setback = None;
+        }
+    }
+
+    fn is_known(&self, learned: &Learned, run: usize) -> bool {
+        let undisturbed = self.trouble.is_none_or(|trouble| trouble < learned.at);
+        learned.run == run || learned.is_kept && undisturbed
+    }
+}
+
+/// How long an operation that cannot be asked for holds up the others, and one that says "pending".
+const UNKNOWN_SECS: u64 = 3_600;
+const PENDING_SECS: u64 = 24 * 3_600;
+
+impl Judge {
+    /// Whether the run may write, by all that it knows.
+    pub(super) fn may_write_now(
+        &mut self,
+        sent: &Sent,
+        frees_owner: bool,
+        simulator: &mut Simulator,
+    ) {
+        self.waits.beside = false;
+        let passed = |learned: &Learned| {
+            let by_wall = sent.unix.saturating_sub(learned.unix);
+            by_wall.max(sent.at.saturating_sub(learned.at).as_secs())
+        };
+        let unfinished =
+            simulator.cloudflare().operations().iter().filter(|op| op.finished.is_none());
+        let mut verdict = None;
+        for operation in unfinished {
+            let Some(learned) = self.waits.accepted.get(&operation.id) else { continue };
+            let age = passed(learned);
+            let seen = self
+                .runs
+                .get(&sent.run)
+                .is_some_and(|view| view.operations_seen.contains(&operation.id));
+            let limit = if seen { PENDING_SECS } else { UNKNOWN_SECS };
+            if self.waits.is_known(learned, sent.run) && age + 2 < limit {
+                verdict = Some(format!(
+                    "operation {} of run {} was accepted {age} s ago and has not ended",
+                    operation.id, learned.run
+                ));
+            }
+        }
+        if let Some(text) = verdict {
+            return self.fail("one operation at a time", sent.run, sent.at, text);
+        }
+        let Some((kind, times, learned)) = self.waits.setback else { return };
+        let terms = self.runs.get(&sent.run).map(|view| view.terms.clone());
+        let Some(terms) = terms else { return };
+        let (first, last) = (terms.backoff[0], *terms.backoff.last().unwrap_or(&terms.backoff[0]));
+        let wait = match kind {
+            // By then it is learned when the account opens, which may be in a moment.
+            Kind::Throttled | Kind::Failed if self.waits.climbed_all => 0,
+            Kind::Throttled | Kind::Failed => {
+                let step = terms.backoff.get(times as usize - 1).copied().unwrap_or(last);
+                // A shorter one only if the setting has changed meanwhile.
+                step
+            }
+            Kind::Denied | Kind::Refused => first,
+            Kind::Unanswered => first.min(120),
+        };
+        let owner_at = self.waits.last_owner.unwrap_or_default().max(learned.unix);
+        if frees_owner {
+            self.waits.last_owner = Some(sent.unix);
+            if sent.unix.saturating_sub(owner_at) + 2 >= 1_800 {
+                // Tried beside the others' wait, which goes on as it was.
+                self.waits.beside = true;
+                return;
+            }
+        }
+        if self.waits.is_known(&learned, sent.run) && passed(&learned) + 2 < wait {
+            let text = format!(
+                "the last write was {kind:?} {} s ago (the {times}th time in a row), and the wait is {wait} s",
+                passed(&learned)
+            );
+            self.fail("a refusal is waited out", sent.run, sent.at, text);
+        }
+    }
+
+    /// The answer to a write, if it was read to its end.
+    pub(super) fn list_write_answered(&mut self, index: usize, answer: Option<(u16, &Bytes)>) {
+        let sent = &self.requests[index].sent;
+        let learned = Learned { run: sent.run, at: sent.at, unix: sent.unix, is_kept: false };
+        let Some((status, body)) = answer else { return };
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let codes: Vec<u64> = json["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e["code"].as_u64())
+            .collect();
+        let kind = match status {
+            200..300 if json["success"] == true => {
+                if let Some(id) = json["result"]["operation_id"].as_str() {
+                    self.marks.met("answer accepted");
+                    self.waits.accepted.insert(id.to_owned(), learned);
+                    self.waits.setback = None;
+                }
+                return;
+            }
+            _ if status == 429 || codes.contains(&10_040) => Kind::Throttled,
+            400..500 if codes.iter().any(|code| (10_020..10_040).contains(code)) => {
+                self.marks.met("answer value refused");
+                self.waits.setback = None;
+                return;
+            }
+            401 | 403 => Kind::Denied,
+            400..500 if !codes.is_empty() => Kind::Refused,
+            _ => Kind::Unanswered,
+        };
+        self.marks.met(&format!("answer {kind:?}"));
+        if kind == Kind::Throttled && self.waits.beside {
+            self.marks.met("owner tried beside the ladder");
+            return;
+        }
+        self.set_back(kind, learned);
+    }
+
+    fn set_back(&mut self, kind: Kind, learned: Learned) {
+        let waits = &mut self.waits;
+        if matches!(kind, Kind::Throttled | Kind::Failed) {
+            waits.ladder += 1;
+            let steps = self.terms.backoff.len() as u64;
+            waits.climbed_all |= waits.ladder >= steps;
+        }
+        let times = waits.ladder.max(1);
+        waits.setback = Some((kind, times, learned));
+    }
+
+    /// The state of an operation was read.
+    pub(super) fn operation_seen(&mut self, run: usize, id: &str, status: u16, body: &Bytes) {
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        if status != 200 || json["success"] != true {
+            return;
+        }
+        let state = json["result"]["status"].as_str().unwrap_or_default();
+        self.marks.met(&format!(
+            "operation {}",
+            match state {
+                "completed" | "failed" | "pending" | "running" => state,
+                _ => "in another state",
+            }
+        ));
+        let Some(view) = self.runs.get_mut(&run) else { return };
+        match state {
+            "completed" => {
+                self.waits.ladder = 0;
+                self.waits.setback = None;
+            }
+            "failed" => {
+                let is_full =
+                    json["result"]["error"].as_str().is_some_and(|e| e.contains("maximum"));
+                self.lists.has_been_full |= is_full;
+                let index = self
+                    .requests
+                    .iter()
+                    .rposition(|request| request.about == About::Operation(id.to_owned()));
+                let Some(sent) = index.map(|index| &self.requests[index].sent) else { return };
+                let learned = Learned { run, at: sent.at, unix: sent.unix, is_kept: false };
+                self.set_back(Kind::Failed, learned);
+            }
+            "pending" | "running" => {
+                view.operations_seen.insert(id.to_owned());
+            }
+            _ => {}
+        }
+    }
+}

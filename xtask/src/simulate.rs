@@ -1,0 +1,21 @@
+//! `cargo xtask simulate`: bad days by the thousand, from one number each. Owns only how the simulation is built.
+
+use crate::tools::{MEASURED, cargo};
+use anyhow::{Context, Result, ensure};
+
+/// Play core's real logic through bad days, and hold it against what is promised.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Of the simulation itself: `--seeds N --from N --jobs 2 --only lists,kv,rules --days D`, `--defects`, `--tell
+    /// SEED`, `--replay FILE`, `--help`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn execute(args: Args) -> Result<()> {
+    let mut command = cargo("run");
+    command.args(["--locked", "--quiet", "--profile", MEASURED, "--package", "simulation", "--"]);
+    let status = command.args(args.args).status().context("failed to start cargo")?;
+    ensure!(status.success(), "the simulation failed ({status}); the story is above");
+    Ok(())
+}
