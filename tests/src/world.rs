@@ -193,21 +193,32 @@ impl World {
         self.simulator().inject(fault.parse().expect("a fault"));
     }
 
-    /// Lets the usual time between two runs pass, so that what is under way at Cloudflare ends. The
-    /// component's clock is the real one and stays behind, so what it wrote is made as much older.
+    /// Lets the usual time between two runs pass.
     pub fn two_minutes_later(&self) {
-        const SECONDS: u64 = 120;
+        self.later(120);
+    }
+
+    /// Lets time pass, so that what is under way at Cloudflare ends. The component's clock is the real one and
+    /// stays behind, so what it wrote is made as much older.
+    pub fn later(&self, seconds: u64) {
         let mut simulator = self.simulator();
-        simulator.advance(Duration::from_secs(SECONDS));
+        simulator.advance(Duration::from_secs(seconds));
         let mut keys = simulator.cloudflare().kv_entries(&self.namespace);
         for metadata in keys.values_mut().filter_map(|entry| entry.metadata.as_mut()) {
             if let Some(at) = metadata["at"].as_u64() {
-                metadata["at"] = (at - SECONDS).into();
+                metadata["at"] = (at - seconds).into();
             }
         }
         simulator.cloudflare().kv_preload(&self.namespace, keys);
-        // The lease of a run that was killed would have ended by then.
-        let _ = spin_app::Store::in_state_dir(&self.state_dir).delete("lease");
+        let store = spin_app::Store::in_state_dir(&self.state_dir);
+        for key in store.keys().unwrap_or_default() {
+            // The lease of a run that was killed would have ended by then. What is not JSON has no times that
+            // anything waits for.
+            let Ok(Some(value)) = store.get(&key) else { continue };
+            let Ok(mut value) = serde_json::from_slice(&value) else { continue };
+            make_older(&mut value, seconds);
+            store.set(&key, value.to_string().as_bytes()).expect("a file in a temporary folder");
+        }
     }
 
     /// What is on the ban and on the captcha list.
@@ -316,6 +327,24 @@ impl World {
             assert_eq!(ran.summary().get("success"), "1", "{caller}: {}", ran.run.stdout);
             ran
         }
+    }
+}
+
+/// Takes seconds from all that is a time: Unix seconds of about today. Checksums are as large at times.
+fn make_older(value: &mut serde_json::Value, seconds: u64) {
+    use serde_json::Value;
+    const MONTH: u64 = 30 * 86_400;
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match value {
+        Value::Number(number) => {
+            let is_time = |number: &u64| number.abs_diff(today) < MONTH;
+            if let Some(time) = number.as_u64().filter(is_time) {
+                *value = (time - seconds).into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| make_older(value, seconds)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| make_older(value, seconds)),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

@@ -95,12 +95,12 @@ async fn decisions_50_000_imported_all_reach_the_list_and_lapi_killed_in_mid_ans
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn key_that_is_not_registered_leaves_the_edge_and_says_where_to_look() {
+async fn key_that_was_never_registered_fails_and_leaves_the_edge_and_says_where_to_look() {
     let Some(lapi) = RealLapi::start().await else { return };
     let mut world = world_with(&lapi).await;
     lapi.cscli("decisions add --ip 203.0.113.7");
     world.preload(&["198.51.100.1"], &[]);
     world.set("lapi_key", "a-key-that-nobody-registered");
-    world.run().await.assert_skipped("cscli bouncers list");
+    world.run().await.assert_failed("cscli bouncers list");
     world.assert_edge(&["198.51.100.1"], &[]);
 }
