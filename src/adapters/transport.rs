@@ -133,6 +133,7 @@ impl Body for Incoming {
 fn error_code(code: ErrorCode) -> TransportError {
     let connection = |what: &str| TransportError::Connection(what.to_owned());
     let tls = |what: &str| TransportError::Tls(what.to_owned());
+    let other = |what: &str| TransportError::Other(what.to_owned());
     match code {
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => TransportError::Denied,
         ErrorCode::DnsError(payload) => {
@@ -148,9 +149,27 @@ fn error_code(code: ErrorCode) -> TransportError {
             connection("closed before the answer")
         }
         ErrorCode::ConnectionTimeout => connection("timed out"),
-        ErrorCode::DestinationUnavailable | ErrorCode::DestinationNotFound => {
+        ErrorCode::ConnectionReadTimeout => connection("timed out while it was read"),
+        ErrorCode::ConnectionWriteTimeout => connection("timed out while it was written"),
+        ErrorCode::ConnectionLimitReached => connection("not possible: too many are open"),
+        ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationIpUnroutable => {
             connection("not possible: the destination cannot be reached")
         }
-        other => TransportError::Other(format!("{other:?}")),
+        ErrorCode::HttpResponseTimeout => other("the answer did not come in time"),
+        ErrorCode::HttpResponseIncomplete => other("the answer broke off"),
+        ErrorCode::HttpResponseBodySize(_) => other("the runtime takes no answer of this size"),
+        ErrorCode::HttpResponseHeaderSectionSize(_) | ErrorCode::HttpResponseHeaderSize(_) => {
+            other("the runtime takes no headers of this size")
+        }
+        ErrorCode::HttpResponseTransferCoding(_) | ErrorCode::HttpResponseContentCoding(_) => {
+            other("the answer's coding is not known to the runtime")
+        }
+        ErrorCode::HttpRequestUriInvalid => other("the runtime takes no such address"),
+        ErrorCode::LoopDetected => other("the runtime found that the request comes back to itself"),
+        ErrorCode::InternalError(Some(what)) => TransportError::Other(what),
+        // What is about other requests than ours. Not by `Debug`, which is as large as all of this file.
+        _ => other("the runtime could not send the request"),
     }
 }

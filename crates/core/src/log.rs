@@ -183,11 +183,28 @@ pub(crate) fn plural(n: u64, noun: &str) -> String {
 
 /// Seconds with one decimal, as in `0.8 s`.
 pub(crate) fn seconds(duration: std::time::Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
+    format!("{} s", decimal(duration, 1))
+}
+
+/// Seconds with so many decimals, at most six, rounded. Whole numbers only: the code that prints a float is as
+/// large as that of the whole log.
+pub(crate) fn decimal(duration: std::time::Duration, decimals: u32) -> String {
+    let (micros, unit) = (duration.as_micros() as u64, 10_u64.pow(6 - decimals));
+    let (units, second) = (micros.saturating_add(unit / 2) / unit, 10_u64.pow(decimals));
+    format!("{}.{:0width$}", units / second, units % second, width = decimals as usize)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn seconds_in_decimals_are_rounded_as_a_person_would() {
+        let decimal =
+            |millis, decimals| super::decimal(std::time::Duration::from_millis(millis), decimals);
+        let texts =
+            [decimal(0, 1), decimal(49, 1), decimal(50, 1), decimal(1_999, 1), decimal(2_026, 3)];
+        assert_eq!(texts, ["0.0", "0.0", "0.1", "2.0", "2.026"]);
+    }
+
     use super::*;
 
     #[test]

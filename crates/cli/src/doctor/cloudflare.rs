@@ -42,7 +42,7 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
     // Nobody is let in with a token that is not one: all the rest would say the same again.
     let unknown = token.status == super::Status::Fail;
     let mut findings = vec![token];
-    let mut names = zones::Names::new();
+    let mut names = zones::Names::default();
     if let Some(lists) = &settings.targets.lists {
         for (remediation, id) in lists.iter() {
             findings.push(match unknown {

@@ -15,18 +15,17 @@ use edge_sync_core::api::cloudflare::rules::{
     Rule, Ruleset, decode_ruleset, entrypoint, reference,
 };
 use edge_sync_core::api::cloudflare::{Account, CallError, Resource, decode_any};
-use edge_sync_core::decision::Remediation;
+use edge_sync_core::decision::{Each, Remediation};
 use edge_sync_core::log::clip;
 use edge_sync_core::observed::rules::{OurRule, ZoneRules};
 use edge_sync_core::ports::Answer;
 use edge_sync_core::settings::{Id, Lists, Rules};
-use std::collections::BTreeMap;
 
 /// What is said of all zones together, where nothing can be said of one.
 pub(super) const CHECK: &str = "rules of zones";
 
 /// The names of the lists in use, by which rules use them; those that could be read.
-pub(super) type Names = BTreeMap<Remediation, ListName>;
+pub(super) type Names = Each<ListName>;
 
 /// What is looked at.
 pub(super) struct Zones<'a> {
@@ -63,7 +62,7 @@ impl Zones<'_> {
         let count = plural(ruleset.rules.len() as u64, "custom rule");
         let mut findings =
             vec![Finding::ok(&check, format!("{count} can be read; {EDIT_NOT_TRIED}"))];
-        match self.lists.iter().all(|(list, _)| self.names.contains_key(&list)) {
+        match self.lists.iter().all(|(list, _)| self.names.get(list).is_some()) {
             true => findings.extend(self.ours(zone, ruleset)),
             false => findings.push(Finding::skipped(
                 format!("{check}: rules"),
@@ -78,9 +77,9 @@ impl Zones<'_> {
         let there = ZoneRules::new(ruleset, &self.names);
         let rules = there.ours.iter().rev();
         let mut findings: Vec<_> =
-            rules.flat_map(|(rule, ours)| self.rule(zone, *rule, ours)).collect();
+            rules.flat_map(|(rule, ours)| self.rule(zone, rule, ours)).collect();
         let is_there = |rule: &OurRule| *rule != OurRule::Absent;
-        if there.ours.len() > 1 && there.ours.values().all(is_there) {
+        if there.ours.values().count() > 1 && there.ours.values().all(is_there) {
             let check = format!("zone {zone}: order");
             findings.push(match there.is_in_wrong_order() {
                 false => Finding::ok(check, "the ban stands before the challenge"),
@@ -168,7 +167,7 @@ impl Zones<'_> {
             (Remediation::Ban, "--ban-list", BAN_LIST),
             (Remediation::Captcha, "--captcha-list", CAPTCHA_LIST),
         ] {
-            match self.names.get(&list).map(ListName::as_str) {
+            match self.names.get(list).map(ListName::as_str) {
                 Some(name) if name != default => command.push_str(&format!(" {flag} {name}")),
                 Some(_) => {}
                 None if list == Remediation::Captcha => command.push_str(" --ban-only"),

@@ -13,7 +13,7 @@ use crate::api::cloudflare::kv::{self, Pair};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
-use crate::log::{Level, Line, plural, seconds};
+use crate::log::{Level, Line, decimal, plural, seconds};
 use crate::order::Gather;
 use crate::plan::Batch;
 use crate::ports::{Host, Request};
@@ -126,7 +126,7 @@ impl<H: Host> Sending<'_, '_, H> {
                 .with("target", "kv")
                 .with("keys", bulk.len())
                 .with("not_taken", left.as_ref().map_or(0, Bulk::len))
-                .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
+                .with("seconds", decimal(took, 1)),
         );
         is_clear && left.is_none_or(|left| !left.has_ranges())
     }
@@ -195,13 +195,13 @@ impl<H: Host> Sending<'_, '_, H> {
         self.learn(|quota| quota.refund(spending, keys, own));
         if source.is_day_used_up() {
             self.learn(|quota| quota.exhaust(spending, now));
-            let hours = Quota::next_day_in(now) as f64 / 3_600.0;
+            let hours = decimal(Duration::from_secs(Quota::next_day_in(now)) / 3_600, 1);
             let what = match spending {
                 Spending::Writes => "written",
                 Spending::Deletes => "deleted",
             };
             self.waits.get_or_insert(format!(
-                "Cloudflare's daily KV quota is used up; nothing more is {what} until 00:00 UTC, in {hours:.1} h ({source})"
+                "Cloudflare's daily KV quota is used up; nothing more is {what} until 00:00 UTC, in {hours} h ({source})"
             ));
         } else {
             self.failed.get_or_insert(Failure::Refused { resource, operation, source });

@@ -10,7 +10,7 @@ use crate::api::cloudflare::lists::{self as api, OperationId, OperationState};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
-use crate::log::{Level, Line, clip, plural, seconds, thousands};
+use crate::log::{Level, Line, clip, decimal, plural, seconds, thousands};
 use crate::plan::lists::Room;
 use crate::ports::{Host, Request};
 use crate::schedule::lists::{Effect, Operation, Schedule};
@@ -143,7 +143,7 @@ impl<H: Host> Sending<'_, '_, H> {
                 .with("list", list)
                 .with("items", operation.len())
                 .with("operation", &id)
-                .with("seconds", format_args!("{:.1}", took.as_secs_f64())),
+                .with("seconds", decimal(took, 1)),
         );
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::api::cloudflare::expression::{AddressSet, Expression};
 use crate::api::cloudflare::lists::ItemId;
-use crate::decision::{Remediation, Source};
+use crate::decision::{Each, Remediation, Source};
 use crate::desired::{Desired, Region};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, ZoneRules};
@@ -44,7 +44,7 @@ pub struct Known<'a> {
 /// What the lists have to do with the rules that use them, the same for every zone.
 #[derive(Debug)]
 pub struct Base {
-    sides: BTreeMap<Remediation, Side>,
+    sides: Each<Side>,
     protected: AddressSet,
     never_block: AddressSet,
     may_drain: bool,
@@ -65,7 +65,7 @@ struct Side {
 #[derive(Debug)]
 pub struct Decision {
     /// What each of our rules should say; only of rules that are ours.
-    pub rules: BTreeMap<Remediation, Decided>,
+    pub rules: Each<Decided>,
     /// The changes, in order.
     pub patches: Patches,
     /// How long the zone is left alone, and why; `None` = its rules may be changed.
@@ -98,7 +98,7 @@ impl Base {
                 (list, side)
             });
         Self {
-            sides: sides.gather(),
+            sides: sides.collect(),
             protected: protected_by(false),
             never_block: protected_by(true),
             may_drain: known.may_drain && known.done.is_empty(),
@@ -253,7 +253,7 @@ pub fn decide(
             });
         let situation = Situation {
             shall_match,
-            on_list: &base.sides.get(&list)?.on_list,
+            on_list: &base.sides.get(list)?.on_list,
             observed,
             may_drain: base.may_drain,
             protected: &base.protected,
@@ -266,24 +266,24 @@ pub fn decide(
         Some((list, decided))
     };
     let sides = || base.sides.iter();
-    let first: BTreeMap<Remediation, Decided> = sides()
-        .filter_map(|(list, side)| decide_one(*list, &side.shall_match, &side.regions))
-        .gather();
+    let first: Each<Decided> = sides()
+        .filter_map(|(list, side)| decide_one(list, &side.shall_match, &side.regions))
+        .collect();
     // Who leaves one rule for the other, which has no room for him, stays until it has.
     let mut decided = first.clone();
     for (list, side) in sides() {
-        let Some(there) = first.get(&list.other()) else { continue };
-        let Some((addresses, regions)) = side.kept(observed.expression(*list), there) else {
+        let Some(there) = first.get(list.other()) else { continue };
+        let Some((addresses, regions)) = side.kept(observed.expression(list), there) else {
             continue;
         };
         let shall_match = [&side.shall_match[..], &addresses].concat();
-        decided.extend(decide_one(*list, &shall_match, &[&side.regions[..], &regions].concat()));
+        decided.extend(decide_one(list, &shall_match, &[&side.regions[..], &regions].concat()));
     }
     let change = |list: Remediation| {
         Some(RuleChange {
             observed: observed.expression(list)?,
-            desired: &decided.get(&list)?.desired,
-            on_list: &base.sides.get(&list)?.content,
+            desired: &decided.get(list)?.desired,
+            on_list: &base.sides.get(list)?.content,
         })
     };
     let patches =

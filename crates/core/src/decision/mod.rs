@@ -3,6 +3,7 @@
 //! Owns what a decision looks like on the wire. Which of them matter, and what they ask of the
 //! edge, is `desired`'s business.
 
+mod each;
 mod origin;
 mod reader;
 mod remaining;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use each::Each;
 pub use origin::{Origin, Source};
 pub use reader::{BodyError, DecisionReader};
 pub use remaining::parse_go_duration;

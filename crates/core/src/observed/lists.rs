@@ -3,7 +3,6 @@
 //! An item that cannot be understood does not exist for the plan, except that it must not be
 //! deleted: perhaps a person put it there, in a form that we do not know yet.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::{self, Write};
@@ -11,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::address::Address;
 use crate::api::cloudflare::lists::{ItemId, RawItem};
-use crate::decision::Remediation;
+use crate::decision::{Each, Remediation};
 use crate::skipped::Left;
 
 /// An item of a list.
@@ -89,13 +88,13 @@ impl ObservedList {
 /// The content of every list in use: all of them, or there is no observed state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
-    lists: BTreeMap<Reverse<Remediation>, ObservedList>,
+    lists: Each<ObservedList>,
 }
 
 impl Observed {
     /// Takes what was read of one list.
     pub fn insert(&mut self, list: Remediation, content: ObservedList) {
-        self.lists.insert(Reverse(list), content);
+        self.lists.insert(list, content);
     }
 
     /// Whether a list has `address`.
@@ -122,7 +121,7 @@ impl Observed {
 
     /// The lists, the ban list first.
     pub fn lists(&self) -> impl Iterator<Item = (Remediation, &ObservedList)> {
-        self.lists.iter().map(|(Reverse(list), content)| (*list, content))
+        self.lists.iter().rev()
     }
 }
 

@@ -3,14 +3,12 @@
 //! Found by `ref`, never by id: an id is renewed when somebody writes the whole ruleset (facts
 //! cloudflare-rules 4.4). What is not understood is reported and never overwritten.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::cloudflare::expression::{Expression, ListName};
 use crate::api::cloudflare::rules::{Rule, Ruleset, reference};
-use crate::decision::Remediation;
+use crate::decision::{Each, Remediation};
 use crate::failure::Failure;
-use crate::order::Gather;
 use crate::settings::{Id, Lists};
 
 /// What was read of every zone, in the order of the setting.
@@ -19,9 +17,9 @@ pub struct ObservedRules {
     /// The zones.
     pub zones: Vec<(Id, Result<ZoneRules, Failure>)>,
     /// How many rules of the account use each list, by what Cloudflare says; `None` = not known.
-    pub references: BTreeMap<Remediation, u64>,
+    pub references: Each<u64>,
     /// The names of the lists, by which rules use them.
-    pub names: BTreeMap<Remediation, ListName>,
+    pub names: Each<ListName>,
     /// How old the run was when they were read.
     pub read_at: Duration,
 }
@@ -33,7 +31,7 @@ pub struct ZoneRules {
     /// with what was there.
     pub ruleset: Ruleset,
     /// Our rule for each list that is in use.
-    pub ours: BTreeMap<Remediation, OurRule>,
+    pub ours: Each<OurRule>,
 }
 
 /// One of our rules.
@@ -61,23 +59,23 @@ impl ObservedRules {
             let ours = self.zones.iter().filter(|(_, zone)| {
                 zone.as_ref().is_ok_and(|zone| zone.expression(list).is_some())
             });
-            self.references.get(&list).is_some_and(|used| *used <= ours.count() as u64)
+            self.references.get(list).is_some_and(|used| *used <= ours.count() as u64)
         })
     }
 }
 
 impl ZoneRules {
     /// Looks for our rules, each for the list of this name.
-    pub fn new(ruleset: Ruleset, names: &BTreeMap<Remediation, ListName>) -> Self {
+    pub fn new(ruleset: Ruleset, names: &Each<ListName>) -> Self {
         let ours = names
             .iter()
-            .map(|(remediation, name)| (*remediation, OurRule::find(&ruleset, *remediation, name)));
-        Self { ours: ours.gather(), ruleset }
+            .map(|(remediation, name)| (remediation, OurRule::find(&ruleset, remediation, name)));
+        Self { ours: ours.collect(), ruleset }
     }
 
     /// What our rule says, if it is ours.
     pub fn expression(&self, remediation: Remediation) -> Option<&Expression> {
-        match self.ours.get(&remediation)? {
+        match self.ours.get(remediation)? {
             OurRule::Ours { expression, .. } => Some(expression),
             OurRule::Absent | OurRule::Doubled | OurRule::Changed(_) => None,
         }

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::api::pushgateway::Push;
 use crate::decision::Remediation;
 use crate::desired::{OriginCounts, Skipped};
+use crate::log::decimal;
 use crate::state::writes::Cause;
 
 use super::rules::RuleReport;
@@ -164,17 +165,17 @@ impl Metrics {
         metrics.value("ban_count", plan.desired(Remediation::Ban));
         metrics.value("captcha_count", plan.desired(Remediation::Captcha));
         metrics.value("sync_drift", drift);
-        let by_list = |value: &dyn Fn(Remediation) -> u64| -> Vec<(String, f64)> {
+        let by_list = |value: &dyn Fn(Remediation) -> u64| -> Vec<(String, u64)> {
             let lists = plan.lists.iter();
-            lists.map(|l| (format!("list=\"{}\"", l.list), value(l.list) as f64)).collect()
+            lists.map(|l| (format!("list=\"{}\"", l.list), value(l.list))).collect()
         };
         metrics.add("sync_items_added", by_list(&|list| lists.added(list)));
         metrics.add("sync_items_removed", by_list(&|list| lists.removed(list)));
         metrics.add("sync_items_left_alone", by_list(&|list| plan.left_alone(list)));
         metrics.value("sync_removals_held", plan.held);
-        let by_origin = |value: &dyn Fn(&OriginCounts) -> u64| -> Vec<(String, f64)> {
+        let by_origin = |value: &dyn Fn(&OriginCounts) -> u64| -> Vec<(String, u64)> {
             let origins = plan.origins.iter();
-            origins.map(|o| (format!("origin={}", label(&o.origin)), value(o) as f64)).collect()
+            origins.map(|o| (format!("origin={}", label(&o.origin)), value(o))).collect()
         };
         metrics.add("sync_kept_addresses", by_origin(&|origin| origin.ipv4 + origin.ipv6));
         metrics.add("sync_dropped_addresses", by_origin(&|origin| origin.dropped));
@@ -192,12 +193,12 @@ impl Metrics {
 
     fn of_rules(&mut self, rules: &RulesReport) {
         let mut by_rule = |name, value: fn(&RuleReport) -> u64| {
-            let samples: Vec<(String, f64)> = rules
+            let samples: Vec<(String, u64)> = rules
                 .zones
                 .iter()
                 .flat_map(|zone| zone.rules.iter().map(move |rule| (&zone.zone, rule)))
                 .map(|(zone, rule)| {
-                    (format!("zone=\"{zone}\",rule=\"{}\"", rule.rule), value(rule) as f64)
+                    (format!("zone=\"{zone}\",rule=\"{}\"", rule.rule), value(rule))
                 })
                 .collect();
             self.add(name, samples);
@@ -232,24 +233,28 @@ impl Metrics {
         let counts = report.skipped.as_ref().map(Skipped::counts).into_iter().flatten();
         self.add(
             "sync_skipped_values",
-            counts.map(|(reason, n)| (format!("reason=\"{reason}\""), n as f64)),
+            counts.map(|(reason, n)| (format!("reason=\"{reason}\""), n)),
         );
-        self.add("sync_duration_seconds", [("", report.duration.as_secs_f64())]);
+        self.add("sync_duration_seconds", [("", decimal(report.duration, 3))]);
         self.add(
             "sync_api_requests",
             report.requests.iter().map(|((api, outcome), count)| {
                 let labels = format!("api=\"{}\",outcome=\"{}\"", api.as_str(), outcome.as_str());
-                (labels, *count as f64)
+                (labels, *count)
             }),
         );
     }
 
     fn value(&mut self, name: &str, value: u64) {
-        self.add(name, [("", value as f64)]);
+        self.add(name, [("", value)]);
     }
 
     /// Adds a metric with a sample for each set of labels.
-    fn add<L: AsRef<str>>(&mut self, name: &str, samples: impl IntoIterator<Item = (L, f64)>) {
+    fn add<L: AsRef<str>, V: fmt::Display>(
+        &mut self,
+        name: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) {
         let name = format!("{}{name}", self.prefix);
         let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or("", |(_, help)| help);
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge");

@@ -14,7 +14,7 @@ use crate::apply::Stopped;
 use crate::desired::OriginCounts;
 use crate::desired::Skipped;
 use crate::failure::Failure;
-use crate::log::{Level, Line, plural, seconds, thousands};
+use crate::log::{Level, Line, decimal, plural, seconds, thousands};
 use crate::review::{Refusal, Review};
 use crate::session::RequestCounts;
 use crate::state::Said;
@@ -188,7 +188,7 @@ impl From<Stopped> for Outcome {
 }
 
 fn minutes(duration: Duration) -> String {
-    format!("{:.0} min", (duration.as_secs_f64() / 60.0).ceil())
+    format!("{} min", duration.as_millis().div_ceil(60_000))
 }
 
 /// A run, target by target.
@@ -254,7 +254,7 @@ impl RunCounts {
     fn end(&self, line: Line, text: String) -> Line {
         let requests = plural(self.requests, "request");
         line.with("requests", self.requests)
-            .with("seconds", format_args!("{:.3}", self.duration.as_secs_f64()))
+            .with("seconds", decimal(self.duration, 3))
             .saying(format!("{text}, {requests}, {}", seconds(self.duration)))
     }
 }

@@ -160,14 +160,14 @@ impl<H: Host> Part<'_, '_, '_, H> {
             .iter()
             .rev()
             .filter_map(|(rule, decided)| {
-                let made = applied.made.iter().find(|patch| patch.rule == *rule);
+                let made = applied.made.iter().find(|patch| patch.rule == rule);
                 let says = match made {
                     _ if settings.dry_run => &decided.desired,
                     Some(made) => &made.to,
-                    None => there.expression(*rule)?,
+                    None => there.expression(rule)?,
                 };
                 Some(RuleReport {
-                    rule: *rule,
+                    rule: rule,
                     fresh: says.parts().fresh.of.len() as u64,
                     lifted: says.parts().lifted.len() as u64,
                     waiting: decided.waiting.len() as u64,
@@ -203,14 +203,14 @@ impl<H: Host> Part<'_, '_, '_, H> {
         let host = self.access.session.host();
         let says = |text: &str| host.log(&announce(zone.as_str(), text));
         let mut problems = Vec::new();
-        for (remediation, rule) in &there.ours {
-            problems.extend(rule.problem(*remediation));
+        for (remediation, rule) in there.ours.iter() {
+            problems.extend(rule.problem(remediation));
             if let OurRule::Ours { rule, .. } = rule
                 && !rule.enabled
             {
                 says(&format!(
                     "the rule {:?} is switched off, and stays so: somebody did that",
-                    reference(*remediation)
+                    reference(remediation)
                 ));
             }
         }

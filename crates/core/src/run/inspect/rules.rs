@@ -124,9 +124,9 @@ impl<H: Host> Look<'_, H> {
                 let rules = there.ours.iter().rev().map(|(rule, ours)| {
                     let decided = decided.rules.get(rule);
                     about.extend(address.and_then(|address| {
-                        InRule::of(zone.as_str(), (*rule, ours), decided?, &address)
+                        InRule::of(zone.as_str(), (rule, ours), decided?, &address)
                     }));
-                    RuleView::of((*rule, ours), decided, max)
+                    RuleView::of((rule, ours), decided, max)
                 });
                 ZoneView {
                     zone: zone.to_string(),
@@ -145,7 +145,7 @@ impl<H: Host> Look<'_, H> {
         let (rules, zones) = self.settings.targets.rules.as_ref().zip(self.rules)?;
         let of = |there: &ZoneRules| -> Vec<RuleView> {
             let ours = there.ours.iter().rev();
-            ours.map(|(rule, ours)| RuleView::of((*rule, ours), None, rules.characters_max))
+            ours.map(|(rule, ours)| RuleView::of((rule, ours), None, rules.characters_max))
                 .collect()
         };
         let views = zones.zones.iter().map(|(zone, read)| match read {
