@@ -9,6 +9,7 @@
 //! | 1 | `address` | the one form of an address or prefix | where it goes |
 //! | 1 | `decision` | a decision as LAPI sends it, and the reader of many | which of them matter |
 //! | 1 | `log` | log lines, and text from outside made fit for them | writing them |
+//! | 1 | `order` | sorting without a copy of the sort for every type | what is sorted |
 //! | 1 | `secret` | a key that cannot be printed by accident | where it is sent |
 //! | 1 | `skipped` | what was left out: counted whole, named in part | why |
 //! | 2 | `settings` | text -> checked values; all the small types that settings become | reading the environment |

@@ -55,7 +55,6 @@ pub struct Inspection {
     pub kv: Option<KvView>,
     /// What a run would say in the rules of each zone; `None` = no zone is named. Where LAPI or the lists
     /// could not be read: what the rules say now.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<ZoneView>>,
     /// The address that was asked for.
     pub about: Option<About>,
@@ -88,7 +87,6 @@ pub struct About {
     /// Where it stands in KV, likewise.
     pub kv: Option<InKv>,
     /// Where it stands in the rules of zones, as far as they say anything about it beyond their lists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<InRule>,
 }
 
