@@ -8,6 +8,7 @@
 
 pub mod debian;
 pub mod helm;
+pub mod hostile;
 pub mod interfaces;
 pub mod kubernetes;
 pub mod log;

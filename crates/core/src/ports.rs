@@ -105,6 +105,7 @@ impl TransportError {
             Self::Tls(_) => format!(
                 "check whether {variable} should be http:// or https://, and the server's certificate"
             ),
+            Self::TooLarge(_) => format!("what answers at {variable} is not that API: look there"),
             Self::Denied => format!("set {variable} to an origin that spin.toml allows"),
             _ => format!("start it, or correct host and port in {variable}"),
         }
