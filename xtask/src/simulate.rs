@@ -13,9 +13,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args) -> Result<()> {
+    let args: Vec<_> = args.args.iter().map(String::as_str).collect();
+    play(&args)
+}
+
+/// Builds the simulation and plays what is asked for.
+pub(crate) fn play(args: &[&str]) -> Result<()> {
     let mut command = cargo("run");
     command.args(["--locked", "--quiet", "--profile", MEASURED, "--package", "simulation", "--"]);
-    let status = command.args(args.args).status().context("failed to start cargo")?;
+    let status = command.args(args).status().context("failed to start cargo")?;
     ensure!(status.success(), "the simulation failed ({status}); the story is above");
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::progress::{loud_step, step};
 use crate::tally::Tally;
 use crate::toolchain::Toolchain;
 use crate::tools::{self, Tools, cargo};
-use crate::{build, cargo_build, cargo_test, demo, setup, workspace};
+use crate::{build, cargo_build, cargo_test, demo, setup, simulate, workspace};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -47,6 +47,8 @@ pub(crate) fn execute(args: Args) -> ExitCode {
         let packages: Vec<&str> = packages;
         warnings += suite(&mut tally, name, &packages, clippy.as_ref());
     }
+    // Bad days that no test was written for; the seeds are the same each time, so that a failure can be met again.
+    tally.step("simulation", loud_step("simulation", || simulate::play(&["--seeds", "10000"])));
     // The README's first command; nothing else would tell that it has stopped to work.
     let component = workspace::root().join(workspace::COMPONENT);
     tally.step("demo", loud_step("demo", || demo::play(&component, &Tools::built(tools::PROFILE))));
@@ -66,6 +68,10 @@ fn checks(tally: &mut Tally) -> Option<Clippy> {
         "formatting",
         loud_step("formatting", || succeeds(cargo("fmt").args(["--all", "--check"]))),
     );
+    if is_installed("cargo-deny") {
+        let deny = ["deny", "--offline", "check", "bans", "licenses", "sources"];
+        tally.step("deny", loud_step("deny", || succeeds(Command::new("cargo").args(deny))));
+    }
     match Clippy::find() {
         Ok(clippy) => Some(clippy),
         Err(error) => {
@@ -119,6 +125,12 @@ fn lints(clippy: &Clippy, warnings: usize) -> Result<()> {
     // No number: a crate that is in both builds has its warnings counted twice.
     ensure!(warnings == 0, "there are warnings, printed above where they were met");
     Ok(())
+}
+
+/// Whether the shell would find this program.
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn succeeds(command: &mut Command) -> Result<()> {
