@@ -106,7 +106,7 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     let root = workspace::root();
-    let mut found: Vec<PathBuf> = std::fs::read_dir(&root)
+    let mut found: Vec<PathBuf> = std::fs::read_dir(root)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
