@@ -388,6 +388,16 @@ impl Ran {
         summaries[0]
     }
 
+    /// Asserts that the run ended well for every target that it has.
+    #[track_caller]
+    pub fn assert_each_target_well(&self) {
+        let stdout = &self.run.stdout;
+        assert_eq!(self.run.outcome, Outcome::Ok, "{stdout}");
+        let mut summaries = self.events("summary").peekable();
+        assert!(summaries.peek().is_some(), "{stdout}");
+        assert!(summaries.all(|summary| summary.get("success") == "1"), "{stdout}");
+    }
+
     /// The lines about one event.
     pub fn events(&self, event: &str) -> impl Iterator<Item = &LogLine> {
         self.lines.iter().filter(move |line| line.get("event") == event)
