@@ -1,5 +1,5 @@
 # The Cloudflare side of crowdsec-edge-sync: lists, KV namespace, WAF rules, and a token that can do
-# nothing else. Names, refs and expressions are those of `host setup`; a test compares them.
+# nothing else. Names, refs and expressions are those of `edge-sync setup`; a test compares them.
 
 locals {
   lists = {

@@ -3,7 +3,8 @@
 //! [`World`] is the simulated one, with any of its services replaceable by a real one: [`RealLapi`],
 //! [`RealPushgateway`], and its key-value store by a [`RealRedis`]. [`seed`] runs the program that the
 //! component replaces; [`once`] the component in a process of its own. [`kubernetes`], [`helm`] and
-//! [`prometheus`] are the tools that judge what is deployed, [`interfaces`] what a host must have. The tests
+//! [`prometheus`] are the tools that judge what is deployed, [`interfaces`] what a host must have; [`tls`] makes
+//! certificates of nobody. The tests
 //! themselves are in `tests/`, a file for each story.
 
 pub mod debian;
@@ -23,6 +24,7 @@ pub mod real_redis;
 pub mod resources;
 pub mod seed;
 pub mod skip;
+pub mod tls;
 pub mod workspace;
 pub mod world;
 

@@ -50,6 +50,17 @@ pub async fn wait_until_up(address: SocketAddr, path: &str) -> Result<()> {
     Err(last.expect("it was tried").context("did not come up within 10 s"))
 }
 
+/// Waits until somebody listens there.
+pub async fn wait_until_listens(address: SocketAddr) -> Result<()> {
+    for _ in 0..200 {
+        if TcpStream::connect(address).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("nobody listens at {address} after 10 s")
+}
+
 /// Relays connections to a server, and calls something once when it has answered with so many bytes.
 #[derive(Debug)]
 pub struct Relay {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::debian::{Package, Programs};
+use crate::tls::{Authority, Files};
 use crate::{net, skip};
 
 const PACKAGE: Package =
@@ -21,9 +22,16 @@ const PACKAGE: Package =
 pub struct RealLapi {
     /// Where it listens.
     pub address: SocketAddr,
+    scheme: &'static str,
     programs: Programs,
     server: Killable,
     folder: TempDir,
+}
+
+/// What it needs for TLS.
+struct Tls {
+    root: PathBuf,
+    server: Files,
 }
 
 /// The server's process, which a test may kill at a moment of its choice.
@@ -43,6 +51,8 @@ impl Killable {
 impl RealLapi {
     /// The key of its one bouncer.
     pub const KEY: &str = "a-key-of-the-tests";
+    /// Whose certificates count as a bouncer's.
+    pub const BOUNCERS: &str = "bouncer-ou";
 
     /// Starts one with an empty database, or skips the test where Debian's package cannot be had.
     pub async fn start() -> Option<Self> {
@@ -55,16 +65,41 @@ impl RealLapi {
         }
     }
 
+    /// The same, over TLS with a certificate of `authority`. Bouncers may come with one of its certificates
+    /// instead of a key, if its organisational unit is [`RealLapi::BOUNCERS`].
+    pub async fn start_with_tls(authority: &Authority) -> Option<Self> {
+        match PACKAGE.find() {
+            Ok(programs) => {
+                let tls = Tls { root: authority.root(), server: authority.server() };
+                Some(Self::launch_with(programs, Some(tls)).await.expect("a LAPI that starts"))
+            }
+            Err(error) => {
+                skip::for_want_of(format_args!("a real CrowdSec: {error:#}"));
+                None
+            }
+        }
+    }
+
     async fn launch(programs: Programs) -> Result<Self> {
+        Self::launch_with(programs, None).await
+    }
+
+    async fn launch_with(programs: Programs, tls: Option<Tls>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, net::free_port()));
-        configure(folder.path(), address)?;
+        configure(folder.path(), address, tls.as_ref())?;
         let credentials = folder.path().join("etc/credentials.yaml");
-        let url = format!("http://{address}");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
         // cscli posts decisions to LAPI, as a machine.
         let machine = ["machines", "add", "tests", "-p", "a-password", "--force", "-u", &url, "-f"];
         let machine = machine.map(Path::new).into_iter().chain([credentials.as_path()]);
         cscli(&programs, folder.path(), machine)?;
+        if let Some(tls) = &tls {
+            let mut text = fs::read_to_string(&credentials)?;
+            text.push_str(&format!("ca_cert_path: {}\n", tls.root.display()));
+            fs::write(&credentials, text)?;
+        }
         cscli(&programs, folder.path(), ["bouncers", "add", "tests", "-k", Self::KEY])?;
 
         let log = fs::File::create(folder.path().join("log"))?;
@@ -72,15 +107,18 @@ impl RealLapi {
         crowdsec.arg("-c").arg(config(folder.path())).arg("-no-cs");
         crowdsec.stderr(log.try_clone()?).stdout(log);
         let server = Killable(Arc::new(Mutex::new(crowdsec.spawn()?)));
-        let lapi = Self { address, programs, server, folder };
-        let up = net::wait_until_up(address, "/health").await;
+        let lapi = Self { address, scheme, programs, server, folder };
+        let up = match tls {
+            None => net::wait_until_up(address, "/health").await,
+            Some(_) => net::wait_until_listens(address).await,
+        };
         up.with_context(|| lapi.log())?;
         Ok(lapi)
     }
 
     /// Its origin.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Runs `cscli` and gives its stdout.
@@ -136,11 +174,20 @@ fn cscli<A: AsRef<std::ffi::OsStr>>(
 
 /// Writes the files without which neither LAPI nor cscli starts. `prometheus` and the Central API
 /// are off: one would want a port, the other the internet.
-fn configure(folder: &Path, address: SocketAddr) -> Result<()> {
+fn configure(folder: &Path, address: SocketAddr, tls: Option<&Tls>) -> Result<()> {
     for name in ["etc/hub", "data", "plugins", "notifications"] {
         fs::create_dir_all(folder.join(name))?;
     }
     let d = folder.display();
+    let tls = tls.map_or_else(String::new, |Tls { root, server }| {
+        format!(
+            "    tls: {{cert_file: {}, key_file: {}, ca_cert_path: {}, bouncers_allowed_ou: [{}]}}\n",
+            server.certificate.display(),
+            server.key.display(),
+            root.display(),
+            RealLapi::BOUNCERS,
+        )
+    });
     let config_text = format!(
         "common: {{daemonize: false, log_media: stdout, log_level: info, log_dir: {d}}}
 config_paths:
@@ -158,7 +205,7 @@ api:
   server:
     listen_uri: {address}
     profiles_path: {d}/etc/profiles.yaml
-prometheus: {{enabled: false}}
+{tls}prometheus: {{enabled: false}}
 "
     );
     let profile = "name: default

@@ -1,6 +1,7 @@
 //! The world of one test: the simulator on loopback ports, two lists and a KV namespace at its
-//! Cloudflare, and the settings with which the component meets it. Any setting can be changed, so any of its services
-//! can be replaced by a real one.
+//! Cloudflare, and the settings with which the component meets it: where all that is, and else what is
+//! shipped, guard and places included. Any setting can be changed, so any of its services can be replaced
+//! by a real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -55,6 +56,18 @@ impl World {
         Self::build(options).await
     }
 
+    /// An empty world of an Enterprise account, whose lists hold 500,000, with the setting that says so.
+    pub async fn enterprise(change: impl FnOnce(&mut Options)) -> Self {
+        let mut world = Self::with(|options| {
+            options.cloudflare.list_items_max = 500_000;
+            options.cloudflare.account_items_max = 500_000;
+            change(options);
+        })
+        .await;
+        world.set("list_items_max", "500000");
+        world
+    }
+
     /// An empty world whose only target is KV.
     pub async fn kv(change: impl FnOnce(&mut Options)) -> Self {
         let mut world = Self::with(change).await;
@@ -106,9 +119,6 @@ impl World {
                 ("cf_captcha_list_id", captcha_list.clone()),
                 ("cf_api_url", running.url(Service::Cloudflare)),
                 ("pushgateway_url", running.url(Service::Pushgateway)),
-                // Off, and more than any test has: the guard and the places have tests of their own.
-                ("removal_confirm_runs", "1".to_owned()),
-                ("list_items_max", "500000".to_owned()),
             ];
             let folder = tempfile::tempdir().expect("a temporary folder");
             Self {
@@ -386,6 +396,16 @@ impl Ran {
         let summaries: Vec<_> = self.events("summary").collect();
         assert_eq!(summaries.len(), 1, "one summary: {} {:?}", self.run.stdout, self.run.outcome);
         summaries[0]
+    }
+
+    /// Asserts that the run ended well for every target that it has.
+    #[track_caller]
+    pub fn assert_each_target_well(&self) {
+        let stdout = &self.run.stdout;
+        assert_eq!(self.run.outcome, Outcome::Ok, "{stdout}");
+        let mut summaries = self.events("summary").peekable();
+        assert!(summaries.peek().is_some(), "{stdout}");
+        assert!(summaries.all(|summary| summary.get("success") == "1"), "{stdout}");
     }
 
     /// The lines about one event.

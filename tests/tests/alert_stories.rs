@@ -41,14 +41,6 @@ impl Recorder {
     /// With the guard and the capacity that are shipped, ten bans and a decision of no scope of ours.
     async fn new(targets: &[&str]) -> Self {
         let mut world = World::new().await;
-        let manifest = std::fs::read_to_string(workspace::manifest()).unwrap();
-        let manifest: toml::Table = manifest.parse().unwrap();
-        for (name, variable) in manifest["variables"].as_table().unwrap() {
-            let is_the_worlds = name.ends_with("_url") || name.ends_with("_id");
-            if let (Some(default), false) = (variable.get("default"), is_the_worlds) {
-                world.set(name, default.as_str().unwrap());
-            }
-        }
         world.target(targets);
         world.ban(&addresses(10));
         world.ban(&["198.51.100.0/24"]);

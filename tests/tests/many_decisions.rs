@@ -12,9 +12,7 @@ const MEMORY_BYTES_MAX: u64 = 48 << 20;
 /// An account whose lists hold everything; its LAPI keeps its body for the test's life, so that the
 /// rendering is not what is waited for.
 async fn large() -> World {
-    World::with(|options| {
-        options.cloudflare.list_items_max = 500_000;
-        options.cloudflare.account_items_max = 500_000;
+    World::enterprise(|options| {
         options.lapi.body_cache = Duration::from_secs(600);
     })
     .await

@@ -27,9 +27,7 @@ fn limit_of_the_cronjob_is_the_promised_one() {
 
 /// 50,000 decisions, places for all of them, and compiled code in the cache.
 async fn world() -> World {
-    let world = World::with(|options| {
-        options.cloudflare.list_items_max = 500_000;
-        options.cloudflare.account_items_max = 500_000;
+    let world = World::enterprise(|options| {
         options.lapi.body_cache = Duration::from_secs(600);
     })
     .await;

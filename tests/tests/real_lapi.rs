@@ -7,11 +7,7 @@ use end_to_end::{RealLapi, World, net::Relay};
 
 /// A world whose LAPI is this one.
 async fn world_with(lapi: &RealLapi) -> World {
-    let mut world = World::with(|options| {
-        options.cloudflare.list_items_max = 100_000;
-        options.cloudflare.account_items_max = 100_000;
-    })
-    .await;
+    let mut world = World::enterprise(|_| {}).await;
     world.set("lapi_url", lapi.url());
     world.set("lapi_key", RealLapi::KEY);
     world

@@ -51,8 +51,7 @@ async fn write_throttled_in_a_run_every_command_knows_that_the_next_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removals_held_in_a_run_every_command_knows_when_they_go() {
-    let mut world = World::new().await;
-    world.set("removal_confirm_runs", "5");
+    let world = World::new().await;
     world.preload(&["192.0.2.1", "192.0.2.2", "192.0.2.3"], &[]);
     world.run().await;
     for (command, told) in told(&world, "192.0.2.1").await {

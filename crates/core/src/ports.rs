@@ -103,7 +103,7 @@ impl TransportError {
                 "something between here and {variable} drops packets: a firewall, a NetworkPolicy"
             ),
             Self::Tls(_) => format!(
-                "check whether {variable} should be http:// or https://, and the server's certificate"
+                "check whether {variable} should be http:// or https://, and the server's certificate (of a CA of your own: [[client_tls]] in Spin's runtime configuration)"
             ),
             Self::TooLarge(_) => format!("what answers at {variable} is not that API: look there"),
             Self::Denied => format!("set {variable} to an origin that spin.toml allows"),

@@ -10,7 +10,7 @@ use crate::run::{Outcome, Output, Run, Trigger};
 use crate::schedule::Schedule;
 use crate::stubs;
 use anyhow::{Context, Result, anyhow};
-use spin_app::{AllowedHosts, Resolved, Variables};
+use spin_app::{AllowedHosts, ClientTls, Resolved, Variables};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct Options {
     pub variables: Variables,
     /// Where the key-value store persists; default `.spin` beside the manifest.
     pub state_dir: Option<PathBuf>,
-    /// Spin's runtime configuration; it may put the key-value store elsewhere.
+    /// Spin's runtime configuration; it may put the key-value store elsewhere, and say whom to believe in TLS.
     pub runtime_config: Option<PathBuf>,
     /// Where compiled code is kept; default `compiled` in the state directory.
     pub cache_dir: Option<PathBuf>,
@@ -68,6 +68,7 @@ pub struct App {
     id: Arc<str>,
     environment: Vec<(String, String)>,
     allowed_hosts: Arc<AllowedHosts>,
+    client_tls: ClientTls,
     variables: ComponentVariables,
     key_value: KeyValue,
     on_request: Option<OnRequest>,
@@ -97,6 +98,7 @@ impl App {
             instance,
             environment: resolved.environment.into_iter().collect(),
             allowed_hosts: Arc::new(resolved.allowed_hosts),
+            client_tls: resolved.client_tls,
             variables: ComponentVariables(Arc::new(resolved.variables)),
             key_value: KeyValue { allowed: Arc::new(resolved.key_value_stores), default },
             on_request: options.on_request,
@@ -150,7 +152,7 @@ impl App {
                 on_request: self.on_request.clone(),
                 remark: streams.remark(),
                 requests: 0,
-                hooks: Hooks::new(Arc::clone(&kill)),
+                hooks: Hooks::new(Arc::clone(&kill), self.client_tls.clone()),
             },
             key_value: self.key_value.clone(),
             variables: self.variables.clone(),

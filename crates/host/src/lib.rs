@@ -15,6 +15,7 @@ pub mod commands;
 mod guest;
 mod key_value;
 mod outbound;
+mod private_tls;
 mod run;
 mod schedule;
 mod stubs;

@@ -1,10 +1,12 @@
 //! Outgoing HTTP: `wasi:http/outgoing-handler` with Spin's rules in front of it. Owns the refusal of
 //! hosts that are not allowed, the count of requests and the hook that tests use to break a run off;
-//! wasmtime-wasi-http does the sending (TLS with the webpki roots, no redirects followed).
+//! wasmtime-wasi-http does the sending (TLS with the webpki roots, no redirects followed), but to a host whose TLS
+//! was configured, where `private_tls` does.
 
 use crate::guest::Guest;
-use http::uri::Authority;
-use spin_app::{AllowedHosts, Origin};
+use crate::private_tls;
+use http::uri::{self, Authority};
+use spin_app::{AllowedHosts, ClientTls, Origin};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -167,17 +169,32 @@ impl Kill {
 /// How wasmtime-wasi-http sends for us, and how it words what goes wrong.
 pub(crate) struct Hooks {
     kill: Arc<Kill>,
+    tls: ClientTls,
     /// The number of the request about to be sent, if the run ends with its answer.
     kill_after: Option<u64>,
 }
 
 impl Hooks {
-    pub(crate) fn new(kill: Arc<Kill>) -> Self {
-        Self { kill, kill_after: None }
+    pub(crate) fn new(kill: Arc<Kill>, tls: ClientTls) -> Self {
+        Self { kill, tls, kill_after: None }
     }
 }
 
 type Sent = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+/// An answer whose connection the caller drives.
+fn with_io<B, I>((response, io): (http::Response<B>, I)) -> Sent
+where
+    B: hyper::body::Body<Data = bytes::Bytes, Error = Error> + Send + 'static,
+    I: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    (response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io))
+}
+
+/// An answer that brings its connection along.
+fn without_io(response: http::Response<WasiBody>) -> Sent {
+    (response, Box::new(std::future::ready(Ok(()))))
+}
 
 impl WasiHttpHooks for Hooks {
     fn send_request(
@@ -187,16 +204,23 @@ impl WasiHttpHooks for Hooks {
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send> {
         let kill_after = self.kill_after.take().map(|number| (number, Arc::clone(&self.kill)));
+        let is_tls = request.uri().scheme() == Some(&uri::Scheme::HTTPS);
+        let configured = request.uri().host().filter(|_| is_tls);
+        let configured = configured.and_then(|host| self.tls.configured(host)).cloned();
         Box::new(async move {
-            let sent = wasmtime_wasi_http::default_send_request(request, options).await;
+            let sent = match configured {
+                Some(config) => private_tls::send(request, options, config).await.map(without_io),
+                None => {
+                    wasmtime_wasi_http::default_send_request(request, options).await.map(with_io)
+                }
+            };
             if let Some((number, kill)) = kill_after {
                 kill.request.get_or_init(|| number);
                 kill.signal.notify_one();
                 // The run is dropped, and this with it; the component must not see an answer before.
                 std::future::pending::<()>().await;
             }
-            let (response, io) = sent?;
-            Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as Box<_>))
+            sent
         })
     }
 

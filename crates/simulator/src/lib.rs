@@ -59,7 +59,7 @@ pub use fault::{Fault, FaultAction};
 pub use front::in_process::{InProcess, TransportError};
 pub use journal::{Counters, Entry, Fate};
 pub use lapi::{Decision, Lapi, LazyRows};
-pub use options::{CloudflareOptions, LapiOptions, Options};
+pub use options::{CloudflareOptions, LapiOptions, Like, Options};
 pub use pushgateway::Pushgateway;
 pub use reply::{Outcome, Reply, Service};
 pub use world::{Shared, Simulator};

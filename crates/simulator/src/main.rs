@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use simulator::decisions::{Mix, generate_mix};
 use simulator::front::{Ports, Running, serve};
-use simulator::{Fault, Options, Service, Simulator};
+use simulator::{Fault, Like, Options, Service, Simulator};
 
 /// CrowdSec's Local API, Cloudflare's lists, KV and WAF rules, and a Pushgateway, simulated.
 #[derive(Debug, Parser)]
@@ -47,6 +47,10 @@ struct Serve {
     /// Decides identifiers and made-up decisions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A Cloudflare as somebody with this plan meets it: cloudflare-free, cloudflare-pro or
+    /// cloudflare-enterprise. What is given beside it goes before it.
+    #[arg(long)]
+    like: Option<Like>,
     /// How long a bulk operation takes, such as 700ms.
     #[arg(long, value_parser = humantime::parse_duration)]
     operation_delay: Option<Duration>,
@@ -114,6 +118,9 @@ fn options(arguments: &Serve) -> Result<Options> {
         start: SystemTime::UNIX_EPOCH + Duration::from_secs(start),
         ..Options::default()
     };
+    if let Some(like) = arguments.like {
+        like.apply(&mut options.cloudflare);
+    }
     if let Some(delay) = arguments.operation_delay {
         options.cloudflare.operation_delay = delay;
     }

@@ -2,8 +2,10 @@
 //! it may reach, what it is told. Whatever works with a component begins here.
 
 use crate::allowed_hosts::AllowedHosts;
+use crate::client_tls::{self, ClientTls};
 use crate::key_value::Store;
 use crate::manifest::{Component, Manifest};
+use crate::runtime_config::RuntimeConfig;
 use crate::variables::Variables;
 use crate::{runtime_config, variables};
 use anyhow::{Context, Result, bail};
@@ -22,7 +24,7 @@ pub struct Options {
     pub variables: Variables,
     /// Where the key-value store persists; default `.spin` beside the manifest.
     pub state_dir: Option<PathBuf>,
-    /// Spin's runtime configuration; it may put the key-value store elsewhere.
+    /// Spin's runtime configuration; it may put the key-value store elsewhere, and say whom to believe in TLS.
     pub runtime_config: Option<PathBuf>,
 }
 
@@ -37,6 +39,8 @@ pub struct Resolved {
     pub environment: BTreeMap<String, String>,
     /// What it may reach.
     pub allowed_hosts: AllowedHosts,
+    /// Whom it believes, and as whom it comes.
+    pub client_tls: ClientTls,
     /// The component's own variables, expanded.
     pub variables: BTreeMap<String, String>,
     /// The labels of the key-value stores that it may open.
@@ -60,6 +64,7 @@ impl Resolved {
             source: folder(options).join(&declared.source),
             environment: declared.environment.clone(),
             allowed_hosts,
+            client_tls: client_tls::of_component(&runtime_config(options)?.client_tls, &id),
             variables: expand(declared, &values).collect::<Result<_>>()?,
             key_value_stores: declared.key_value_stores.clone(),
             cron_expressions: manifest
@@ -89,14 +94,17 @@ pub fn state_dir(options: &Options) -> PathBuf {
 
 /// The default key-value store: where the runtime configuration says, else in the state directory.
 pub fn store(options: &Options) -> Result<Store> {
-    let configured = match &options.runtime_config {
-        Some(path) => runtime_config::read(path)?,
-        None => None,
-    };
-    Ok(match configured {
+    Ok(match runtime_config(options)?.store {
         Some(config) => Store::configured(config),
         None => Store::in_state_dir(&state_dir(options)),
     })
+}
+
+fn runtime_config(options: &Options) -> Result<RuntimeConfig> {
+    options
+        .runtime_config
+        .as_deref()
+        .map_or_else(|| Ok(RuntimeConfig::default()), runtime_config::read)
 }
 
 fn folder(options: &Options) -> &Path {

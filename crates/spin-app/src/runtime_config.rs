@@ -1,5 +1,5 @@
 //! Spin's runtime configuration, as far as there is here what it configures: where the key-value store
-//! `default` keeps its values.
+//! `default` keeps its values, and the TLS of outgoing requests ([`client_tls`]).
 //!
 //! ```toml
 //! [key_value_store.default]
@@ -10,6 +10,7 @@
 //! Spelled as Spin 3 and 4 spell it. Everything else is refused and not passed over: who writes a setting
 //! down counts on it.
 
+use crate::client_tls;
 use crate::key_value::DEFAULT_LABEL;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -24,16 +25,25 @@ pub(crate) enum DefaultStore {
     Redis(redis::Client),
 }
 
-/// Reads a file; `None` = it leaves the default store as it is.
-pub(crate) fn read(path: &Path) -> Result<Option<DefaultStore>> {
+/// What a file says.
+#[derive(Default)]
+pub(crate) struct RuntimeConfig {
+    /// `None` = it leaves the default store as it is.
+    pub(crate) store: Option<DefaultStore>,
+    /// In the order of the file.
+    pub(crate) client_tls: Vec<client_tls::Entry>,
+}
+
+/// Reads a file, and the files that it names.
+pub(crate) fn read(path: &Path) -> Result<RuntimeConfig> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the runtime config file {}", path.display()))?;
-    let store = parse(&text, path.parent().unwrap_or(Path::new("")));
-    store.with_context(|| format!("the runtime config file {} cannot be used", path.display()))
+    let config = parse(&text, path.parent().unwrap_or(Path::new("")));
+    config.with_context(|| format!("the runtime config file {} cannot be used", path.display()))
 }
 
 /// `folder` is what relative paths start from: the folder of the file, as in Spin.
-fn parse(text: &str, folder: &Path) -> Result<Option<DefaultStore>> {
+fn parse(text: &str, folder: &Path) -> Result<RuntimeConfig> {
     // Not with TOML's own words: they show the line, which may hold a password.
     let file: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
@@ -41,11 +51,19 @@ fn parse(text: &str, folder: &Path) -> Result<Option<DefaultStore>> {
     })?;
     for key in file.keys() {
         ensure!(
-            key == "key_value_store",
-            "{key}: only supported is [key_value_store.{DEFAULT_LABEL}]; give other settings to \
-             Spin in a file of their own"
+            key == "key_value_store" || key == "client_tls",
+            "{key}: only supported are [key_value_store.{DEFAULT_LABEL}] and [[client_tls]]; give other \
+             settings to Spin in a file of their own"
         );
     }
+    let client_tls = file.get("client_tls").map(|entries| client_tls::parse(entries, folder));
+    Ok(RuntimeConfig {
+        store: parse_stores(&file, folder)?,
+        client_tls: client_tls.transpose()?.unwrap_or_default(),
+    })
+}
+
+fn parse_stores(file: &Table, folder: &Path) -> Result<Option<DefaultStore>> {
     let Some(stores) = file.get("key_value_store") else { return Ok(None) };
     let stores = stores.as_table().context("key_value_store: not a table")?;
     for label in stores.keys() {
@@ -115,7 +133,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Option<DefaultStore>> {
-        parse(text, Path::new("config"))
+        parse(text, Path::new("config")).map(|config| config.store)
     }
 
     fn store(body: &str) -> Result<Option<DefaultStore>> {
@@ -167,7 +185,7 @@ mod tests {
                 "key_value_store.cache: the only",
             ),
             ("key_value_store = 1".to_owned(), "key_value_store: not a table"),
-            ("state_dir = \"x\"".to_owned(), "state_dir: only supported is"),
+            ("state_dir = \"x\"".to_owned(), "state_dir: only supported are"),
             ("\nurl = pass".to_owned(), "line 2 is not TOML"),
         ] {
             let error = format!("{:#}", parsed(&text).unwrap_err());
@@ -181,7 +199,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("kv.db")).unwrap();
         let text = "[key_value_store.default]\ntype = \"spin\"\npath = \"kv.db\"";
-        let error = format!("{:#}", parse(text, folder.path()).unwrap_err());
+        let Err(error) = parse(text, folder.path()) else { panic!("read") };
+        let error = format!("{error:#}");
         assert!(error.contains("is a folder"), "{error}");
     }
 
@@ -193,7 +212,8 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&path, content).unwrap();
             }
-            let error = format!("{:#}", read(&path).unwrap_err());
+            let Err(error) = read(&path) else { panic!("read") };
+            let error = format!("{error:#}");
             assert!(error.contains("runtime-config.toml"), "{error}");
         }
     }

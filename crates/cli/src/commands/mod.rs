@@ -23,7 +23,7 @@ pub struct AppArgs {
     /// Where Spin keeps the key-value store [default: .spin beside the manifest].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Spin's runtime configuration: [key_value_store.default] of type "redis" or "spin".
+    /// Spin's runtime configuration: [key_value_store.default] of type "redis" or "spin", and [[client_tls]].
     #[arg(long, value_name = "FILE", env = "RUNTIME_CONFIG_FILE")]
     pub runtime_config_file: Option<PathBuf>,
 }

@@ -75,7 +75,7 @@ fn last_run(status: &Status) -> Finding {
         true => Finding::warn(
             LAST_CHECK,
             detail,
-            "see what is said of the rest here, and `edge-sync plan`; the README's table of outcomes tells what \
+            "see what is said of the rest here, and `edge-sync plan`; docs/operations.md tells what \
              each means",
         ),
         false => Finding::ok(LAST_CHECK, detail),

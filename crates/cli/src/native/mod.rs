@@ -36,7 +36,7 @@ impl Native {
         let resolved = Resolved::read(options)?;
         Ok(Self {
             variables: resolved.variables,
-            http: Http::new(Some(resolved.allowed_hosts)),
+            http: Http::new(Some(resolved.allowed_hosts), resolved.client_tls),
             store: ReadOnly::open(options, &resolved.key_value_stores)?,
             style: match std::io::stderr().is_terminal() {
                 true => Style::Terminal,

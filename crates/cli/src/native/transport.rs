@@ -1,5 +1,5 @@
 //! Outgoing HTTP as the component's runtimes do it: HTTP/1.1, a connection for each request, TLS with the roots
-//! of webpki, no redirects, no proxies. So an address that works here works there.
+//! of webpki or as the runtime configuration has it, no redirects, no proxies. So an address that works here works there.
 
 use edge_sync_core::ports::{Answer, Body, Request, ResponseHead, Transport, TransportError};
 use http::header::HOST;
@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Incoming as HyperBody};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use spin_app::{AllowedHosts, Origin};
+use spin_app::{AllowedHosts, ClientTls, Origin};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub struct Http {
     /// `None` = everywhere.
     allowed_hosts: Option<Arc<AllowedHosts>>,
-    tls: TlsConnector,
+    tls: ClientTls,
 }
 
 impl std::fmt::Debug for Http {
@@ -36,17 +36,9 @@ impl std::fmt::Debug for Http {
 }
 
 impl Http {
-    /// Sends to these hosts only; `None` = to all.
-    pub fn new(allowed_hosts: Option<AllowedHosts>) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { allowed_hosts: allowed_hosts.map(Arc::new), tls: Arc::new(config).into() }
+    /// Sends to these hosts only, `None` = to all; whom it believes there, `tls` says.
+    pub fn new(allowed_hosts: Option<AllowedHosts>, tls: ClientTls) -> Self {
+        Self { allowed_hosts: allowed_hosts.map(Arc::new), tls }
     }
 
     /// Sends a request once and reads its whole answer, within `limit`.
@@ -84,10 +76,11 @@ impl Transport for Http {
         let is_tls = scheme == Scheme::HTTPS;
         let stream = connect(&authority, if is_tls { 443 } else { 80 }).await?;
         if is_tls {
+            let connector = TlsConnector::from(self.tls.config(authority.host()));
             let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
             let name = ServerName::try_from(name)
                 .map_err(|error| TransportError::Tls(error.to_string()))?;
-            let stream = self.tls.connect(name, stream).await;
+            let stream = connector.connect(name, stream).await;
             exchange(stream.map_err(|error| TransportError::Tls(error.to_string()))?, request).await
         } else {
             exchange(stream, request).await
@@ -225,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn name_unknown_and_port_closed_are_told_apart() {
-        let http = Http::new(None);
+        let http = Http::new(None, ClientTls::default());
         let answer = |url| http.ask(Request::new(Method::Get, url), Duration::from_secs(20));
         let unknown = answer("http://crowdsec.invalid:8080/").await;
         assert!(matches!(unknown, Err(TransportError::Dns(_))), "{unknown:?}");
@@ -245,7 +238,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         };
-        let http = Http::new(None);
+        let http = Http::new(None, ClientTls::default());
         let ask = http.ask(Request::new(Method::Get, url), Duration::from_secs(20));
         let (answer, ()) = tokio::join!(ask, serve);
         assert!(matches!(answer, Err(TransportError::Tls(_))), "{answer:?}");

@@ -115,7 +115,7 @@ pub(super) struct Answer {
 impl Client {
     /// A client of `account`. Sends nothing yet.
     pub fn new(account: Account) -> Self {
-        Self { http: Http::new(None), account }
+        Self { http: Http::new(None, spin_app::ClientTls::default()), account }
     }
 
     /// The account's id.

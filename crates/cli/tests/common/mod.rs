@@ -107,7 +107,7 @@ impl World {
     /// One run of the sync, in this world's state directory, as Spin would run it.
     pub async fn run(&self) {
         let host = Spin {
-            http: edge_sync::native::Http::new(None),
+            http: edge_sync::native::Http::new(None, spin_app::ClientTls::default()),
             store: spin_app::Store::in_state_dir(self.folder.path()),
             began: std::time::Instant::now(),
         };

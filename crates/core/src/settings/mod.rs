@@ -2,7 +2,7 @@
 //! secret is ever repeated in one.
 //!
 //! Where the texts come from (Spin variables) is the shell's business. Names and defaults are an
-//! interface: `spin.toml` declares them, the README's table explains them.
+//! interface: `spin.toml` declares them, `docs/settings.md` explains them.
 
 pub mod filter;
 mod origin;

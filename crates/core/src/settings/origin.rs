@@ -7,7 +7,8 @@ use crate::log::clip;
 /// `scheme://host[:port]`, without a slash at the end.
 ///
 /// Not more, because Spin makes `allowed_outbound_hosts` from the same variables and an entry with
-/// a path denies every request at run time.
+/// a path denies every request at run time, as does one in capitals: the list is compared as it is
+/// written, and the request's scheme and host are in small letters by then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -46,6 +47,12 @@ pub(super) fn parse(text: &str) -> Result<Origin, String> {
             "has a path; it must be only {scheme}://{shown}, because Spin would deny every request to it"
         ));
     }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let shown = clip(&rest.to_ascii_lowercase(), 80);
+        return Err(format!(
+            "has capital letters; write {scheme}://{shown}, because Spin would deny every request to it"
+        ));
+    }
     let (host, port) = match rest.strip_prefix('[') {
         Some(bracketed) => {
             let (host, after) =
@@ -71,5 +78,5 @@ pub(super) fn parse(text: &str) -> Result<Origin, String> {
     {
         return Err("has a port that is not a number from 1 to 65535".into());
     }
-    Ok(Origin(format!("{scheme}://{}", rest.to_ascii_lowercase())))
+    Ok(Origin(format!("{scheme}://{rest}")))
 }

@@ -35,7 +35,7 @@ fn problems(changes: &[(&'static str, &'static str)]) -> Vec<String> {
 #[test]
 fn good_settings_parsed_are_normalised() {
     let settings = parse(&[
-        ("lapi_url", "HTTP://Lapi:8080/"),
+        ("lapi_url", "http://lapi:8080/"),
         ("cf_account_id", "0123456789ABCDEF0123456789abcdef"),
         ("pushgateway_url", "http://[::1]:9091/"),
         ("dry_run", "True"),
@@ -73,6 +73,10 @@ fn each_bad_value_parsed_gives_one_problem_that_says_what_to_do() {
         ("lapi_url", "lapi:8080", "has no scheme; write http://"),
         ("lapi_url", "ftp://lapi", "another scheme"),
         ("lapi_url", "http://lapi:8080/lapi", "only http://lapi:8080,"),
+        ("lapi_url", "HTTP://lapi:8080", "capital letters; write http://lapi:8080, because Spin"),
+        ("lapi_url", "https://Lapi.Internal", "write https://lapi.internal,"),
+        ("lapi_url", "http://[FD00::1]:8080", "write http://[fd00::1]:8080,"),
+        ("cf_api_url", "HTTPS://api.cloudflare.com", "write https://api.cloudflare.com,"),
         ("lapi_url", "http://", "has no host name"),
         ("lapi_url", "http://:8080", "has no host name"),
         ("lapi_url", "http://lapi:0", "has a port that"),

@@ -97,6 +97,15 @@ pub const RATE_LIMITED: KnownError = KnownError::new(
     10040,
     "you have been ratelimited please wait and try again",
 );
+/// Too many requests, as it is said of late (facts 3).
+pub const THROTTLED: KnownError = KnownError::new(
+    StatusCode::TOO_MANY_REQUESTS,
+    971,
+    "Please wait and consider throttling your request speed",
+);
+/// The same some years ago; the text has the numbers.
+pub const TOO_MANY_REQUESTS: KnownError =
+    KnownError::new(StatusCode::TOO_MANY_REQUESTS, 10100, "More requests than may be made");
 /// Items of several kinds in one request.
 pub const MIXED_KINDS: KnownError = KnownError::new(BAD, 10056, "filters.api.mixed_item_kinds");
 /// Items of a kind that the list does not hold.

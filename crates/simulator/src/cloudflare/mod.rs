@@ -10,6 +10,7 @@ mod interference;
 pub mod kv;
 pub mod lists;
 pub mod rulesets;
+mod throttle;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub(crate) use interference::{Interference, PageTwist, ResultTwist};
 use kv::Kv;
 use lists::{EdgeChange, ItemView, Lists, Operation};
 use rulesets::Rulesets;
+use throttle::RequestLimit;
 
 /// One account of Cloudflare.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Cloudflare {
     rays: Random,
     /// Requests so far.
     requests: u64,
+    limit: RequestLimit,
 }
 
 /// One request on its way through a product.
@@ -72,6 +75,7 @@ impl Cloudflare {
             edge: EdgeFeed::new(seed),
             rays: Random::new(seed, "cloudflare rays"),
             requests: 0,
+            limit: RequestLimit::default(),
             options,
             start,
         }
@@ -223,8 +227,11 @@ impl Cloudflare {
         self.settle(now);
         self.requests += 1;
         judge_content_type(request, judge);
-        let mut response =
-            self.route(now, request, interference, judge).unwrap_or_else(|errors| failure(&errors));
+        let answer = match self.limit.admit(now, &self.options) {
+            Ok(()) => self.route(now, request, interference, judge),
+            Err(refusal) => Err(refusal.into()),
+        };
+        let mut response = answer.unwrap_or_else(|errors| failure(&errors));
         if let Some(twist) = interference.result {
             response = without_result(response, twist == ResultTwist::Null);
         }
@@ -237,9 +244,10 @@ impl Cloudflare {
         }
         let ray = hex_id(self.rays.next_u128());
         let headers = response.headers_mut();
-        // Always the same, also beside a 429: the headers do not reveal the Lists limiter (facts 1.8).
+        // Also beside a 429 for lists: the headers do not reveal that limiter (facts 1.8).
+        let left = format!("\"default\";r={};t=300", self.limit.left(now, &self.options));
         for (name, value) in [
-            ("ratelimit", "\"default\";r=1199;t=300"),
+            ("ratelimit", left.as_str()),
             ("ratelimit-policy", "\"default\";q=1200;w=300"),
             ("cf-ray", &ray[..16]),
         ] {

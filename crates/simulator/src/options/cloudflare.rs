@@ -19,6 +19,8 @@ use super::{comma_text, duration_text};
 /// | `token_status` | a token ends | say so |
 /// | `operation_delay`, `operation_lifetime`, `pending_mode` | Cloudflare is busy, other tools write | wait for one operation at a time, and not for ever |
 /// | `write_floor`, `write_floor_after`, `limiter_body`, `retry_after` | the hidden limiter of lists, from the start or once an account has written a lot | spend the one write on what is most urgent; believe neither headers nor `retry-after` |
+/// | `requests_max`, `requests_window`, `requests_block`, `requests_code` | other tools use the same token, or a run asks for too much | ask for little; say that it is throttled; not make it longer |
+/// | `list_writes_max`, `list_modifications_max`, `list_window` | lists are written whole, again and again | write only what differs |
 /// | `lists_max`, `list_items_max`, `account_items_max` | the plan is small, other people's lists are long | count what others hold; say what found no place |
 /// | `refused_values`, `duplicate_values`, `refusal_form` | Cloudflare changes what it takes | leave that one out, not all the others; find it although it is not named |
 /// | `list_read_lag` | a replica answers | not undo or repeat what it has just written |
@@ -86,6 +88,23 @@ pub struct CloudflareOptions {
     /// Most items over all lists of the account, of any kind and whoever made them (10,000 below
     /// Enterprise).
     pub account_items_max: usize,
+    /// Requests of every kind within `requests_window`; 0 = no limit. 1,200 are documented.
+    pub requests_max: u64,
+    /// Five minutes are documented.
+    #[serde(with = "duration_text")]
+    pub requests_window: Duration,
+    /// How long everything is refused once there were more. Five minutes are documented.
+    #[serde(with = "duration_text")]
+    pub requests_block: Duration,
+    /// What such a refusal is called: 971 of late, 10100 some years ago.
+    pub requests_code: u32,
+    /// Writes to lists within `list_window`; 0 = no limit. 30,000 are documented.
+    pub list_writes_max: u64,
+    /// Items that they name; 0 = no limit. A million is documented.
+    pub list_modifications_max: u64,
+    /// Twelve hours are documented.
+    #[serde(with = "duration_text")]
+    pub list_window: Duration,
     /// The hidden limiter: least time between two accepted item writes; zero = off. 72 h was seen.
     #[serde(with = "duration_text")]
     pub write_floor: Duration,
@@ -204,6 +223,13 @@ impl Default for CloudflareOptions {
             lists_max: 10,
             list_items_max: 10_000,
             account_items_max: 10_000,
+            requests_max: 0,
+            requests_window: Duration::from_secs(300),
+            requests_block: Duration::from_secs(300),
+            requests_code: 971,
+            list_writes_max: 0,
+            list_modifications_max: 0,
+            list_window: Duration::from_secs(12 * 3_600),
             write_floor: Duration::ZERO,
             write_floor_after: 0,
             limiter_body: LimiterBody::Envelope,

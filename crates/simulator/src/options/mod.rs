@@ -5,6 +5,7 @@
 
 mod cloudflare;
 mod forms;
+mod like;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,8 @@ pub use forms::{
     BulkReply, Denial, DryRun, ExpressionEcho, LimiterBody, ModifiedOn, OmittedFields, PageCursors,
     PageEnd, PendingMode, Permission, RefusalForm, TokenClass, TokenStatus,
 };
+
+pub use like::Like;
 
 use crate::lapi::LapiVersion;
 

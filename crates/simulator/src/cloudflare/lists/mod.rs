@@ -20,6 +20,7 @@ pub(super) use routes::refusal_by_limiter;
 pub use store::ItemView;
 
 use super::codes::{self, ApiError};
+use super::throttle::ListLimits;
 use crate::journal::{Counters, Judge};
 use crate::options::{CloudflareOptions, ModifiedOn, PendingMode};
 use crate::random::{Random, hex_id};
@@ -51,6 +52,7 @@ pub(crate) struct Lists {
     writes_accepted: u64,
     writes_refused: u64,
     item_modifications: u64,
+    limits: ListLimits,
 }
 
 impl Lists {
@@ -72,6 +74,7 @@ impl Lists {
             writes_accepted: 0,
             writes_refused: 0,
             item_modifications: 0,
+            limits: ListLimits::default(),
         }
     }
 
@@ -255,6 +258,9 @@ impl Lists {
                 return Err(codes::RATE_LIMITED.into());
             }
         }
+        let items = change.len() as u64;
+        self.limits.check(self.now, items, &self.options)?;
+        self.limits.count(self.now, items);
         let id = hex_id(self.random.next_u128());
         let index = self.operations.len();
         self.operations.push(Operation {

@@ -54,13 +54,8 @@ pub const LONG_EXPRESSION: KnownError =
 /// `dry_run` is neither true nor false. The code is unknown; this one is made up.
 pub const INVALID_DRY_RUN: KnownError =
     KnownError::new(BAD, 10897, "simulator: dry_run must be true or false");
-/// Too many requests, as it was seen for the API as a whole (facts: cloudflare.md 3); whether rulesets
-/// say the same is unknown.
-pub const THROTTLED: KnownError = KnownError::new(
-    StatusCode::TOO_MANY_REQUESTS,
-    971,
-    "Please wait and consider throttling your request speed",
-);
+/// As it was seen for the API as a whole (facts: cloudflare.md 3); whether rulesets say the same is unknown.
+pub const THROTTLED: KnownError = crate::cloudflare::codes::THROTTLED;
 /// The plan's rules are used up. The code is unknown; this one is made up.
 pub const TOO_MANY_RULES: KnownError =
     KnownError::new(BAD, 10894, "simulator: maximum number of rules reached");

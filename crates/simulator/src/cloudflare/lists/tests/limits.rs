@@ -148,3 +148,49 @@ fn token_that_may_no_longer_write_still_reads_and_a_fresh_one_does_both() {
         assert_eq!(account.send(Method::GET, "", "").0, 200, "its time is another's");
     }
 }
+
+#[test]
+fn requests_beyond_the_limit_block_everything_for_a_while_and_say_so_in_either_code() {
+    for (code, says) in
+        [(971, "consider throttling"), (10_100, "More than 3 requests per 300 seconds")]
+    {
+        let mut account = Account::with(|options| {
+            options.requests_max = 3;
+            options.requests_code = code;
+        });
+        let ban = account.ban.clone();
+        let mut get = |seconds: u64| {
+            account.later(Duration::from_secs(seconds));
+            let (status, code, answer) = account.send(Method::GET, &format!("/{ban}"), "");
+            (status, code, answer["errors"][0]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!([get(0).0, get(100).0, get(100).0], [200, 200, 200]);
+        let refused = get(0);
+        assert_eq!((refused.0, refused.1), (429, u64::from(code)), "{refused:?}");
+        assert!(refused.2.contains(says), "{refused:?}");
+        // Five minutes from the refusal, however seldom anybody asks.
+        assert_eq!([get(299).0, get(1).0, get(0).0], [429, 200, 200]);
+    }
+}
+
+#[test]
+fn writes_and_items_beyond_half_a_days_limit_are_refused_until_the_window_has_moved() {
+    for (writes, items_max) in [(2, 0), (0, 4)] {
+        let mut account = Account::with(|options| {
+            options.list_writes_max = writes;
+            options.list_modifications_max = items_max;
+            options.operation_delay = Duration::ZERO;
+        });
+        let ban = account.ban.clone();
+        let mut put = |hours: u64| {
+            account.later(Duration::from_secs(hours * 3_600));
+            let (status, code, _) =
+                account.write(Method::PUT, &ban, &items(&["10.0.0.1", "10.0.0.2"]));
+            (status, code)
+        };
+        assert_eq!([put(0).0, put(6).0], [200, 200]);
+        assert_eq!(put(0), (429, 10_040));
+        // The first has left the window, and a refused one was never in it.
+        assert_eq!([put(6).0, put(0).0], [200, 429]);
+    }
+}

@@ -1,6 +1,6 @@
-//! Every command in the READMEs is one that works: it is executed here, in the order in which a
+//! Every command in the documents is one that works: it is executed here, in the order in which a
 //! reader meets it, or a test elsewhere does what it does, or it says at its end what it needs that
-//! a test has not.
+//! a test has not, and then a shell at least can parse it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ enum Shown {
     Settings,
 }
 
-/// Every command of a README that does not say `# needs …` at its end.
+/// Every command of a document that does not say `# needs …` at its end.
 const COMMANDS: [(&str, Shown); 14] = [
     ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
     ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
@@ -51,8 +51,8 @@ const COMMANDS: [(&str, Shown); 14] = [
     ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
 ];
 
-/// Commands in the sentences of READMEs, by what they begin with.
-const IN_SENTENCES: [(&str, Shown); 14] = [
+/// Commands in the sentences of documents, by what they begin with.
+const IN_SENTENCES: [(&str, Shown); 18] = [
     (
         "cargo run -p edge-sync -- setup",
         Shown::By("crates/cli/tests/setup.rs", "fn program_shows_first_"),
@@ -75,30 +75,95 @@ const IN_SENTENCES: [(&str, Shown); 14] = [
     ("cargo xtask setup", Shown::By("xtask/src/setup.rs", "pub(crate) fn execute(")),
     ("cargo xtask demo", Shown::By("xtask/src/test.rs", "demo::play(")),
     ("cargo xtask test", Shown::By(".ci/run", "cargo xtask test")),
+    ("cargo xtask simulate", Shown::By("xtask/src/simulate.rs", "pub(crate) fn execute(")),
     ("cargo xtask", Shown::By("xtask/src/lib.rs", "enum")),
+    ("cargo run -p simulator -- serve", Shown::By("crates/simulator/src/main.rs", "Serve(Serve)")),
+    ("cargo test", Shown::By("xtask/src/test.rs", "fn suite(")),
+    ("cargo deny", Shown::By(".github/workflows/release.yml", "cargo deny check")),
 ];
 
 /// What is between backticks in sentences and begins like one of our own commands.
-fn in_sentences(readme: &str) -> Vec<String> {
-    let fences = readme.split("\n```").step_by(2);
+fn in_sentences(document: &str) -> Vec<String> {
+    let fences = document.split("\n```").step_by(2);
     let spans = fences.flat_map(|prose| prose.split('`').skip(1).step_by(2));
-    let ours = spans.filter(|span| span.starts_with("cargo ") || span.starts_with("edge-sync "));
-    ours.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// Whether a text between backticks begins like one of our own commands.
+fn is_ours(span: &str) -> bool {
+    span.starts_with("cargo ") || span.starts_with("edge-sync ")
+}
+
+/// What other programs' commands in sentences begin with. They need what no test has; a shell parses them.
+const OF_OTHERS: [&str; 11] = [
+    "cscli ",
+    "docker ",
+    "helm ",
+    "kubectl ",
+    "npm ",
+    "npx ",
+    "openssl ",
+    "skopeo ",
+    "spin ",
+    "systemctl ",
+    "terraform ",
+];
+
+/// Lets a shell parse a command without doing anything. `<your address>` stands for a value.
+fn assert_parses(document: &Path, command: &str) {
+    let mut text = String::new();
+    let mut rest = command;
+    while let Some((before, after)) = rest.split_once('<') {
+        let Some((_, after)) = after.split_once('>') else { break };
+        text.push_str(before);
+        text.push_str("value");
+        rest = after;
+    }
+    text.push_str(rest);
+    let output = Command::new("sh").args(["-n", "-c", &text]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: `{command}`: {stderr}", document.display());
 }
 
 #[test]
-fn commands_in_sentences_of_the_readmes_are_all_shown_to_work() {
+fn commands_of_others_in_sentences_are_parsed_by_a_shell() {
+    let mut met = 0;
+    for document in documents() {
+        for span in in_sentences(&std::fs::read_to_string(&document).unwrap()) {
+            if OF_OTHERS.iter().any(|begins| span.starts_with(begins)) {
+                assert_parses(&document, &span);
+                met += 1;
+            }
+        }
+    }
+    assert!(met > 10, "{met}");
+}
+
+#[test]
+#[should_panic(expected = "nterminated")]
+fn command_with_an_open_quote_parsed_is_refused() {
+    assert_parses(Path::new("x.md"), "helm install 'open");
+}
+
+#[test]
+fn commands_in_sentences_of_the_documents_are_all_shown_to_work() {
     let mut met = BTreeSet::new();
-    for readme in readmes() {
-        for command in in_sentences(&std::fs::read_to_string(&readme).unwrap()) {
+    for document in documents() {
+        let spans = in_sentences(&std::fs::read_to_string(&document).unwrap());
+        for command in spans.into_iter().filter(|span| is_ours(span)) {
+            // The tool once it is built, as the documents speak of it.
+            let command = match command.strip_prefix("edge-sync ") {
+                Some(arguments) => format!("cargo run -p edge-sync -- {arguments}"),
+                None => command,
+            };
             let known = IN_SENTENCES.iter().find(|(begins, _)| command.starts_with(begins));
             let Some((begins, _)) = known else {
-                panic!("{}: `{command}` is not in this test's table", readme.display());
+                panic!("{}: `{command}` is not in this test's table", document.display());
             };
             met.insert(*begins);
         }
     }
-    assert!(met.len() > 8, "the READMEs have commands in sentences: {met:?}");
+    assert!(met.len() > 8, "the documents have commands in sentences: {met:?}");
     for (command, shown) in IN_SENTENCES {
         let Shown::By(file, what) = shown else { panic!("`{command}`: by a test elsewhere") };
         let text = std::fs::read_to_string(workspace::root().join(file)).unwrap();
@@ -106,8 +171,8 @@ fn commands_in_sentences_of_the_readmes_are_all_shown_to_work() {
     }
 }
 
-/// The README at the root and all below `deploy`.
-fn readmes() -> Vec<PathBuf> {
+/// The documents at the root and in `docs`, and the READMEs below `deploy`.
+fn documents() -> Vec<PathBuf> {
     fn find(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -119,22 +184,33 @@ fn readmes() -> Vec<PathBuf> {
             }
         }
     }
-    let mut found = vec![workspace::root().join("README.md")];
-    find(&workspace::root().join("deploy"), &mut found);
+    let root = workspace::root();
+    let mut found =
+        vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("SECURITY.md")];
+    for page in std::fs::read_dir(root.join("docs")).unwrap() {
+        found.push(page.unwrap().path());
+    }
+    find(&root.join("deploy"), &mut found);
     found.sort();
     found
 }
 
-/// The lines in fences marked `sh`, continued lines joined.
-fn commands(readme: &str) -> Vec<String> {
+/// The lines in fences marked `sh`, also in those of a list's item, continued lines joined.
+fn commands(document: &str) -> Vec<String> {
     let mut commands = Vec::new();
-    let mut rest = readme;
-    while let Some((_, after)) = rest.split_once("\n```sh\n") {
-        let (block, after) = after.split_once("\n```").expect("a fence that is closed");
-        let joined = block.replace("\\\n", " ");
-        commands.extend(joined.lines().map(|line| line.trim().to_owned()));
-        rest = after;
+    let (mut is_inside, mut continued) = (false, String::new());
+    for line in document.lines().map(str::trim) {
+        match (is_inside, line) {
+            (false, "```sh") => is_inside = true,
+            (true, "```") => is_inside = false,
+            (true, line) => match line.strip_suffix('\\') {
+                Some(begun) => continued.push_str(begun),
+                None => commands.push(std::mem::take(&mut continued) + line),
+            },
+            (false, _) => {}
+        }
     }
+    assert!(!is_inside, "a fence that is closed");
     commands.retain(|command| !command.is_empty() && !command.starts_with('#'));
     commands
 }
@@ -150,29 +226,30 @@ fn shown(command: &str) -> Option<Shown> {
 }
 
 #[test]
-fn commands_of_the_readmes_are_all_shown_to_work_or_say_what_they_need() {
+fn commands_of_the_documents_are_all_shown_to_work_or_say_what_they_need() {
     let mut met = BTreeSet::new();
-    for readme in readmes() {
-        let text = std::fs::read_to_string(&readme).unwrap();
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
         for line in commands(&text) {
             let (command, remark) = parts(&line);
             let needs = remark.strip_prefix("needs ").is_some_and(|what| !what.is_empty());
             assert!(
                 needs || shown(command).is_some(),
                 "{}: `{command}` is neither marked with `# needs …` nor in this test's table",
-                readme.display()
+                document.display()
             );
+            assert_parses(&document, command);
             met.insert(command.to_owned());
         }
     }
-    assert!(met.len() > 10, "the READMEs have commands: {met:?}");
+    assert!(met.len() > 10, "the documents have commands: {met:?}");
     for (command, shown) in COMMANDS {
-        // In a sentence of a README is good enough.
+        // In a sentence of a document is good enough.
         let is_met = met.contains(command)
-            || readmes().iter().any(|readme| {
-                std::fs::read_to_string(readme).unwrap().contains(&format!("`{command}`"))
+            || documents().iter().any(|document| {
+                std::fs::read_to_string(document).unwrap().contains(&format!("`{command}`"))
             });
-        assert!(is_met, "`{command}` is in this test's table and in no README");
+        assert!(is_met, "`{command}` is in this test's table and in no document");
         match shown {
             Shown::By(file, what) => {
                 let text = std::fs::read_to_string(workspace::root().join(file)).unwrap();
@@ -214,7 +291,7 @@ fn commands_that_need_nothing_followed_in_order_work() {
         let _ = std::fs::remove_dir_all(to.join("mine"));
         let _ = std::fs::remove_file(to.join(".env"));
     }
-    // Under the names by which the READMEs call them.
+    // Under the names by which the documents call them.
     let bin = folder.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     kubectl.link(&bin).unwrap();
@@ -223,9 +300,9 @@ fn commands_that_need_nothing_followed_in_order_work() {
     let path = [bin].into_iter().chain(std::env::split_paths(&path));
     let path = std::env::join_paths(path).unwrap();
 
-    let mut executed = 0;
-    for readme in readmes() {
-        for line in commands(&std::fs::read_to_string(&readme).unwrap()) {
+    let mut executed = BTreeSet::new();
+    for document in documents() {
+        for line in commands(&std::fs::read_to_string(&document).unwrap()) {
             let (command, _) = parts(&line);
             if !matches!(shown(command), Some(Shown::Here)) {
                 continue;
@@ -237,19 +314,18 @@ fn commands_that_need_nothing_followed_in_order_work() {
                 .output()
                 .unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}: `{command}`: {stderr}", readme.display());
-            executed += 1;
+            assert!(output.status.success(), "{}: `{command}`: {stderr}", document.display());
+            executed.insert(command.to_owned());
         }
     }
     let here = COMMANDS.iter().filter(|(_, shown)| matches!(shown, Shown::Here)).count();
-    assert_eq!(executed, here, "each once");
+    assert_eq!(executed.len(), here, "all of them");
 }
 
 #[test]
-fn commands_of_a_readme_are_found_with_their_remarks() {
-    let readme =
-        "text\n```sh\n# only a remark\na b    # needs x\n\nc \\\n  d\n```\n```toml\ne\n```\n";
-    let found = commands(readme);
+fn commands_of_a_document_are_found_with_their_remarks() {
+    let document = "text\n```sh\n# only a remark\na b    # needs x\n\nc \\\n  d\n```\n```toml\ne\n```\n1. f\n\n   ```sh\n   g\n   ```\n";
+    let found = commands(document);
     let found: Vec<_> = found.iter().map(|line| parts(line)).collect();
-    assert_eq!(found, [("a b", "needs x"), ("c    d", "")]);
+    assert_eq!(found, [("a b", "needs x"), ("c d", ""), ("g", "")]);
 }
