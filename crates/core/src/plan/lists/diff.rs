@@ -17,6 +17,7 @@ use crate::skipped::Left;
 use crate::state::Ends;
 
 use super::places::{Places, Rank};
+use super::room::places;
 use super::{Addition, ListPlan, Plan, Removal, Room};
 
 /// What a plan depends on besides the two states.
@@ -32,6 +33,12 @@ pub struct Rules<'a> {
     pub ends: &'a Ends,
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
     pub set_aside: &'a BTreeMap<Address, u64>,
+}
+
+impl Rules<'_> {
+    pub(super) fn is_set_aside(&self, address: &Address) -> bool {
+        self.set_aside.get(address).is_some_and(|until| *until > self.now)
+    }
 }
 
 /// Compares what should be with what is.
@@ -61,36 +68,6 @@ pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
     Plan { lists, origins: compared.places.by_origin(), room, set_aside }
 }
 
-/// How many places there are to give: what Cloudflare allows, less what is at the edge and stays there
-/// whatever is desired, less what stands there twice for the moment in which it moves, less what a range
-/// covers: it keeps its place until the range has one.
-fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> u64 {
-    let items: u64 = observed.lists().map(|(_, content)| content.len()).sum();
-    if items + desired.candidates().count() as u64 <= rules.items_max {
-        return rules.items_max;
-    }
-    let taken = observed.lists().map(|(list, content)| {
-        let stays = |address: &&Address| {
-            let is_there = |on, what: &Address| {
-                observed.lists().any(|(of, content)| of == on && content.items().contains_key(what))
-            };
-            let waits = match desired.on_list(address) {
-                Some(wanted) => wanted != list && !is_there(wanted, address),
-                None if list == Remediation::Captcha && is_there(Remediation::Ban, address) => {
-                    false
-                }
-                None => {
-                    let mut around = desired.ranges_around(address).peekable();
-                    around.peek().is_some() && !around.any(|(range, on)| is_there(on, &range))
-                }
-            };
-            waits && rules.protected.rule(address).is_none()
-        };
-        content.foreign().count + content.items().keys().filter(stays).count() as u64
-    });
-    rules.items_max.saturating_sub(taken.sum())
-}
-
 struct Compared<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
@@ -105,37 +82,29 @@ impl Compared<'_> {
     fn list(&self, list: Remediation, content: &ObservedList, left_out: &mut Left) -> ListPlan {
         let missing =
             self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
-        let (set_aside, missing): (Vec<_>, Vec<_>) = missing.partition(|candidate| {
-            self.rules
-                .set_aside
-                .get(&candidate.address)
-                .is_some_and(|until| *until > self.rules.now)
-        });
+        let (set_aside, missing): (Vec<_>, Vec<_>) =
+            missing.partition(|candidate| self.rules.is_set_aside(&candidate.address));
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
-        let mut removals = Vec::new();
-        for (address, item) in content.items() {
-            if self.places.on_list(address) == Some(list) {
-                continue;
-            }
-            if let Some((why, class, after)) = self.leaving(list, address) {
-                removals.push(Removal {
-                    address: *address,
-                    id: item.id.clone(),
-                    why,
-                    class,
-                    after,
-                });
-            }
-        }
-        let surplus = content.surplus().iter().map(|(address, id)| Removal {
-            address: *address,
+        let goes = |address: &Address| match self.places.on_list(address) {
+            Some(on) if on == list => None,
+            _ => self.leaving(list, address),
+        };
+        let removal = |address: Address, id: &ItemId, (why, class, after)| Removal {
+            address,
             id: id.clone(),
-            why: Why::Surplus,
-            class: Class::Rest,
-            after: None,
+            why,
+            class,
+            after,
+        };
+        let items = content.items().iter().filter_map(|(address, item)| {
+            Some(removal(*address, &item.id, goes(address)?))
         });
-        removals.extend(surplus);
+        // A second spelling goes with the first, as urgently and after the same; else it goes alone.
+        let surplus = content.surplus().map(|(address, id)| {
+            removal(address, id, goes(&address).unwrap_or((Why::Surplus, Class::Rest, None)))
+        });
+        let removals: Vec<Removal> = items.chain(surplus).collect();
         let keep = (content.items().len() + content.surplus().len() - removals.len()) as u64;
         ListPlan {
             list,

@@ -101,6 +101,18 @@ fn removal_is_as_urgent_as_why_it_goes() {
 }
 
 #[test]
+fn second_spelling_of_what_goes_is_as_urgent_as_the_first() {
+    let both = ["2001:db8::/64", "2001:db8::1/64"];
+    let twice = |line: &str| [line.to_owned(), line.to_owned()];
+    let mut owners = case(&[], &[], &[], &both);
+    owners.protected.add("2001:db8::5/128".parse().unwrap());
+    assert_eq!(owners.says(), twice("-2001:db8::/64 captcha protected Owner"));
+    assert_eq!(case(&[], &[], &both, &[]).says(), twice("-2001:db8::/64 ban lifted Lift"));
+    let moves = case(&["2001:db8::/64"], &[], &[], &both).says();
+    assert_eq!(moves[1..], twice("-2001:db8::/64 captcha moved Rest after 2001:db8::/64 ban"));
+}
+
+#[test]
 fn what_moves_goes_after_it_has_come_and_at_once_when_it_is_there() {
     let up = case(&["1.1.1.1"], &[], &[], &["1.1.1.1"]);
     let comes = "+1.1.1.1 ban ban_over_captcha OwnBan";

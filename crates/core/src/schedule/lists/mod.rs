@@ -2,6 +2,7 @@
 
 mod express;
 mod render;
+mod steps;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::review::Approved;
 use crate::settings::Pace;
 use crate::state::writes::{Cause, WriteHistory};
 
-pub use express::REPLACE_ITEMS_MAX;
+pub use crate::plan::REPLACE_ITEMS_MAX;
 
 /// What is sent to the lists.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,7 +223,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     // What is last and only takes off what is not urgent would be a write for itself; what makes room for
     // an addition comes before that. Where the rules say what the lists lack, every write is one for itself.
     let is_lone = |(class, operation): &&(Class, Operation)| match urgency {
-        Urgency::ByClass => !class.is_urgent() && matches!(operation, Operation::Delete { .. }),
+        Urgency::ByClass => !class.is_urgent() && operation.effect().added == 0,
         Urgency::Never => true,
         Urgency::Now => false,
     };
