@@ -17,7 +17,7 @@ use crate::skipped::Left;
 use crate::state::Ends;
 
 use super::places::{Places, Rank};
-use super::room::places;
+use super::room::{Around, assign};
 use super::{Addition, ListPlan, Plan, Removal, Room};
 
 /// What a plan depends on besides the two states.
@@ -52,12 +52,7 @@ impl Rules<'_> {
 /// | twice, in two spellings | | the second goes |
 /// | an item that cannot be understood | | stays |
 pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
-    let compared = Compared {
-        desired,
-        observed,
-        rules,
-        places: Places::assign(desired, observed, places(desired, observed, rules)),
-    };
+    let compared = Compared { desired, rules, places: assign(desired, observed, rules) };
     let mut set_aside = Left::default();
     let lists =
         observed.lists().map(|(list, content)| compared.list(list, content, &mut set_aside));
@@ -70,7 +65,6 @@ pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
 
 struct Compared<'a> {
     desired: &'a Desired,
-    observed: &'a Observed,
     rules: Rules<'a>,
     places: Places<'a>,
 }
@@ -97,9 +91,10 @@ impl Compared<'_> {
             class,
             after,
         };
-        let items = content.items().iter().filter_map(|(address, item)| {
-            Some(removal(*address, &item.id, goes(address)?))
-        });
+        let items = content
+            .items()
+            .iter()
+            .filter_map(|(address, item)| Some(removal(*address, &item.id, goes(address)?)));
         // A second spelling goes with the first, as urgently and after the same; else it goes alone.
         let surplus = content.surplus().map(|(address, id)| {
             removal(address, id, goes(&address).unwrap_or((Why::Surplus, Class::Rest, None)))
@@ -119,7 +114,7 @@ impl Compared<'_> {
 
     fn addition(&self, candidate: &Candidate) -> Addition {
         let Candidate { address, list, source, .. } = *candidate;
-        let challenged = self.is_at_edge(Remediation::Captcha, &address);
+        let challenged = self.places.is_at_edge(Remediation::Captcha, &address);
         let (why, class) = match (list, source) {
             (Remediation::Captcha, _) => (Why::Captcha, Class::Captcha),
             (Remediation::Ban, source) => {
@@ -141,27 +136,15 @@ impl Compared<'_> {
         if self.desired.on_list(address).is_some() {
             return Some((Why::Displaced, Class::Rest, None));
         }
-        let around: Vec<_> = self.desired.ranges_around(address).collect();
-        let strong = around.iter().filter(|(_, on)| *on >= list);
-        let weak = around.iter().filter(|(_, on)| *on < list);
-        // What is at the edge already before what has yet to come; the widest first.
-        let best = |ranges: &[&(Address, Remediation)]| {
-            let placed =
-                ranges.iter().filter(|(range, on)| self.places.on_list(range) == Some(*on));
-            placed.map(|(range, on)| self.yet_to_come(*on, range)).min_by_key(Option::is_some)
-        };
-        let (strong, weak): (Vec<_>, Vec<_>) = (strong.collect(), weak.collect());
-        if let Some(after) = best(&strong) {
-            return Some((Why::Covered, Class::Rest, after));
-        }
-        if !strong.is_empty() {
-            return self.stays_once(list, address);
-        }
-        if let Some(after) = best(&weak) {
-            return Some((Why::Moved, Class::Rest, after));
-        }
-        if !weak.is_empty() {
-            return self.stays_once(list, address);
+        match self.places.around(list, address) {
+            Around::Nothing => {}
+            Around::Covered(after) => return Some((Why::Covered, Class::Rest, after)),
+            Around::Weaker(after) => return Some((Why::Moved, Class::Rest, after)),
+            // What stays until its range comes does so on one list.
+            Around::Waits if self.places.is_twice(list, address) => {
+                return Some((Why::Moved, Class::Rest, None));
+            }
+            Around::Waits => return None,
         }
         Some(match self.rules.ends.get(address) {
             Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),
@@ -170,21 +153,9 @@ impl Compared<'_> {
         })
     }
 
-    /// What stays until its range comes does so on one list.
-    fn stays_once(&self, list: Remediation, address: &Address) -> Leaving {
-        let is_twice = list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address);
-        is_twice.then_some((Why::Moved, Class::Rest, None))
-    }
-
-    fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
-        self.observed
-            .lists()
-            .any(|(of, content)| of == list && content.items().contains_key(address))
-    }
-
     /// What has to come before another goes; `None` = it is there.
     fn yet_to_come(&self, list: Remediation, address: &Address) -> Option<(Remediation, Address)> {
-        (!self.is_at_edge(list, address)).then_some((list, *address))
+        (!self.places.is_at_edge(list, address)).then_some((list, *address))
     }
 }
 

@@ -55,14 +55,20 @@ pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
         };
         lists.iter().flat_map(of).collect()
     };
-    // What covers a range covers what is inside it.
-    let waits = |removal: &&&Removal| {
-        !removal.address.is_single() && removal.class != Class::Owner && removal.why != Why::Covered
+    // What covers a range, or bans what was challenged, is there for what is inside; and what is displaced makes
+    // room for that.
+    let waits = |list: Remediation, removal: &Removal| {
+        let opens = match removal.why {
+            Why::Lifted | Why::RanOut => true,
+            Why::Moved => list == Remediation::Ban,
+            _ => false,
+        };
+        opens && !removal.address.is_single()
     };
     let found: Vec<BTreeMap<Address, Vec<Place>>> = lists
         .iter()
         .map(|list| {
-            let ranges = list.removals.iter().filter(waits);
+            let ranges = list.removals.iter().filter(|removal| waits(list.list, removal));
             let all = ranges.map(|removal| (removal.address, inside(&removal.address)));
             all.filter(|(_, inside)| !inside.is_empty()).gather()
         })
@@ -182,9 +188,8 @@ impl<'a> List<'a> {
         let comes = |address: &Address| {
             with.binary_search_by_key(address, |addition| addition.address).is_ok()
         };
-        let is_there = |place: Place| {
-            came.contains(&place) || place.0 == self.list && comes(&place.1)
-        };
+        let is_there =
+            |place: Place| came.contains(&place) || place.0 == self.list && comes(&place.1);
         let removals = self.removals.iter().copied();
         removals.filter(|removal| self.waits_for(removal).all(is_there)).collect()
     }
@@ -234,7 +239,9 @@ impl<'a> List<'a> {
         let leaves_additions = additions.len() < self.additions.len();
         let leaves_removals = removals.len() < self.removals.len();
         let lacks = match kind {
-            Kind::Append | Kind::Replace if !additions.is_empty() && leaves_additions => Lacks::Room,
+            Kind::Append | Kind::Replace if !additions.is_empty() && leaves_additions => {
+                Lacks::Room
+            }
             Kind::Append if !self.may_rewrite => Lacks::Nothing,
             Kind::Delete if !self.may_rewrite && !leaves_removals => Lacks::Nothing,
             _ if leaves_additions || leaves_removals => Lacks::Others,
@@ -294,12 +301,7 @@ impl<'a> List<'a> {
     }
 
     /// Everything that the list holds when all that was sent to it so far is done.
-    fn replace(
-        &self,
-        class: Class,
-        new: Vec<Address>,
-        removed: u64,
-    ) -> Option<(Class, Operation)> {
+    fn replace(&self, class: Class, new: Vec<Address>, removed: u64) -> Option<(Class, Operation)> {
         let kept = self.observed.items().iter().filter(|(_, item)| !self.gone.contains(&item.id));
         let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
         let came = self.came.iter().map(|ip| NewItem { ip: *ip, comment: None });
