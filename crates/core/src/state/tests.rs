@@ -142,7 +142,10 @@ fn held(runs: u64) -> guard::Held {
     let groups = vec![guard::Group { since: 500, runs }];
     let streak = guard::Streak { since: 500, first: 1, groups, ..Default::default() };
     let address = "198.51.100.5".parse().unwrap();
-    guard::Held { streak, groups: Table::from_sorted([(address, guard::GroupId::FIRST)].into_iter()) }
+    guard::Held {
+        streak,
+        groups: Table::from_sorted([(address, guard::GroupId::FIRST)].into_iter()),
+    }
 }
 
 #[test]

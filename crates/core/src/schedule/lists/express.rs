@@ -6,6 +6,8 @@
 //!
 //! - what moves, or is covered by a range that comes, goes after what replaces it is at the edge;
 //! - a range goes after what comes inside it, unless that needs its place, or writes are scarce;
+//! - after a PUT of a list, none of its items is named by the id that it had before: what goes later does so
+//!   by a second PUT, or with the next run;
 //! - at no moment do the lists hold more than they may: an operation that would exceed it fails whole
 //!   (facts cloudflare 1.6).
 
@@ -109,6 +111,8 @@ struct List<'a> {
     additions: Vec<&'a Addition>,
     removals: Vec<&'a Removal>,
     rewrite: Rewrite,
+    /// Whether the list may be rewritten a second time for what has to wait.
+    may_rewrite_again: bool,
     /// What comes inside of ranges that go.
     inside: BTreeMap<Address, Vec<(Remediation, Address)>>,
 }
@@ -120,7 +124,7 @@ enum Rewrite {
     No,
     /// All of it.
     Whole,
-    /// All but what has to wait for another list, which a DELETE takes off later.
+    /// All but what has to wait for another list, which goes later.
     Split,
 }
 
@@ -132,6 +136,7 @@ impl<'a> List<'a> {
             additions: plan.additions.iter().collect(),
             removals: plan.removals.iter().collect(),
             rewrite: Rewrite::No,
+            may_rewrite_again: false,
             inside: BTreeMap::new(),
         }
     }
@@ -250,11 +255,15 @@ fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
         })
         .collect();
     candidates.order_by_key(|(cost, list)| (*cost, list.list));
-    for (cost, list) in candidates {
-        allowance -= cost as f64;
+    for (cost, list) in &mut candidates {
+        allowance -= *cost as f64;
         if is_scarce || allowance >= 0.0 {
             list.rewrite = Rewrite::Whole;
         }
+    }
+    for (cost, list) in &mut candidates {
+        allowance -= *cost as f64;
+        list.may_rewrite_again = !is_scarce && allowance >= 0.0;
     }
 }
 
@@ -291,7 +300,13 @@ fn in_order(
     let mut items = room.items;
     let mut operations = Vec::new();
     while !pieces.is_empty() {
-        let is_free = |piece: &Piece<'_>| piece.after_is(&done);
+        // What a PUT leaves there for later would be written again by it.
+        let is_rewritten = |of: Remediation| {
+            pieces.iter().any(|piece| piece.list.list == of && piece.kind == Kind::Rewrite)
+        };
+        let is_free = |piece: &Piece<'_>| {
+            piece.after_is(&done) && (piece.kind == Kind::Rewrite || !is_rewritten(piece.list.list))
+        };
         let fits = |piece: &Piece<'_>| {
             let (added, removed) = piece.counts();
             added == 0 || (items + added).saturating_sub(removed) <= room.items_max
@@ -415,19 +430,37 @@ impl List<'_> {
 
     fn replace(&self, class: Class) -> Option<(Class, Operation)> {
         let going = self.going();
+        let new = self.additions.iter().map(|addition| addition.address).collect();
+        self.rewritten(class, &going, new, going.len())
+    }
+
+    /// The PUT for what the first one of the list had to leave there.
+    fn replace_again(&self, class: Class) -> Option<(Class, Operation)> {
+        let removed = self.removals.len() - self.going().len();
+        self.rewritten(class, &self.removals, Vec::new(), removed)
+    }
+
+    /// The PUT of all that is there or comes, but for those that are `going`.
+    fn rewritten(
+        &self,
+        class: Class,
+        going: &[&Removal],
+        new: Vec<Address>,
+        removed: usize,
+    ) -> Option<(Class, Operation)> {
         let gone: BTreeSet<_> = going.iter().map(|removal| &removal.id).gather();
         let kept = self.observed.items().iter().filter(|(_, item)| !gone.contains(&item.id));
         let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
-        let new = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
-        let mut items: Vec<NewItem> = kept.chain(new).collect();
+        let added = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
+        let mut items: Vec<NewItem> = kept.chain(added).collect();
         items.order_by_key(|item| item.ip);
-        let operation = Operation::Replace {
-            list: self.list,
-            items: Items::new(items)?,
-            new: self.additions.iter().map(|addition| addition.address).collect(),
-            removed: going.len() as u64,
-        };
-        Some((class, operation))
+        let (items, removed) = (Items::new(items)?, removed as u64);
+        Some((class, Operation::Replace { list: self.list, items, new, removed }))
+    }
+
+    /// Whether a PUT carries all but what has to wait.
+    fn is_split_by_put(&self) -> bool {
+        self.rewrite == Rewrite::Split && self.removals.iter().any(|r| !self.is_bound(r))
     }
 
     /// What a rewrite leaves out.
@@ -476,6 +509,9 @@ impl Piece<'_> {
             Kind::Rewrite => self.list.replace(self.class).into_iter().collect(),
             Kind::Append => self.list.append_at_most(usize::MAX),
             Kind::Delete => self.list.delete(|removal| !self.list.is_bound(removal)),
+            Kind::DeleteBound if self.list.may_rewrite_again && self.list.is_split_by_put() => {
+                self.list.replace_again(self.class).into_iter().collect()
+            }
             Kind::DeleteBound => self.list.delete(|removal| self.list.is_bound(removal)),
         }
     }

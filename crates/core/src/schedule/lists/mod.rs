@@ -27,6 +27,7 @@ pub struct Schedule {
     beside_the_ladder: bool,
     company: Option<Duration>,
     has_lone_removals: bool,
+    leaves_rest: bool,
     additions: u64,
     without_room: u64,
 }
@@ -214,6 +215,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         beside_the_ladder: false,
         company: None,
         has_lone_removals: false,
+        leaves_rest: false,
         additions: expressed.additions,
         without_room: expressed.without_room,
         operations: Vec::new(),
@@ -241,8 +243,10 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
             && history.owner_may_be_tried(now)
         {
             // His address, and what goes with it in the same request; everything else waits.
+            let all = operations.len();
             operations.retain(|(class, _)| *class == Class::Owner);
             schedule.beside_the_ladder = true;
+            schedule.leaves_rest = operations.len() < all;
         } else {
             schedule.wait = Some(Wait::Backoff(left, cause));
         }
@@ -258,12 +262,29 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
             operations.truncate(operations.len() - lone);
         }
     }
+    schedule.leaves_rest |= drop_outdated(&mut operations);
     if operations.is_empty() && !matches!(schedule.wait, Some(Wait::Backoff(..))) {
         // Nothing waits where there is nothing to do; but that Cloudflare refuses is told all the same.
         schedule.wait = None;
     }
     schedule.operations = operations.into_iter().map(|(_, operation)| operation).collect();
     schedule
+}
+
+/// Takes out each DELETE of a list that is rewritten before it: whether the items then still have the ids
+/// that they were read with is not known (facts cloudflare 1.5), and a DELETE of others takes nothing off
+/// and completes all the same. Whether there was any.
+fn drop_outdated(operations: &mut Vec<(Class, Operation)>) -> bool {
+    let all = operations.len();
+    let mut rewritten = Vec::new();
+    operations.retain(|(_, operation)| {
+        let list = operation.effect().list;
+        if matches!(operation, Operation::Replace { .. }) {
+            rewritten.push(list);
+        }
+        !(matches!(operation, Operation::Delete { .. }) && rewritten.contains(&list))
+    });
+    operations.len() < all
 }
 
 impl Schedule {
@@ -290,6 +311,11 @@ impl Schedule {
     /// Whether removals that are not urgent would have to be written for themselves.
     pub fn has_lone_removals(&self) -> bool {
         self.has_lone_removals
+    }
+
+    /// Whether something that could go now is left to the next run.
+    pub fn leaves_rest(&self) -> bool {
+        self.leaves_rest
     }
 
     /// Additions that find no room, because removals are held on a full list.
