@@ -42,7 +42,8 @@ impl Reviewable for Plan {
         // What moves gives its place back, one after the other; what waits for it gives none before.
         let moving: BTreeSet<Address> =
             removals().filter(|r| r.after.is_some()).map(|removal| removal.address).gather();
-        let (moves, new): (Vec<&Addition>, Vec<&Addition>) = own.partition(|own| moving.contains(&own.address));
+        let (moves, new): (Vec<&Addition>, Vec<&Addition>) =
+            own.partition(|own| moving.contains(&own.address));
         let own = new.len() as u64 + u64::from(!moves.is_empty());
         let going = removals().filter(|removal| removal.after.is_none()).count() as u64;
         let Room { items, items_max } = self.room();

@@ -95,9 +95,10 @@ impl Compared<'_> {
             .items()
             .iter()
             .filter_map(|(address, item)| Some(removal(*address, &item.id, goes(address)?)));
-        // A second spelling goes with the first, as urgently and after the same; else it goes alone.
+        // A second spelling goes with the first, as urgently; where that has to wait, it goes alone.
         let surplus = content.surplus().map(|(address, id)| {
-            removal(address, id, goes(&address).unwrap_or((Why::Surplus, Class::Rest, None)))
+            let leaving = goes(&address).filter(|(.., after)| after.is_none());
+            removal(address, id, leaving.unwrap_or((Why::Surplus, Class::Rest, None)))
         });
         let removals: Vec<Removal> = items.chain(surplus).collect();
         let keep = (content.items().len() + content.surplus().len() - removals.len()) as u64;

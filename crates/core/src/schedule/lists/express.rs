@@ -30,6 +30,8 @@ pub(super) struct Expressed {
     pub(super) additions: u64,
     /// Additions that find no room.
     pub(super) without_room: u64,
+    /// Something is left to the next run.
+    pub(super) leaves_rest: bool,
 }
 
 pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
@@ -43,11 +45,12 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     // Before anything is cut: a range goes after all of what comes inside it.
     find_what_comes_inside(&mut lists);
     let without_room = cut_to_room(&mut lists, plan.room());
-    cut_to_half(&mut lists, inputs.history.additions_max(additions));
+    let is_cut = cut_to_half(&mut lists, inputs.history.additions_max(additions));
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
     let operations = in_steps(&mut lists, plan.room(), inputs.history.is_scarce(inputs.now));
-    Expressed { operations, additions, without_room }
+    let leaves_rest = is_cut || lists.iter().any(List::has_rest);
+    Expressed { operations, additions, without_room, leaves_rest }
 }
 
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that
@@ -78,14 +81,15 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
 }
 
 /// Takes all but the `most` most urgent additions out: Cloudflare refuses one of them, and did not say which.
-fn cut_to_half(lists: &mut [List<'_>], most: u64) {
+/// Whether there were more.
+fn cut_to_half(lists: &mut [List<'_>], most: u64) -> bool {
     let mut all: Vec<_> = lists
         .iter()
         .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
         .collect();
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     if all.len() <= most {
-        return;
+        return false;
     }
     all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
     let keep: BTreeSet<_> =
@@ -93,6 +97,7 @@ fn cut_to_half(lists: &mut [List<'_>], most: u64) {
     for list in lists {
         list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
     }
+    true
 }
 
 /// Takes out removals whose replacement does not come.
@@ -146,10 +151,14 @@ fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
         })
         .collect();
     candidates.order_by_key(|(cost, list)| (*cost, list.list));
-    for (cost, list) in candidates {
-        allowance -= cost as f64;
+    for (cost, list) in &mut candidates {
+        allowance -= *cost as f64;
         let is_full = room.items + list.additions.len() as u64 > room.items_max;
         let must = is_full && list.brings_what_it_waits_for();
         list.may_rewrite = is_scarce || must || allowance >= 0.0;
+    }
+    for (cost, list) in &mut candidates {
+        allowance -= *cost as f64;
+        list.may_rewrite_again = is_scarce || allowance >= 0.0;
     }
 }

@@ -28,6 +28,7 @@ pub struct Schedule {
     beside_the_ladder: bool,
     company: Option<Duration>,
     has_lone_removals: bool,
+    leaves_rest: bool,
     additions: u64,
     without_room: u64,
 }
@@ -215,6 +216,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         beside_the_ladder: false,
         company: None,
         has_lone_removals: false,
+        leaves_rest: expressed.leaves_rest,
         additions: expressed.additions,
         without_room: expressed.without_room,
         operations: Vec::new(),
@@ -242,8 +244,10 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
             && history.owner_may_be_tried(now)
         {
             // His address, and what goes with it in the same request; everything else waits.
+            let all = operations.len();
             operations.retain(|(class, _)| *class == Class::Owner);
             schedule.beside_the_ladder = true;
+            schedule.leaves_rest |= operations.len() < all;
         } else {
             schedule.wait = Some(Wait::Backoff(left, cause));
         }
@@ -291,6 +295,11 @@ impl Schedule {
     /// Whether removals that are not urgent would have to be written for themselves.
     pub fn has_lone_removals(&self) -> bool {
         self.has_lone_removals
+    }
+
+    /// Whether something that could go now is left to the next run.
+    pub fn leaves_rest(&self) -> bool {
+        self.leaves_rest
     }
 
     /// Additions that find no room, because removals are held on a full list.

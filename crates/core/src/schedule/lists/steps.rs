@@ -36,6 +36,8 @@ pub(super) struct List<'a> {
     pub(super) removals: Vec<&'a Removal>,
     /// Whether one PUT may carry what is to be done.
     pub(super) may_rewrite: bool,
+    /// Whether it may be rewritten a second time, for what has to wait.
+    pub(super) may_rewrite_again: bool,
     /// What comes inside of ranges that go.
     inside: BTreeMap<Address, Vec<Place>>,
     is_rewritten: bool,
@@ -166,11 +168,17 @@ impl<'a> List<'a> {
             additions: plan.additions.iter().collect(),
             removals: plan.removals.iter().collect(),
             may_rewrite: false,
+            may_rewrite_again: false,
             inside: BTreeMap::new(),
             is_rewritten: false,
             came: Vec::new(),
             gone: BTreeSet::new(),
         }
+    }
+
+    /// Whether something is left that is not among the operations.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.additions.is_empty() || !self.removals.is_empty()
     }
 
     /// Whether a range goes from it and what comes inside it comes here too.
@@ -179,8 +187,10 @@ impl<'a> List<'a> {
     }
 
     fn waits_for(&self, removal: &Removal) -> impl Iterator<Item = Place> {
-        let inside = self.inside.get(&removal.address).into_iter().flatten().copied();
-        removal.after.into_iter().chain(inside)
+        // A second spelling leaves the first.
+        let first = || self.observed.items().get(&removal.address).map(|item| &item.id);
+        let inside = self.inside.get(&removal.address).filter(|_| first() == Some(&removal.id));
+        removal.after.into_iter().chain(inside.into_iter().flatten().copied())
     }
 
     /// The removals that can go when `came`, and what `with` brings to this list, is at the edge.
@@ -217,7 +227,8 @@ impl<'a> List<'a> {
                 [Some((additions, with_some)), None]
             }
         } else {
-            [Some((self.most_urgent(edge.room(0)), Vec::new())), Some((Vec::new(), free))]
+            let by_id = Some((Vec::new(), free)).filter(|_| !self.is_rewritten);
+            [Some((self.most_urgent(edge.room(0)), Vec::new())), by_id]
         };
         let offers = both.into_iter().flatten();
         offers.filter_map(move |(additions, removals)| self.offer(at, additions, removals))
@@ -263,6 +274,7 @@ impl<'a> List<'a> {
             Kind::Append => self.append(additions),
             Kind::Delete => self.delete(removals),
             Kind::Replace => {
+                self.may_rewrite = self.may_rewrite_again && !self.is_rewritten;
                 self.is_rewritten = true;
                 let new = additions.iter().map(|addition| addition.address).collect();
                 self.replace(class, new, removals.len() as u64).into_iter().collect()
