@@ -3,6 +3,8 @@
 //! What leaves only after something has come stands there for a moment longer, and that needs a place. On full
 //! lists somebody, the least important, has to make it; nobody may be off the edge because he moves.
 
+use std::collections::BTreeSet;
+
 use crate::address::Address;
 use crate::decision::Remediation;
 use crate::desired::Desired;
@@ -28,49 +30,112 @@ pub(super) enum Around {
     Waits,
 }
 
-/// Gives places: as many as Cloudflare allows, less what is at the edge and stays there whatever is desired, less
-/// what waits for a range, less what is kept for what moves.
+/// Gives as many places as Cloudflare allows for what is to be there in the end, and for what is there on the way:
+/// who leaves only after another has come needs that one's place to be free.
+///
+/// If everything fits in the end, and nobody less important could make room for those who only move, they stay as
+/// they are until there is a place: a challenge instead of a ban, or a ban instead of a challenge, is safer than
+/// nothing for as long as the second write takes, which may be days.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let mut places = Places::assign(desired, observed, rules.items_max);
-    if observed.count() + desired.candidates().count() as u64 <= rules.items_max {
-        return places;
+    let all = Places::assign(desired, observed, u64::MAX);
+    let wanted = desired.candidates().count() as u64;
+    if observed.count() + wanted <= rules.items_max {
+        return all;
     }
-    let mut taken = 0;
+    let (mut needs, mut places) = (all.needs(rules), all);
+    let only_moves = needs.leaving == 0 && needs.stays + wanted <= rules.items_max;
+    let (mut count, mut step) = (wanted, 1);
     loop {
         // With fewer places fewer ranges have one, and more has to stay because of that.
-        match places.taken(rules) {
-            more if more > taken => taken = more,
-            _ => return places,
+        let in_the_end = rules.items_max.saturating_sub(needs.stays);
+        let over = needs.on_the_way().saturating_sub(rules.items_max);
+        let fewer = match (in_the_end < count, over) {
+            (true, _) => in_the_end,
+            (false, 0) => break,
+            (false, over) => count.saturating_sub(over.max(step)),
+        };
+        step *= 2;
+        count = fewer;
+        places = Places::assign(desired, observed, count);
+        needs = places.needs(rules);
+        if count == 0 {
+            break;
         }
-        places = Places::assign(desired, observed, rules.items_max.saturating_sub(taken));
+    }
+    if only_moves && !needs.is_on_the_way() {
+        return Places::assign(desired, observed, u64::MAX);
+    }
+    places
+}
+
+/// What needs places.
+#[derive(Debug, Clone, Default)]
+struct Needs {
+    /// There, and stays whatever is desired: not understood, or its range has no place.
+    stays: u64,
+    /// There, and has a place.
+    placed: u64,
+    /// Of those, on the wrong list.
+    moving: u64,
+    /// There, and leaves after another has come.
+    leaving: u64,
+    /// Not there, and has to come before a range around it leaves.
+    inside: BTreeSet<Address>,
+}
+
+impl Needs {
+    fn is_on_the_way(&self) -> bool {
+        self.moving + self.leaving > 0
+    }
+
+    /// What is there when all has gone that can, and places for those who have to come first: for all that is
+    /// inside of ranges, and else for one after the other.
+    fn on_the_way(&self) -> u64 {
+        let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(self.is_on_the_way()));
+        self.stays + self.placed + self.leaving + coming.max(self.inside.len() as u64)
     }
 }
 
 impl Places<'_> {
-    /// What of the places is not to be given.
-    fn taken(&self, rules: Rules<'_>) -> u64 {
-        let (mut taken, mut moving) = (0, 0_u64);
+    fn needs(&self, rules: Rules<'_>) -> Needs {
+        let mut needs = Needs::default();
         for (list, content) in self.observed.lists() {
-            taken += content.foreign().count;
+            needs.stays += content.foreign().count;
             for address in content.items().keys() {
                 if rules.protected.rule(address).is_some() {
                     continue;
                 }
-                let waits = || self.waits_for_what_is_inside(list, content, address, rules);
-                match self.desired.on_list(address) {
-                    Some(wanted) if wanted == list => {}
-                    Some(wanted) if self.has_to_come(wanted, address, rules) => moving += 1,
+                match (self.on_list(address), self.desired.on_list(address)) {
+                    (Some(wanted), _) if wanted == list => needs.placed += 1,
+                    (Some(wanted), _) if self.has_to_come(wanted, address, rules) => {
+                        needs.placed += 1;
+                        needs.moving += 1;
+                    }
+                    // Refused as a value there, so it stays here.
+                    (Some(wanted), _) if !self.is_at_edge(wanted, address) => needs.placed += 1,
                     // A ban that becomes a challenge.
-                    Some(_) => taken += u64::from(list == Remediation::Ban && waits()),
-                    None => taken += u64::from(self.waits_for_range(list, address) || waits()),
+                    (Some(_), _) => {
+                        if list == Remediation::Ban {
+                            self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
+                        }
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => match self.around(list, address) {
+                        Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
+                        Around::Covered(after) => needs.leaving += u64::from(after.is_some()),
+                        Around::Weaker(Some(_)) => needs.leaving += 1,
+                        Around::Weaker(None) | Around::Nothing => {
+                            self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
+                        }
+                    },
                 }
             }
         }
-        taken + moving.div_ceil(MOVING_PER_PLACE)
+        needs
     }
 
     /// Whether this list has `address`.
@@ -83,30 +148,27 @@ impl Places<'_> {
         !self.is_at_edge(list, address) && !rules.is_set_aside(address)
     }
 
-    /// Whether it keeps its place because a range around it has yet to come.
-    fn waits_for_range(&self, list: Remediation, address: &Address) -> bool {
-        match self.around(list, address) {
-            Around::Covered(after) | Around::Weaker(after) => after.is_some(),
-            Around::Waits => !self.is_twice(list, address),
-            Around::Nothing => false,
-        }
-    }
-
-    /// Whether it keeps its place because something inside it has yet to come, unless one request can do both.
-    fn waits_for_what_is_inside(
+    /// Counts a range that leaves after something inside it has come, unless one request can do both.
+    fn wait_for_what_is_inside(
         &self,
         list: Remediation,
         content: &ObservedList,
-        address: &Address,
+        range: &Address,
         rules: Rules<'_>,
-    ) -> bool {
-        if address.is_single() || matches!(self.around(list, address), Around::Covered(_)) {
-            return false;
+        needs: &mut Needs,
+    ) {
+        if range.is_single() {
+            return;
         }
+        let inside = self.desired.inside(range).filter(|(inner, on)| {
+            self.on_list(inner).is_some() && self.has_to_come(*on, inner, rules)
+        });
+        let inside: Vec<(Address, Remediation)> = inside.collect();
         let may_rewrite = content.foreign().count == 0 && content.len() <= REPLACE_ITEMS_MAX as u64;
-        let mut inside = self.desired.inside(address);
-        inside
-            .any(|(inner, on)| self.has_to_come(on, &inner, rules) && !(may_rewrite && on == list))
+        if inside.iter().any(|(_, on)| !may_rewrite || *on != list) {
+            needs.leaving += 1;
+            needs.inside.extend(inside.into_iter().map(|(inner, _)| inner));
+        }
     }
 
     /// Whether the ban list has it as well, so that it need not stay here.

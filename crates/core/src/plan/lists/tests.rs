@@ -150,8 +150,10 @@ fn weaker_range_around_a_ban_is_a_move_and_no_lift() {
 fn covered_address_keeps_its_place_until_the_range_has_one() {
     let mut scarce = case(&["9.9.9.1", "9.9.9.2"], &[], &["1.1.1.1", "9.9.9.1", "9.9.9.2"], &[]);
     scarce.items_max = 3;
-    let scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
+    let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
+    scarce.items_max = 2;
+    assert_eq!(scarce.says(), ["-9.9.9.2 ban displaced Rest"], "it has no place at all");
 }
 
 #[test]

@@ -85,9 +85,15 @@ pub(super) fn in_steps(
     is_scarce: bool,
 ) -> Vec<(Class, Operation)> {
     let mut operations = Vec::new();
-    let mut edge = AtEdge { came: BTreeSet::new(), items: room.items, items_max: room.items_max };
+    let Room { items, items_max } = room;
+    let [came, awaited, inside] = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    let mut edge = AtEdge { came, awaited, inside, items, items_max };
     let mut parts = 0;
     loop {
+        edge.awaited = lists.iter().flat_map(List::replacements).gather();
+        edge.inside = lists.iter().flat_map(List::all_inside).gather();
+        edge.awaited.retain(|place| !edge.came.contains(place) && !edge.inside.contains(place));
+        edge.inside.retain(|place| !edge.came.contains(place));
         let offers = lists.iter().enumerate().flat_map(|(at, list)| list.offers(at, &edge));
         let offers: Vec<Offer<'_>> =
             offers.filter(|offer| offer.lacks != Lacks::Room || parts < PARTS_MAX).collect();
@@ -101,6 +107,10 @@ pub(super) fn in_steps(
 /// What is at the edge after the operations so far, besides what was there before.
 struct AtEdge {
     came: BTreeSet<Place>,
+    /// What has yet to come before something goes, which then gives its place back, one after the other.
+    awaited: BTreeSet<Place>,
+    /// What has yet to come, all of it, before a range around it goes.
+    inside: BTreeSet<Place>,
     items: u64,
     items_max: u64,
 }
@@ -186,6 +196,17 @@ impl<'a> List<'a> {
         self.inside.values().flatten().any(|(on, _)| *on == self.list)
     }
 
+    /// What replaces something that is to go.
+    fn replacements(&self) -> impl Iterator<Item = Place> {
+        self.removals.iter().filter_map(|removal| removal.after)
+    }
+
+    /// What comes inside of ranges that are to go.
+    fn all_inside(&self) -> impl Iterator<Item = Place> {
+        let ranges = self.removals.iter().filter_map(|removal| self.inside.get(&removal.address));
+        ranges.flatten().copied()
+    }
+
     fn waits_for(&self, removal: &Removal) -> impl Iterator<Item = Place> {
         // A second spelling leaves the first.
         let first = || self.observed.items().get(&removal.address).map(|item| &item.id);
@@ -204,31 +225,54 @@ impl<'a> List<'a> {
         removals.filter(|removal| self.waits_for(removal).all(is_there)).collect()
     }
 
-    /// As many additions as there is room for, the most urgent ones if not all, by address.
-    fn most_urgent(&self, room: usize) -> Vec<&'a Addition> {
+    /// As many additions as fit if so many removals go at the same moment, the most urgent ones if not all, by
+    /// address. Who is waited for has his place; or at the end nothing could move any more.
+    fn most_urgent(&self, going: usize, edge: &AtEdge) -> Vec<&'a Addition> {
         let mut additions = self.additions.clone();
-        if additions.len() > room {
-            additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
-            additions.truncate(room);
-            additions.order_by_key(|addition| addition.address);
+        let mut room = edge.room(going);
+        if additions.len() + edge.inside.len() < room {
+            return additions;
         }
+        additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
+        let mut for_inside = edge.inside.len();
+        let mut for_awaited = usize::from(!edge.awaited.is_empty());
+        let mut take = |addition: &Addition| {
+            let place = (self.list, addition.address);
+            if edge.inside.contains(&place) {
+                for_inside -= usize::from(room > 0);
+            } else if room <= for_inside {
+                return false;
+            } else if edge.awaited.contains(&place) {
+                for_awaited = 0;
+            } else if room <= for_inside + for_awaited {
+                return false;
+            }
+            let fits = room > 0;
+            room -= usize::from(fits);
+            fits
+        };
+        additions.retain(|addition| take(addition));
+        additions.order_by_key(|addition| addition.address);
         additions
     }
 
     fn offers(&self, at: usize, edge: &AtEdge) -> impl Iterator<Item = Offer<'a>> {
         let free = self.free(&edge.came, &[]);
         let both = if self.may_rewrite {
-            let with_all = self.free(&edge.came, &self.additions);
-            if self.additions.len() <= edge.room(with_all.len()) {
-                [Some((self.additions.clone(), with_all)), None]
-            } else {
-                let additions = self.most_urgent(edge.room(free.len()));
-                let with_some = self.free(&edge.came, &additions);
-                [Some((additions, with_some)), None]
-            }
+            // What goes makes room for what comes, and may go only because that comes.
+            let mut going = self.free(&edge.came, &self.additions).len();
+            let (additions, with_these) = loop {
+                let additions = self.most_urgent(going, edge);
+                let with_these = self.free(&edge.came, &additions);
+                if with_these.len() >= going {
+                    break (additions, with_these);
+                }
+                going = with_these.len();
+            };
+            [Some((additions, with_these)), None]
         } else {
             let by_id = Some((Vec::new(), free)).filter(|_| !self.is_rewritten);
-            [Some((self.most_urgent(edge.room(0)), Vec::new())), by_id]
+            [Some((self.most_urgent(0, edge), Vec::new())), by_id]
         };
         let offers = both.into_iter().flatten();
         offers.filter_map(move |(additions, removals)| self.offer(at, additions, removals))
