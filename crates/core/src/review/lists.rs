@@ -47,9 +47,12 @@ impl Reviewable for Plan {
         let own = new.len() as u64 + u64::from(!moves.is_empty());
         let going = removals().filter(|removal| removal.after.is_none()).count() as u64;
         let Room { items, items_max } = self.room();
-        let without_held = (items + own + held).saturating_sub(going);
+        let there = (items + held).saturating_sub(going);
         // Not for what is there already, if that is more than fits: that is what the guard looks at.
-        without_held.saturating_sub(items_max).min(own).min(held)
+        match there.saturating_sub(items_max) {
+            over if over >= own => 0,
+            _ => (there + own).saturating_sub(items_max).min(own).min(held),
+        }
     }
 
     fn without(self, held: &BTreeSet<Address>) -> Self {

@@ -41,35 +41,36 @@ pub(super) fn assign<'a>(
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let all = Places::assign(desired, observed, u64::MAX);
+    let of = |count| Places::assign(desired, observed, count);
     let wanted = desired.candidates().count() as u64;
     if observed.count() + wanted <= rules.items_max {
-        return all;
+        return of(wanted);
     }
-    let (mut needs, mut places) = (all.needs(rules), all);
-    let only_moves = needs.leaving == 0 && needs.stays + wanted <= rules.items_max;
-    let (mut count, mut step) = (wanted, 1);
-    loop {
-        // With fewer places fewer ranges have one, and more has to stay because of that.
+    // The most that fit: `fits` do, `too_many` do not. With fewer places fewer ranges have one, and more has to
+    // stay because of that.
+    let (mut fits, mut too_many) = (0, wanted.min(rules.items_max) + 1);
+    let (mut count, mut step) = (too_many - 1, 1);
+    while fits + 1 < too_many {
+        let needs = of(count).needs(rules);
         let in_the_end = rules.items_max.saturating_sub(needs.stays);
-        let over = needs.on_the_way().saturating_sub(rules.items_max);
-        let fewer = match (in_the_end < count, over) {
-            (true, _) => in_the_end,
-            (false, 0) => break,
-            (false, over) => count.saturating_sub(over.max(step)),
-        };
-        step *= 2;
-        count = fewer;
-        places = Places::assign(desired, observed, count);
-        needs = places.needs(rules);
-        if count == 0 {
-            break;
+        if in_the_end < count {
+            too_many = in_the_end + 1;
+            (fits, count) = (fits.min(in_the_end), in_the_end);
+        } else if needs.on_the_way() > rules.items_max {
+            too_many = count;
+            count = too_many.saturating_sub(step).max((fits + too_many) / 2);
+            step *= 2;
+        } else {
+            fits = count;
+            count = (fits + too_many) / 2;
         }
     }
-    if only_moves && !needs.is_on_the_way() {
-        return Places::assign(desired, observed, u64::MAX);
+    let needs = of(wanted).needs(rules);
+    let only_moves = needs.leaving == 0 && needs.stays + wanted <= rules.items_max;
+    if fits < wanted && only_moves && !of(fits).needs(rules).is_on_the_way() {
+        return of(wanted);
     }
-    places
+    of(fits)
 }
 
 /// What needs places.
@@ -182,12 +183,17 @@ impl Places<'_> {
         let best = |is_strong: bool| {
             let ranges = around.iter().filter(|(_, on)| (*on >= list) == is_strong);
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
-            let after =
-                placed.map(|(range, on)| (!self.is_at_edge(*on, range)).then_some((*on, *range)));
+            let after = placed.map(|(range, on)| {
+                // Where it moves away from it is there as well, until it has come.
+                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&list));
+                let is_there = lists.any(|(_, content)| content.items().contains_key(range));
+                (!is_there).then_some((*on, *range))
+            });
             after.min_by_key(Option::is_some)
         };
+        let is_twice = self.is_twice(list, address);
         if let Some(after) = best(true) {
-            Around::Covered(after)
+            Around::Covered(after.filter(|_| !is_twice))
         } else if around.iter().any(|(_, on)| *on >= list) {
             Around::Waits
         } else if let Some(after) = best(false) {
