@@ -186,7 +186,8 @@ fn assert_converged(world: &World, states: &States) {
     let mut staying = 0;
     for (address, is_ban) in &edge {
         match expected.get(address) {
-            Some(expected) => assert_eq!(is_ban, expected, "{address}"),
+            // Without a free place, and with nobody who is less important, it waits where it is.
+            Some(expected) => assert!(is_ban == expected || all as u64 >= items_max, "{address}"),
             None => {
                 assert!(stays_for_its_range(address), "{address} is not desired");
                 staying += 1;

@@ -46,7 +46,7 @@ pub fn decide(
     now: u64,
 ) -> Decision {
     let Remembered { history, held, ends } = remembered;
-    let items_max = history.items_max(lists.items_max, now);
+    let items_max = history.items_max(lists.items_max, observed.count(), now);
     let rules = Rules {
         now,
         items_max,

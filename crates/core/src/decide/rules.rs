@@ -218,7 +218,7 @@ fn done(
             Operation::Replace { items, .. } => {
                 let now: BTreeSet<Address> = items.as_slice().iter().map(|item| item.ip).collect();
                 removed.extend(content.items().keys().filter(|was| !now.contains(was)));
-                added.extend(now);
+                added = now;
             }
             Operation::Delete { ids, .. } => {
                 let ids: BTreeSet<&ItemId> = ids.as_slice().iter().gather();

@@ -8,6 +8,7 @@ mod origins;
 mod skipped;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::address::Address;
@@ -27,6 +28,7 @@ pub use skipped::Skipped;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
     wanted: BTreeMap<Address, Wanted>,
+    stands_for: BTreeMap<Address, StandsFor>,
     prefixes: PrefixLens,
     origins: Origins,
     regions: BTreeMap<Region, RegionWanted>,
@@ -59,6 +61,14 @@ pub struct RegionWanted {
 struct Wanted {
     list: Option<Remediation>,
     key: Option<Remediation>,
+    origin: OriginId,
+    remaining_secs: u32,
+}
+
+/// What gives a range its place on a list besides its own decisions: the nearest origin and the longest time of
+/// what it covers. It ends with its own decisions all the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct StandsFor {
     origin: OriginId,
     remaining_secs: u32,
 }
@@ -237,10 +247,10 @@ impl Desired {
             wanted.list = None;
             self.skipped.covered += 1;
             // What it stood for must not go without because the range came from farther away.
-            if let Some(range) = self.wanted.get_mut(&range) {
-                range.origin = self.origins.nearer(range.origin, origin);
-                range.remaining_secs = range.remaining_secs.max(remaining_secs);
-            }
+            let more = StandsFor { origin, remaining_secs };
+            let of = self.stands_for.entry(range).or_insert(more);
+            of.origin = self.origins.nearer(of.origin, origin);
+            of.remaining_secs = of.remaining_secs.max(remaining_secs);
         }
     }
 
@@ -254,6 +264,14 @@ impl Desired {
     pub fn ranges_around(&self, address: &Address) -> impl Iterator<Item = (Address, Remediation)> {
         let ranges = self.prefixes.containing(address);
         ranges.filter_map(|range| Some((range, self.wanted.get(&range)?.list?)))
+    }
+
+    /// What should be on a list and is inside of `range`, in order, without the range itself.
+    pub fn inside(&self, range: &Address) -> impl Iterator<Item = (Address, Remediation)> {
+        let after = (Bound::Excluded(*range), Bound::Unbounded);
+        let range = *range;
+        let inside = self.wanted.range(after).take_while(move |(inner, _)| range.contains(inner));
+        inside.filter_map(|(inner, wanted)| Some((*inner, wanted.list?)))
     }
 
     /// The other ranges that should be in KV and contain `address`, each with its value.
@@ -286,13 +304,17 @@ impl Desired {
     }
 
     fn as_candidate(&self, address: Address, wanted: &Wanted) -> Option<Candidate> {
-        Some(Candidate {
-            address,
-            list: wanted.list?,
-            source: self.origins.source(wanted.origin),
-            origin: wanted.origin,
-            remaining: Duration::from_secs(wanted.remaining_secs.into()),
-        })
+        let list = wanted.list?;
+        let covers = if address.is_single() { None } else { self.stands_for.get(&address) };
+        let (origin, secs) = match covers {
+            None => (wanted.origin, wanted.remaining_secs),
+            Some(covers) => (
+                self.origins.nearer(wanted.origin, covers.origin),
+                wanted.remaining_secs.max(covers.remaining_secs),
+            ),
+        };
+        let remaining = Duration::from_secs(secs.into());
+        Some(Candidate { address, list, source: self.origins.source(origin), origin, remaining })
     }
 
     /// How many addresses should be on this list.

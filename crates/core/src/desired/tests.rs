@@ -251,6 +251,10 @@ fn address_in_a_range_at_least_as_strong_takes_no_place_and_keeps_its_key() {
     let range = skipping.candidate(&"203.0.113.0/24".parse().unwrap()).unwrap();
     assert_eq!(range.source, Source::Own, "as near as what it stands for");
     assert_eq!(range.remaining.as_secs(), 9 * 3_600);
+    let known = skipping.known(0).find(|(address, _)| *address == range.address).unwrap().1;
+    assert_eq!(known, Known::new(false, 3_600), "it ends by its own decisions");
+    let in_kv = skipping.ranges().find(|in_kv| in_kv.address == range.address).unwrap();
+    assert_eq!((in_kv.own, in_kv.remaining.as_secs()), (false, 3_600));
 
     let all = desired(&rows, &settings(&[RANGES[0], ("skip_covered", "false")]));
     assert_eq!(all.count(Remediation::Ban) + all.count(Remediation::Captcha), 7);

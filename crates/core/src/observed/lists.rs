@@ -3,8 +3,8 @@
 //! An item that cannot be understood does not exist for the plan, except that it must not be
 //! deleted: perhaps a person put it there, in a form that we do not know yet.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::time::SystemTime;
 
@@ -20,36 +20,59 @@ pub struct Item {
     pub id: ItemId,
     /// A person's remark, which a rewrite of the list must keep.
     pub comment: Option<Box<str>>,
+    /// How it is spelt there, if not as we would.
+    spelling: Option<Box<str>>,
 }
 
 /// The content of one list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObservedList {
     items: BTreeMap<Address, Item>,
-    surplus: Vec<(Address, ItemId)>,
+    surplus: Vec<(Address, Item)>,
     foreign: Left,
+    /// Ids of what is neither an item nor surplus: not understood, or no more there when the list was read on.
+    others: BTreeSet<ItemId>,
     newest: Option<SystemTime>,
 }
 
 impl ObservedList {
     /// Takes one item as it came, and tells whether it is new: a listing that changes while its pages are
     /// read may show an item twice.
+    ///
+    /// Cloudflare takes no text a second time (facts cloudflare 1.4). One that comes under another id was
+    /// taken off and put back while the list was read: the later of the two is the one that is there.
     pub fn add(&mut self, raw: RawItem) -> bool {
         self.newest = self.newest.max(raw.created());
-        let address = raw.ip.as_deref().and_then(|ip| ip.parse::<Address>().ok());
+        if raw.id.as_ref().is_some_and(|id| self.others.contains(id)) {
+            return false;
+        }
+        let text = raw.ip.as_deref();
+        let address = text.and_then(|ip| ip.parse::<Address>().ok());
         let (Some(address), Some(id)) = (address, &raw.id) else {
-            let shown = raw.ip.as_deref().or(raw.id.as_ref().map(ItemId::as_str));
+            let shown = text.or(raw.id.as_ref().map(ItemId::as_str));
             self.foreign.add(shown.unwrap_or("item without id and address"));
+            self.others.extend(raw.id);
             return true;
         };
-        let item = Item { id: id.clone(), comment: raw.comment.filter(|c| !c.is_empty()) };
-        match self.items.entry(address) {
-            Entry::Vacant(place) => drop(place.insert(item)),
-            Entry::Occupied(known) if known.get().id == item.id => return false,
-            Entry::Occupied(_) if self.surplus.iter().any(|(_, id)| *id == item.id) => {
-                return false;
+        let spelling = text.filter(|text| *text != address.to_string()).map(Box::from);
+        let comment = raw.comment.filter(|comment| !comment.is_empty());
+        let item = Item { id: id.clone(), comment, spelling };
+        let known = match self.items.entry(address) {
+            Entry::Vacant(place) => {
+                place.insert(item);
+                return true;
             }
-            Entry::Occupied(_) => self.surplus.push((address, item.id)),
+            Entry::Occupied(known) => known.into_mut(),
+        };
+        let surplus = self.surplus.iter_mut().filter(|(of, _)| *of == address);
+        let mut spellings: Vec<&mut Item> =
+            std::iter::once(known).chain(surplus.map(|(_, item)| item)).collect();
+        if spellings.iter().any(|known| known.id == item.id) {
+            return false;
+        }
+        match spellings.iter_mut().find(|known| known.spelling == item.spelling) {
+            Some(known) => drop(self.others.insert(std::mem::replace(*known, item).id)),
+            None => self.surplus.push((address, item)),
         }
         true
     }
@@ -60,8 +83,8 @@ impl ObservedList {
     }
 
     /// Items whose address another item of the list has already, in another spelling.
-    pub fn surplus(&self) -> &[(Address, ItemId)] {
-        &self.surplus
+    pub fn surplus(&self) -> impl ExactSizeIterator<Item = (Address, &ItemId)> {
+        self.surplus.iter().map(|(address, item)| (*address, &item.id))
     }
 
     /// Items that could not be understood.
@@ -187,7 +210,32 @@ mod tests {
     fn second_spelling_of_an_address_is_surplus() {
         let list = ObservedList::of(&["::ffff:9.9.9.9", "9.9.9.9"]);
         assert_eq!(list.items().len(), 1);
-        assert_eq!(list.surplus(), [("9.9.9.9".parse().unwrap(), ItemId::from("id-9.9.9.9"))]);
+        let surplus: Vec<_> = list.surplus().collect();
+        assert_eq!(surplus, [("9.9.9.9".parse().unwrap(), &ItemId::from("id-9.9.9.9"))]);
+    }
+
+    #[test]
+    fn item_not_understood_told_twice_counts_once_and_two_without_an_id_are_two() {
+        let mut list = ObservedList::default();
+        let foreign = || raw(r#"{"id":"a","ip":"198.51.100.5/33"}"#);
+        assert_eq!((list.add(foreign()), list.add(foreign())), (true, false));
+        assert_eq!((list.foreign().count, list.len()), (1, 1));
+        assert!(list.add(raw("{}")) && list.add(raw("{}")));
+        assert_eq!(list.len(), 3);
+    }
+
+    #[test]
+    fn item_put_back_while_pages_are_read_is_there_once_under_its_later_id() {
+        for ip in ["9.9.9.9", "::ffff:9.9.9.9"] {
+            let mut list = ObservedList::of(&["9.9.9.9", "::ffff:9.9.9.9"]);
+            let again = || raw(&format!(r#"{{"id":"later","ip":"{ip}"}}"#));
+            assert_eq!((list.add(again()), list.add(again())), (true, false), "{ip}");
+            let before = raw(&format!(r#"{{"id":"id-{ip}","ip":"{ip}"}}"#));
+            assert!(!list.add(before), "{ip}: what is gone is no news");
+            let items = list.items().values().map(|item| &item.id);
+            let ids: Vec<_> = items.chain(list.surplus().map(|(_, id)| id)).collect();
+            assert!(ids.len() == 2 && ids.contains(&&ItemId::from("later")), "{ip}: {ids:?}");
+        }
     }
 
     #[test]

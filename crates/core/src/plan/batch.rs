@@ -5,6 +5,10 @@
 /// have. Fewer in a request would only mean more operations, each of which may be throttled.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
 
+/// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
+/// (facts cloudflare 1.5); its Terraform provider writes lists of every size in one PUT.
+pub const REPLACE_ITEMS_MAX: usize = 50_000;
+
 /// 1 to [`BATCH_ITEMS_MAX`] items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<T>(Vec<T>);

@@ -8,7 +8,7 @@ pub mod kv;
 pub mod lists;
 pub mod rules;
 
-pub use batch::{BATCH_ITEMS_MAX, Batch};
+pub use batch::{BATCH_ITEMS_MAX, Batch, REPLACE_ITEMS_MAX};
 
 /// How urgent a change is, the most urgent first. Where writes are scarce, this decides which change gets
 /// the one write that is accepted.

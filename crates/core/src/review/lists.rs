@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::Address;
 use crate::order::Gather;
 use crate::plan::Class;
-use crate::plan::lists::{Plan, Room};
+use crate::plan::lists::{Addition, Plan, Room};
 
 use super::{Removal, Reviewable};
 
@@ -37,13 +37,22 @@ impl Reviewable for Plan {
 
     fn room_for_own(&self, held: u64) -> u64 {
         let lists = || self.lists().iter();
+        let removals = || lists().flat_map(|list| &list.removals);
         let own = lists().flat_map(|list| &list.additions).filter(|a| a.class <= Class::OwnBan);
-        let going: u64 = lists().map(|list| list.removed()).sum();
+        // What moves gives its place back, one after the other; what waits for it gives none before.
+        let moving: BTreeSet<Address> =
+            removals().filter(|r| r.after.is_some()).map(|removal| removal.address).gather();
+        let (moves, new): (Vec<&Addition>, Vec<&Addition>) =
+            own.partition(|own| moving.contains(&own.address));
+        let own = new.len() as u64 + u64::from(!moves.is_empty());
+        let going = removals().filter(|removal| removal.after.is_none()).count() as u64;
         let Room { items, items_max } = self.room();
-        let own = own.count() as u64;
-        let without_held = (items + own + held).saturating_sub(going);
+        let there = (items + held).saturating_sub(going);
         // Not for what is there already, if that is more than fits: that is what the guard looks at.
-        without_held.saturating_sub(items_max).min(own).min(held)
+        match there.saturating_sub(items_max) {
+            over if over >= own => 0,
+            _ => (there + own).saturating_sub(items_max).min(own).min(held),
+        }
     }
 
     fn without(self, held: &BTreeSet<Address>) -> Self {

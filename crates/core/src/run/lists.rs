@@ -125,6 +125,9 @@ pub(super) async fn finish<H: Host>(
     }
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
+        _ if schedule.operations().is_empty() && schedule.leaves_rest() && held.is_none() => {
+            Outcome::Partial(rest(&schedule))
+        }
         _ if schedule.operations().is_empty() => Outcome::InSync,
         _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
         Some(Wait::Backoff(left, cause)) => Outcome::Waits(*left, *cause),
@@ -144,6 +147,7 @@ pub(super) async fn finish<H: Host>(
             match (applied.stopped.take(), schedule.company()) {
                 (Some(stopped), _) => stopped.into(),
                 (None, Some(left)) => Outcome::Batched(left),
+                (None, None) if schedule.leaves_rest() => Outcome::Partial(rest(&schedule)),
                 (None, None) => Outcome::Applied,
             }
         }
@@ -156,10 +160,6 @@ pub(super) async fn finish<H: Host>(
             plural(room.items_max, "item"),
             thousands(left_out)
         )),
-        _ if schedule.is_beside_the_ladder() && outcome == Outcome::Applied => match backoff {
-            Some((left, cause)) => Outcome::Waits(left, cause),
-            None => outcome,
-        },
         _ => outcome,
     };
     let done = schedule.into_first(applied.completed.len());
@@ -168,4 +168,13 @@ pub(super) async fn finish<H: Host>(
     let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
     let report = ListsReport::planned(outcome, counts, applied, backoff);
     Finished { report, sides, done }
+}
+
+/// What a run says that was to leave something for the next one.
+fn rest(schedule: &Schedule) -> String {
+    match schedule.is_beside_the_ladder() {
+        true => "an owner's address went first, and Cloudflare takes writes again; the rest goes with the next run",
+        false => "what had to wait for another list, or for room, goes with the next run, which reads them anew",
+    }
+    .to_owned()
 }

@@ -134,7 +134,7 @@ pub fn status(settings: &Settings, store: &impl Store, now: u64) -> Result<Statu
         None => None,
         Some(lists) => {
             let history = load::<WriteHistory>(store, now)?;
-            let items_max = history.items_max(lists.items_max, now);
+            let items_max = history.items_max(lists.items_max, 0, now);
             Some(ListsStatus {
                 wait: WaitView::of_history(&history, settings, now),
                 refused: history.refused(),

@@ -126,9 +126,10 @@ impl Remembered<GuardHistory> {
         let streak = held.map(|Held { mut streak, groups }| {
             let bytes = groups.to_bytes();
             streak.checksum = checksum(&bytes);
-            let is_new = self.targets.get(target).is_none_or(|old| old.checksum != streak.checksum);
-            if is_new {
-                let key = key(target);
+            let key = key(target);
+            // Compared with what the store has, and not with the figures: a write that it lost would else
+            // never be made again, and every run would begin to count anew.
+            if parts::load(store, &key).as_ref() != Some(&bytes) {
                 let _ = parts::save(store, &key, parts::next_generation(store, &key), &bytes);
             }
             streak

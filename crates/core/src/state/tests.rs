@@ -136,3 +136,33 @@ fn broken_store_is_an_error_and_no_new_one_and_what_it_did_not_take_is_tried_aga
     visit.save(&store).unwrap();
     assert_eq!(load(&store).at, 7);
 }
+
+/// One address, held since `T` in so many runs.
+fn held(runs: u64) -> guard::Held {
+    let groups = vec![guard::Group { since: 500, runs }];
+    let streak = guard::Streak { since: 500, first: 1, groups, ..Default::default() };
+    let address = "198.51.100.5".parse().unwrap();
+    guard::Held {
+        streak,
+        groups: Table::from_sorted([(address, guard::GroupId::FIRST)].into_iter()),
+    }
+}
+
+#[test]
+fn table_of_held_addresses_that_the_store_lost_is_written_by_the_next_run() {
+    for lost in ["guard-lists", "guard-lists.0"] {
+        let store = Memory::default();
+        let load = || Remembered::<GuardHistory>::load(&store, 1_000);
+        load().hold(&store, "lists", Some(held(1)));
+        assert!(load().held(&store, "lists").is_some());
+        store.values.borrow_mut().remove(lost);
+        assert!(load().held(&store, "lists").is_none(), "{lost}");
+        load().hold(&store, "lists", Some(held(1)));
+        let again = load().held(&store, "lists").expect(lost);
+        assert_eq!(again.groups.len(), 1);
+        // What the store has is not written again.
+        let writes = store.writes.get();
+        load().hold(&store, "lists", Some(held(2)));
+        assert_eq!(store.writes.get(), writes + 1, "{lost}: the figures alone");
+    }
+}

@@ -240,10 +240,10 @@ impl WriteHistory {
         self.operation.is_none() && now.saturating_sub(since) >= SETTLED_SECS
     }
 
-    /// How many items fit, where that is less than the settings say.
-    pub fn items_max(&self, by_settings: u64, now: u64) -> u64 {
+    /// How many items fit, where that is less than the settings say; never less than are `there`, for those do.
+    pub fn items_max(&self, by_settings: u64, there: u64, now: u64) -> u64 {
         let learned = self.capacity.filter(|capacity| capacity.until > now);
-        learned.map_or(by_settings, |capacity| capacity.items.min(by_settings))
+        learned.map_or(by_settings, |capacity| capacity.items.max(there).min(by_settings))
     }
 
     /// Addresses that Cloudflare refused as values, and until when they are not sent.

@@ -378,3 +378,29 @@ async fn interval_stored_by_a_clock_that_was_put_back_is_never_longer_than_count
     runs(&world, 2).await;
     assert_eq!(world.writes(), 1, "ten minutes after the first run");
 }
+
+#[tokio::test(start_paused = true)]
+async fn owner_freed_beside_the_ladder_ends_it_and_what_is_missing_still_is_no_success() {
+    let mut world = World::new();
+    world.ban("203.0.113.7");
+    world.captcha("203.0.113.8");
+    world.run().await.unwrap();
+    world.fault("cloudflare POST: answer 429 slow down");
+    world.captcha("203.0.113.9");
+    // Up to the second step, an hour.
+    runs(&world, 18).await;
+    world.set("never_block", "203.0.113.7");
+    for run in 0.. {
+        run_after(&world, INTERVAL).await;
+        if world.edge().0.is_empty() {
+            break;
+        }
+        assert!(run < 16, "half an hour");
+    }
+    assert_eq!((world.edge().1.len(), success(&world)), (1, Some(0.0)));
+    assert!(says(&world, "the rest goes with the next run"), "{:#?}", world.texts(Level::Info));
+    world.front.world().clear_faults();
+    run_after(&world, INTERVAL).await;
+    assert_eq!((world.edge().1.len(), success(&world)), (2, Some(1.0)));
+    world.assert_no_violations();
+}

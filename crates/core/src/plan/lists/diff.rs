@@ -17,6 +17,7 @@ use crate::skipped::Left;
 use crate::state::Ends;
 
 use super::places::{Places, Rank};
+use super::room::{Around, assign};
 use super::{Addition, ListPlan, Plan, Removal, Room};
 
 /// What a plan depends on besides the two states.
@@ -34,6 +35,12 @@ pub struct Rules<'a> {
     pub set_aside: &'a BTreeMap<Address, u64>,
 }
 
+impl Rules<'_> {
+    pub(super) fn is_set_aside(&self, address: &Address) -> bool {
+        self.set_aside.get(address).is_some_and(|until| *until > self.now)
+    }
+}
+
 /// Compares what should be with what is.
 ///
 /// | on the list | desired there | |
@@ -45,12 +52,7 @@ pub struct Rules<'a> {
 /// | twice, in two spellings | | the second goes |
 /// | an item that cannot be understood | | stays |
 pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
-    let compared = Compared {
-        desired,
-        observed,
-        rules,
-        places: Places::assign(desired, observed, places(desired, observed, rules)),
-    };
+    let compared = Compared { desired, rules, places: assign(desired, observed, rules) };
     let mut set_aside = Left::default();
     let lists =
         observed.lists().map(|(list, content)| compared.list(list, content, &mut set_aside));
@@ -61,39 +63,8 @@ pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
     Plan { lists, origins: compared.places.by_origin(), room, set_aside }
 }
 
-/// How many places there are to give: what Cloudflare allows, less what is at the edge and stays there
-/// whatever is desired, less what stands there twice for the moment in which it moves, less what a range
-/// covers: it keeps its place until the range has one.
-fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> u64 {
-    let items: u64 = observed.lists().map(|(_, content)| content.len()).sum();
-    if items + desired.candidates().count() as u64 <= rules.items_max {
-        return rules.items_max;
-    }
-    let taken = observed.lists().map(|(list, content)| {
-        let stays = |address: &&Address| {
-            let is_there = |on, what: &Address| {
-                observed.lists().any(|(of, content)| of == on && content.items().contains_key(what))
-            };
-            let waits = match desired.on_list(address) {
-                Some(wanted) => wanted != list && !is_there(wanted, address),
-                None if list == Remediation::Captcha && is_there(Remediation::Ban, address) => {
-                    false
-                }
-                None => {
-                    let mut around = desired.ranges_around(address).peekable();
-                    around.peek().is_some() && !around.any(|(range, on)| is_there(on, &range))
-                }
-            };
-            waits && rules.protected.rule(address).is_none()
-        };
-        content.foreign().count + content.items().keys().filter(stays).count() as u64
-    });
-    rules.items_max.saturating_sub(taken.sum())
-}
-
 struct Compared<'a> {
     desired: &'a Desired,
-    observed: &'a Observed,
     rules: Rules<'a>,
     places: Places<'a>,
 }
@@ -105,37 +76,31 @@ impl Compared<'_> {
     fn list(&self, list: Remediation, content: &ObservedList, left_out: &mut Left) -> ListPlan {
         let missing =
             self.places.candidates(list).filter(|c| !content.items().contains_key(&c.address));
-        let (set_aside, missing): (Vec<_>, Vec<_>) = missing.partition(|candidate| {
-            self.rules
-                .set_aside
-                .get(&candidate.address)
-                .is_some_and(|until| *until > self.rules.now)
-        });
+        let (set_aside, missing): (Vec<_>, Vec<_>) =
+            missing.partition(|candidate| self.rules.is_set_aside(&candidate.address));
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
-        let mut removals = Vec::new();
-        for (address, item) in content.items() {
-            if self.places.on_list(address) == Some(list) {
-                continue;
-            }
-            if let Some((why, class, after)) = self.leaving(list, address) {
-                removals.push(Removal {
-                    address: *address,
-                    id: item.id.clone(),
-                    why,
-                    class,
-                    after,
-                });
-            }
-        }
-        let surplus = content.surplus().iter().map(|(address, id)| Removal {
-            address: *address,
+        let goes = |address: &Address| match self.places.on_list(address) {
+            Some(on) if on == list => None,
+            _ => self.leaving(list, address),
+        };
+        let removal = |address: Address, id: &ItemId, (why, class, after)| Removal {
+            address,
             id: id.clone(),
-            why: Why::Surplus,
-            class: Class::Rest,
-            after: None,
+            why,
+            class,
+            after,
+        };
+        let items = content
+            .items()
+            .iter()
+            .filter_map(|(address, item)| Some(removal(*address, &item.id, goes(address)?)));
+        // A second spelling goes with the first, as urgently; where that has to wait, it goes alone.
+        let surplus = content.surplus().map(|(address, id)| {
+            let leaving = goes(&address).filter(|(.., after)| after.is_none());
+            removal(address, id, leaving.unwrap_or((Why::Surplus, Class::Rest, None)))
         });
-        removals.extend(surplus);
+        let removals: Vec<Removal> = items.chain(surplus).collect();
         let keep = (content.items().len() + content.surplus().len() - removals.len()) as u64;
         ListPlan {
             list,
@@ -150,7 +115,7 @@ impl Compared<'_> {
 
     fn addition(&self, candidate: &Candidate) -> Addition {
         let Candidate { address, list, source, .. } = *candidate;
-        let challenged = self.is_at_edge(Remediation::Captcha, &address);
+        let challenged = self.places.is_at_edge(Remediation::Captcha, &address);
         let (why, class) = match (list, source) {
             (Remediation::Captcha, _) => (Why::Captcha, Class::Captcha),
             (Remediation::Ban, source) => {
@@ -172,27 +137,15 @@ impl Compared<'_> {
         if self.desired.on_list(address).is_some() {
             return Some((Why::Displaced, Class::Rest, None));
         }
-        let around: Vec<_> = self.desired.ranges_around(address).collect();
-        let strong = around.iter().filter(|(_, on)| *on >= list);
-        let weak = around.iter().filter(|(_, on)| *on < list);
-        // What is at the edge already before what has yet to come; the widest first.
-        let best = |ranges: &[&(Address, Remediation)]| {
-            let placed =
-                ranges.iter().filter(|(range, on)| self.places.on_list(range) == Some(*on));
-            placed.map(|(range, on)| self.yet_to_come(*on, range)).min_by_key(Option::is_some)
-        };
-        let (strong, weak): (Vec<_>, Vec<_>) = (strong.collect(), weak.collect());
-        if let Some(after) = best(&strong) {
-            return Some((Why::Covered, Class::Rest, after));
-        }
-        if !strong.is_empty() {
-            return self.stays_once(list, address);
-        }
-        if let Some(after) = best(&weak) {
-            return Some((Why::Moved, Class::Rest, after));
-        }
-        if !weak.is_empty() {
-            return self.stays_once(list, address);
+        match self.places.around(list, address) {
+            Around::Nothing => {}
+            Around::Covered(after) => return Some((Why::Covered, Class::Rest, after)),
+            Around::Weaker(after) => return Some((Why::Moved, Class::Rest, after)),
+            // What stays until its range comes does so on one list.
+            Around::Waits if self.places.is_twice(list, address) => {
+                return Some((Why::Moved, Class::Rest, None));
+            }
+            Around::Waits => return None,
         }
         Some(match self.rules.ends.get(address) {
             Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),
@@ -201,21 +154,9 @@ impl Compared<'_> {
         })
     }
 
-    /// What stays until its range comes does so on one list.
-    fn stays_once(&self, list: Remediation, address: &Address) -> Leaving {
-        let is_twice = list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address);
-        is_twice.then_some((Why::Moved, Class::Rest, None))
-    }
-
-    fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
-        self.observed
-            .lists()
-            .any(|(of, content)| of == list && content.items().contains_key(address))
-    }
-
     /// What has to come before another goes; `None` = it is there.
     fn yet_to_come(&self, list: Remediation, address: &Address) -> Option<(Remediation, Address)> {
-        (!self.is_at_edge(list, address)).then_some((list, *address))
+        (!self.places.is_at_edge(list, address)).then_some((list, *address))
     }
 }
 

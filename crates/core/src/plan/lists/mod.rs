@@ -3,6 +3,7 @@
 mod diff;
 mod places;
 mod render;
+mod room;
 
 use crate::address::Address;
 use crate::api::cloudflare::lists::ItemId;

@@ -12,8 +12,8 @@ use crate::observed::lists::Observed;
 
 /// The desired addresses that have a place, and only those.
 pub(super) struct Places<'a> {
-    desired: &'a Desired,
-    observed: &'a Observed,
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a Observed,
     /// The first who goes without; `None` = there are places for all.
     first_without: Option<(Rank, Address)>,
 }

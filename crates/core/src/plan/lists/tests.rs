@@ -101,6 +101,19 @@ fn removal_is_as_urgent_as_why_it_goes() {
 }
 
 #[test]
+fn second_spelling_of_what_goes_is_as_urgent_as_the_first() {
+    let both = ["2001:db8::/64", "2001:db8::1/64"];
+    let twice = |line: &str| [line.to_owned(), line.to_owned()];
+    let mut owners = case(&[], &[], &[], &both);
+    owners.protected.add("2001:db8::5/128".parse().unwrap());
+    assert_eq!(owners.says(), twice("-2001:db8::/64 captcha protected Owner"));
+    assert_eq!(case(&[], &[], &both, &[]).says(), twice("-2001:db8::/64 ban lifted Lift"));
+    let moves = case(&["2001:db8::/64"], &[], &[], &both).says();
+    let moved = "-2001:db8::/64 captcha moved Rest after 2001:db8::/64 ban";
+    assert_eq!(moves[1..], [moved, "-2001:db8::/64 captcha surplus Rest"]);
+}
+
+#[test]
 fn what_moves_goes_after_it_has_come_and_at_once_when_it_is_there() {
     let up = case(&["1.1.1.1"], &[], &[], &["1.1.1.1"]);
     let comes = "+1.1.1.1 ban ban_over_captcha OwnBan";
@@ -137,8 +150,10 @@ fn weaker_range_around_a_ban_is_a_move_and_no_lift() {
 fn covered_address_keeps_its_place_until_the_range_has_one() {
     let mut scarce = case(&["9.9.9.1", "9.9.9.2"], &[], &["1.1.1.1", "9.9.9.1", "9.9.9.2"], &[]);
     scarce.items_max = 3;
-    let scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
+    let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
+    scarce.items_max = 2;
+    assert_eq!(scarce.says(), ["-9.9.9.2 ban displaced Rest"], "it has no place at all");
 }
 
 #[test]

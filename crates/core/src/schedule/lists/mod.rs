@@ -2,6 +2,7 @@
 
 mod express;
 mod render;
+mod steps;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::review::Approved;
 use crate::settings::Pace;
 use crate::state::writes::{Cause, WriteHistory};
 
-pub use express::REPLACE_ITEMS_MAX;
+pub use crate::plan::REPLACE_ITEMS_MAX;
 
 /// What is sent to the lists.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,7 @@ pub struct Schedule {
     beside_the_ladder: bool,
     company: Option<Duration>,
     has_lone_removals: bool,
+    leaves_rest: bool,
     additions: u64,
     without_room: u64,
 }
@@ -214,6 +216,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         beside_the_ladder: false,
         company: None,
         has_lone_removals: false,
+        leaves_rest: expressed.leaves_rest,
         additions: expressed.additions,
         without_room: expressed.without_room,
         operations: Vec::new(),
@@ -222,7 +225,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     // What is last and only takes off what is not urgent would be a write for itself; what makes room for
     // an addition comes before that. Where the rules say what the lists lack, every write is one for itself.
     let is_lone = |(class, operation): &&(Class, Operation)| match urgency {
-        Urgency::ByClass => !class.is_urgent() && matches!(operation, Operation::Delete { .. }),
+        Urgency::ByClass => !class.is_urgent() && operation.effect().added == 0,
         Urgency::Never => true,
         Urgency::Now => false,
     };
@@ -241,8 +244,10 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
             && history.owner_may_be_tried(now)
         {
             // His address, and what goes with it in the same request; everything else waits.
+            let all = operations.len();
             operations.retain(|(class, _)| *class == Class::Owner);
             schedule.beside_the_ladder = true;
+            schedule.leaves_rest |= operations.len() < all;
         } else {
             schedule.wait = Some(Wait::Backoff(left, cause));
         }
@@ -290,6 +295,11 @@ impl Schedule {
     /// Whether removals that are not urgent would have to be written for themselves.
     pub fn has_lone_removals(&self) -> bool {
         self.has_lone_removals
+    }
+
+    /// Whether something that could go now is left to the next run.
+    pub fn leaves_rest(&self) -> bool {
+        self.leaves_rest
     }
 
     /// Additions that find no room, because removals are held on a full list.

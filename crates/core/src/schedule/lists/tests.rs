@@ -352,3 +352,59 @@ fn full_lists_make_room_before_they_take_and_an_own_ban_goes_in_its_place() {
     assert_eq!(case.says(), ["DELETE captcha +0 -1", "POST ban +1 -0"]);
     assert_eq!(case.scarce().says(), ["DELETE captcha +0 -1", "POST ban +1 -0"], "it is company");
 }
+
+/// 1.1.1.1 moves to the captcha list and goes later; 5.5.5.5 goes with the own ban.
+fn rewritten_and_waiting() -> Case {
+    case((&["3.3.3.3"], &["1.1.1.1", "5.5.5.5"]), (&["1.1.1.1"], &[]))
+}
+
+#[test]
+fn what_has_to_wait_on_a_list_that_is_rewritten_goes_by_a_second_put_and_never_by_its_old_ids() {
+    let schedule = rewritten_and_waiting().schedule();
+    let says = rewritten_and_waiting().says();
+    assert_eq!(says, ["PUT ban +1 -1", "POST captcha +1 -0", "PUT ban +0 -1"]);
+    let Operation::Replace { items, .. } = &schedule.operations()[2] else { panic!("{says:?}") };
+    let left: Vec<String> = items.as_slice().iter().map(|item| item.ip.to_string()).collect();
+    assert_eq!(left, ["3.3.3.3"]);
+    assert!(!schedule.leaves_rest());
+}
+
+#[test]
+fn what_has_to_wait_on_a_list_too_large_for_a_second_put_is_left_to_the_next_run() {
+    let large: Vec<String> = many(0, 500);
+    let mut large: Vec<&str> = large.iter().map(String::as_str).collect();
+    let mut desired = large.clone();
+    desired.push("3.3.3.3");
+    large.extend(["1.1.1.1", "5.5.5.5"]);
+    let large = case((&desired, &large), (&["1.1.1.1"], &[]));
+    assert_eq!(large.says().len(), 3);
+    let larger: Vec<String> = many(0, 1_000);
+    let mut larger: Vec<&str> = larger.iter().map(String::as_str).collect();
+    let mut desired = larger.clone();
+    desired.push("3.3.3.3");
+    larger.extend(["1.1.1.1", "5.5.5.5"]);
+    let larger = case((&desired, &larger), (&["1.1.1.1"], &[]));
+    assert_eq!(larger.says(), ["PUT ban +1 -1", "POST captcha +1 -0"]);
+    assert!(larger.schedule().leaves_rest());
+}
+
+#[test]
+fn what_has_to_wait_where_writes_are_scarce_is_never_named_by_ids_of_before_a_put() {
+    let mut case = rewritten_and_waiting().scarce();
+    assert!(case.schedule().company().is_some());
+    // A day later it needs no company any more.
+    case.history.note_company(true, T - 24 * HOUR);
+    assert_eq!(case.says(), ["PUT ban +1 -1", "POST captcha +1 -0", "PUT ban +0 -1"]);
+    let schedule = case.schedule();
+    assert!(!schedule.leaves_rest() && schedule.has_lone_removals());
+}
+
+#[test]
+fn owner_tried_beside_the_ladder_leaves_the_rest_to_the_next_run_if_there_is_any() {
+    let mut owner = case((&["1.1.1.1"], &[]), (&[], &["2.2.2.2"])).protecting("2.2.2.2/32");
+    owner.history.throttled(false, &pace(0), T - 1_801);
+    owner.history.throttled(false, &pace(0), T - 1_801);
+    assert!(owner.schedule().is_beside_the_ladder() && owner.schedule().leaves_rest());
+    owner.desired = Desired::of(&[], &[]);
+    assert!(owner.schedule().is_beside_the_ladder() && !owner.schedule().leaves_rest());
+}

@@ -43,7 +43,7 @@ fn all(cause: Cause, secs: &[u64]) -> Vec<(u64, Cause)> {
 fn nothing_remembered_waits_for_nothing() {
     let history = WriteHistory::default();
     assert_eq!(wait(&history, T), None);
-    assert_eq!((history.operation(), history.items_max(9, T)), (None, 9));
+    assert_eq!((history.operation(), history.items_max(9, 0, T)), (None, 9));
     assert_eq!((history.additions_max(9), history.may_rewrite(T)), (9, true));
     assert!(!history.is_scarce(T) && history.company_left(T).is_none());
     assert_eq!(history.interval_left(&pace(), T), None);
@@ -263,9 +263,11 @@ fn time_in_which_nobody_wanted_to_write_is_not_learned() {
 fn capacity_that_was_learned_is_believed_for_a_day_and_never_raises_the_settings() {
     let mut history = WriteHistory::default();
     history.learn_capacity(7_000, T);
-    assert_eq!(history.items_max(10_000, T + 24 * HOUR - 1), 7_000);
-    assert_eq!(history.items_max(500, T), 500);
-    assert_eq!(history.items_max(10_000, T + 24 * HOUR), 10_000);
+    assert_eq!(history.items_max(10_000, 0, T + 24 * HOUR - 1), 7_000);
+    assert_eq!(history.items_max(500, 0, T), 500);
+    assert_eq!(history.items_max(10_000, 8_000, T), 8_000, "what is there fits");
+    assert_eq!(history.items_max(500, 8_000, T), 500, "the settings' word holds");
+    assert_eq!(history.items_max(10_000, 0, T + 24 * HOUR), 10_000);
 }
 
 #[test]
@@ -297,7 +299,7 @@ fn times_of_a_clock_that_was_put_back_count_from_now() {
     assert_eq!(history.company_left(T), Some(Duration::from_secs(24 * HOUR)));
     assert_eq!(history.set_aside().values().copied().collect::<Vec<_>>(), [T + 24 * HOUR]);
     assert!(history.may_rewrite(T + 24 * HOUR) && !history.may_rewrite(T));
-    assert_eq!((history.items_max(9, T), history.items_max(9, T + 24 * HOUR)), (5, 9));
+    assert_eq!((history.items_max(9, 0, T), history.items_max(9, 0, T + 24 * HOUR)), (5, 9));
     assert!(history.owner_may_be_tried(T + 1_800));
     assert!(history.out_of_sight(Sight::Lost, T + HOUR));
     let settled = history.clone();

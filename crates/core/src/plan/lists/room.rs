@@ -1,0 +1,207 @@
+//! How many places there are to give.
+//!
+//! What leaves only after something has come stands there for a moment longer, and that needs a place. On full
+//! lists somebody, the least important, has to make it; nobody may be off the edge because he moves.
+
+use std::collections::BTreeSet;
+
+use crate::address::Address;
+use crate::decision::Remediation;
+use crate::desired::Desired;
+use crate::observed::lists::{Observed, ObservedList};
+use crate::plan::REPLACE_ITEMS_MAX;
+
+use super::Rules;
+use super::places::Places;
+
+/// Of so many that move, one place is kept free to move them one after the other: fewer places would take more
+/// writes, more places would put more out for the moment.
+const MOVING_PER_PLACE: u64 = 8;
+
+/// What is to become of an address that is on a list and is not desired, for the ranges around it that are.
+pub(super) enum Around {
+    /// There is none.
+    Nothing,
+    /// One that is at least as strong has a place: it goes, if need be after that has come.
+    Covered(Option<(Remediation, Address)>),
+    /// The same of one that is weaker.
+    Weaker(Option<(Remediation, Address)>),
+    /// None has a place: it keeps its own until one has.
+    Waits,
+}
+
+/// Gives as many places as Cloudflare allows for what is to be there in the end, and for what is there on the way:
+/// who leaves only after another has come needs that one's place to be free.
+///
+/// If everything fits in the end, and nobody less important could make room for those who only move, they stay as
+/// they are until there is a place: a challenge instead of a ban, or a ban instead of a challenge, is safer than
+/// nothing for as long as the second write takes, which may be days.
+pub(super) fn assign<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    rules: Rules<'_>,
+) -> Places<'a> {
+    let of = |count| Places::assign(desired, observed, count);
+    let wanted = desired.candidates().count() as u64;
+    if observed.count() + wanted <= rules.items_max {
+        return of(wanted);
+    }
+    // The most that fit: `fits` do, `too_many` do not. With fewer places fewer ranges have one, and more has to
+    // stay because of that.
+    let (mut fits, mut too_many) = (0, wanted.min(rules.items_max) + 1);
+    let (mut count, mut step) = (too_many - 1, 1);
+    while fits + 1 < too_many {
+        let needs = of(count).needs(rules);
+        let in_the_end = rules.items_max.saturating_sub(needs.stays);
+        if in_the_end < count {
+            too_many = in_the_end + 1;
+            (fits, count) = (fits.min(in_the_end), in_the_end);
+        } else if needs.on_the_way() > rules.items_max {
+            too_many = count;
+            count = too_many.saturating_sub(step).max((fits + too_many) / 2);
+            step *= 2;
+        } else {
+            fits = count;
+            count = (fits + too_many) / 2;
+        }
+    }
+    let needs = of(wanted).needs(rules);
+    let only_moves = needs.leaving == 0 && needs.stays + wanted <= rules.items_max;
+    if fits < wanted && only_moves && !of(fits).needs(rules).is_on_the_way() {
+        return of(wanted);
+    }
+    of(fits)
+}
+
+/// What needs places.
+#[derive(Debug, Clone, Default)]
+struct Needs {
+    /// There, and stays whatever is desired: not understood, or its range has no place.
+    stays: u64,
+    /// There, and has a place.
+    placed: u64,
+    /// Of those, on the wrong list.
+    moving: u64,
+    /// There, and leaves after another has come.
+    leaving: u64,
+    /// Not there, and has to come before a range around it leaves.
+    inside: BTreeSet<Address>,
+}
+
+impl Needs {
+    fn is_on_the_way(&self) -> bool {
+        self.moving + self.leaving > 0
+    }
+
+    /// What is there when all has gone that can, and places for those who have to come first: for all that is
+    /// inside of ranges, and else for one after the other.
+    fn on_the_way(&self) -> u64 {
+        let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(self.is_on_the_way()));
+        self.stays + self.placed + self.leaving + coming.max(self.inside.len() as u64)
+    }
+}
+
+impl Places<'_> {
+    fn needs(&self, rules: Rules<'_>) -> Needs {
+        let mut needs = Needs::default();
+        for (list, content) in self.observed.lists() {
+            needs.stays += content.foreign().count;
+            for address in content.items().keys() {
+                if rules.protected.rule(address).is_some() {
+                    continue;
+                }
+                match (self.on_list(address), self.desired.on_list(address)) {
+                    (Some(wanted), _) if wanted == list => needs.placed += 1,
+                    (Some(wanted), _) if self.has_to_come(wanted, address, rules) => {
+                        needs.placed += 1;
+                        needs.moving += 1;
+                    }
+                    // Refused as a value there, so it stays here.
+                    (Some(wanted), _) if !self.is_at_edge(wanted, address) => needs.placed += 1,
+                    // A ban that becomes a challenge.
+                    (Some(_), _) => {
+                        if list == Remediation::Ban {
+                            self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
+                        }
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => match self.around(list, address) {
+                        Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
+                        Around::Covered(after) => needs.leaving += u64::from(after.is_some()),
+                        Around::Weaker(Some(_)) => needs.leaving += 1,
+                        Around::Weaker(None) | Around::Nothing => {
+                            self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
+                        }
+                    },
+                }
+            }
+        }
+        needs
+    }
+
+    /// Whether this list has `address`.
+    pub(super) fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
+        let mut lists = self.observed.lists();
+        lists.any(|(of, content)| of == list && content.items().contains_key(address))
+    }
+
+    fn has_to_come(&self, list: Remediation, address: &Address, rules: Rules<'_>) -> bool {
+        !self.is_at_edge(list, address) && !rules.is_set_aside(address)
+    }
+
+    /// Counts a range that leaves after something inside it has come, unless one request can do both.
+    fn wait_for_what_is_inside(
+        &self,
+        list: Remediation,
+        content: &ObservedList,
+        range: &Address,
+        rules: Rules<'_>,
+        needs: &mut Needs,
+    ) {
+        if range.is_single() {
+            return;
+        }
+        let inside = self.desired.inside(range).filter(|(inner, on)| {
+            self.on_list(inner).is_some() && self.has_to_come(*on, inner, rules)
+        });
+        let inside: Vec<(Address, Remediation)> = inside.collect();
+        let may_rewrite = content.foreign().count == 0 && content.len() <= REPLACE_ITEMS_MAX as u64;
+        if inside.iter().any(|(_, on)| !may_rewrite || *on != list) {
+            needs.leaving += 1;
+            needs.inside.extend(inside.into_iter().map(|(inner, _)| inner));
+        }
+    }
+
+    /// Whether the ban list has it as well, so that it need not stay here.
+    pub(super) fn is_twice(&self, list: Remediation, address: &Address) -> bool {
+        list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address)
+    }
+
+    /// See [`Around`]. A range that is at the edge already before one that has yet to come; the widest first.
+    pub(super) fn around(&self, list: Remediation, address: &Address) -> Around {
+        let around: Vec<_> = self.desired.ranges_around(address).collect();
+        let best = |is_strong: bool| {
+            let ranges = around.iter().filter(|(_, on)| (*on >= list) == is_strong);
+            let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
+            let after = placed.map(|(range, on)| {
+                // Where it moves away from it is there as well, until it has come.
+                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&list));
+                let is_there = lists.any(|(_, content)| content.items().contains_key(range));
+                (!is_there).then_some((*on, *range))
+            });
+            after.min_by_key(Option::is_some)
+        };
+        let is_twice = self.is_twice(list, address);
+        if let Some(after) = best(true) {
+            Around::Covered(after.filter(|_| !is_twice))
+        } else if around.iter().any(|(_, on)| *on >= list) {
+            Around::Waits
+        } else if let Some(after) = best(false) {
+            Around::Weaker(after)
+        } else if !around.is_empty() {
+            Around::Waits
+        } else {
+            Around::Nothing
+        }
+    }
+}
