@@ -112,6 +112,7 @@ impl Compared<'_> {
                 .is_some_and(|until| *until > self.rules.now)
         });
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
+        let set_aside = set_aside.iter().map(|candidate| self.addition(candidate)).collect();
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
         let mut removals = Vec::new();
         for (address, item) in content.items() {
@@ -142,6 +143,7 @@ impl Compared<'_> {
             desired: self.places.count(list),
             keep,
             additions,
+            set_aside,
             removals,
             held: Vec::new(),
             foreign: content.foreign().count,

@@ -36,8 +36,8 @@ pub struct Item {
     /// Of what shall match: how urgent it is that it does. Of what is on the list: how urgent it is
     /// that it does not, if it shall not.
     pub class: Class,
-    /// Who goes first within a class, the smallest first. What is in the text already goes before
-    /// its equals, so coarse numbers make for few changes.
+    /// Who goes first of those of a class that are not in the text yet, the smallest first. What is in it
+    /// already goes before its equals.
     pub order: u64,
 }
 

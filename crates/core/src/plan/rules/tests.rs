@@ -235,8 +235,11 @@ fn full_text_keeps_who_is_in_it_before_his_equals() {
     rule.shall_match.iter_mut().for_each(|item| item.order = 0);
     rule.characters_max = 45;
     assert!(!rule.decide().is_due);
-    // One who is more important takes the place.
+    // Also before one of his class who goes before him among those who are not in it.
     rule.shall_match[1].order = 1;
+    assert!(!rule.decide().is_due);
+    // One of a more urgent class takes the place.
+    rule.shall_match[1].class = Class::CommunityBan;
     assert_eq!(rule.decide().desired, expression(") or ip.src in {198.51.100.1}"));
 }
 

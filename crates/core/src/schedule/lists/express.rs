@@ -6,6 +6,7 @@
 //!
 //! - what moves, or is covered by a range that comes, goes after what replaces it is at the edge;
 //! - a range goes after what comes inside it, unless that needs its place, or writes are scarce;
+//! - what moves to where a rule still lifts it stays, until the rule is changed (`by_rules`);
 //! - after a PUT of a list, none of its items is named by the id that it had before: what goes later does so
 //!   by a second PUT, or with the next run;
 //! - at no moment do the lists hold more than they may: an operation that would exceed it fails whole
@@ -20,9 +21,9 @@ use crate::decision::Remediation;
 use crate::observed::lists::ObservedList;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, ListPlan, Plan, Removal, Room};
-use crate::plan::{BATCH_ITEMS_MAX, Batch, Class};
+use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 
-use super::{Inputs, Items, Operation};
+use super::{Inputs, Items, Operation, by_rules};
 
 /// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
 /// (facts cloudflare 1.5); its Terraform provider writes lists of every size in one PUT.
@@ -42,6 +43,8 @@ pub(super) struct Expressed {
     pub(super) additions: u64,
     /// Additions that find no room.
     pub(super) without_room: u64,
+    /// Whether a removal waits for a rule.
+    pub(super) waits_for_rule: bool,
 }
 
 pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
@@ -51,6 +54,10 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         .zip(inputs.observed.lists())
         .map(|(plan, (_, observed))| List::new(plan, observed))
         .collect();
+    let early = by_rules::too_early(plan, inputs.observed, &inputs.rules.lifted);
+    for list in lists.iter_mut().filter(|_| !early.is_empty()) {
+        list.removals.retain(|r| r.why == Why::Surplus || !early.contains(&(list.list, r.address)));
+    }
     let additions: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     let without_room = cut_to_room(&mut lists, plan.room());
     cut_to_half(&mut lists, inputs.history.additions_max(additions));
@@ -66,7 +73,7 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         lists.iter_mut().for_each(|list| list.inside.clear());
         operations = ordered(&mut lists, plan.room(), is_scarce);
     }
-    Expressed { operations, additions, without_room }
+    Expressed { operations, additions, without_room, waits_for_rule: !early.is_empty() }
 }
 
 fn ordered(lists: &mut [List<'_>], room: Room, is_scarce: bool) -> Vec<(Class, Operation)> {
