@@ -312,3 +312,22 @@ fn part_written_without_its_range_does_not_make_the_range_come_earlier() {
     assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.8 203.0.113.32/30}"));
     assert!(!rule.decide().is_due);
 }
+
+#[test]
+fn range_is_lifted_only_with_room_for_who_shall_match_inside_of_it() {
+    let mut rule = rule("198.51.100.7", "198.51.100.0/24 198.51.100.7", ")");
+    let says = " and not ip.src in {198.51.100.0/24}) or ip.src in {198.51.100.7}";
+    let needs = "(ip.src in $l".len() + says.len();
+    rule.characters_max = needs;
+    assert_eq!(decided(&rule), says);
+    rule.characters_max = needs - 1;
+    let without_room = rule.decide();
+    assert!(!without_room.is_due, "{}", without_room.desired);
+    let waits = Waiting::Lifted("198.51.100.0/24".parse().unwrap(), Class::Lift);
+    assert_eq!(without_room.waiting, [waits]);
+    // Before others who shall match, of whatever class.
+    rule.characters_max = needs;
+    rule.shall_match[0].class = Class::Captcha;
+    rule.shall_match.extend(items(Class::OwnBan, "203.0.113.1"));
+    assert_eq!(rule.decide().desired, expression(says));
+}
