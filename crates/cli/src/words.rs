@@ -72,7 +72,12 @@ pub(crate) fn thousands(n: u64) -> String {
 
 /// `1 item`, `2,000 items`.
 pub(crate) fn plural(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+    let ending = match n {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", thousands(n))
 }
 
 /// Text from outside that cannot forge a line, move the cursor, or turn the direction of what follows.

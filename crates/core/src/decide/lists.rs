@@ -4,7 +4,7 @@ use crate::desired::Desired;
 use crate::observed::lists::Observed;
 use crate::plan::lists::{Plan, Rules, diff};
 use crate::review::{Review, review};
-use crate::schedule::lists::{Inputs, Schedule, Urgency, schedule};
+use crate::schedule::lists::{ByRules, Inputs, Schedule, schedule};
 use crate::settings::{Lists, Settings};
 use crate::state::Ends;
 use crate::state::guard::Held;
@@ -35,14 +35,14 @@ pub struct Decision {
 /// The name under which what the guard holds is remembered.
 pub const TARGET: &str = "lists";
 
-/// Decides. `urgency` tells, of the plan that the guard has approved, whether it must not wait; `now` is in
-/// Unix seconds.
+/// Decides. `by_rules` tells, of the plan that the guard has approved, what the rules of zones have to do with it;
+/// `now` is in Unix seconds.
 pub fn decide(
     settings: &Settings,
     lists: &Lists,
     (desired, observed): (&Desired, &Observed),
     remembered: Remembered<'_>,
-    urgency: impl FnOnce(&Plan) -> Urgency,
+    by_rules: impl FnOnce(&Plan) -> ByRules,
     now: u64,
 ) -> Decision {
     let Remembered { history, held, ends } = remembered;
@@ -58,8 +58,8 @@ pub fn decide(
     let is_desired = |address: &_| desired.on_list(address).is_some();
     let review = review(plan, held.cloned(), is_desired, &settings.guard, now);
     let token = checksum(settings.token.expose());
-    let urgency = urgency(&review.approved);
-    let inputs = Inputs { observed, history, pace: &settings.pace, token, urgency, now };
+    let by_rules = by_rules(&review.approved);
+    let inputs = Inputs { observed, history, pace: &settings.pace, token, rules: &by_rules, now };
     let schedule = schedule(&review.approved, inputs);
     Decision { review, schedule, is_capacity_learned: items_max < lists.items_max }
 }

@@ -12,14 +12,14 @@ use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Each, Remediation, Source};
 use crate::desired::{Desired, Region};
 use crate::observed::lists::{Observed, ObservedList};
-use crate::observed::rules::{ObservedRules, ZoneRules};
+use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
 use crate::order::{Gather, Order};
-use crate::plan::lists::{ListPlan, Plan};
+use crate::plan::lists::{Addition, ListPlan, Plan};
 use crate::plan::rules::{
     Decided, Item, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
 };
 use crate::plan::{Class, Why};
-use crate::schedule::lists::{Operation, Urgency};
+use crate::schedule::lists::{ByRules, Operation, Urgency};
 use crate::settings::protected::NEVER_BLOCK;
 use crate::settings::{Id, Lists, Rules, Settings};
 use crate::state::rules::{Cause, RegionsTaken};
@@ -125,11 +125,14 @@ impl Side {
         let comes = |(list, address): &(Remediation, Address)| {
             let of = known.plan.lists().iter().find(|of| of.list == *list);
             of.is_some_and(|of| {
-                of.additions.binary_search_by_key(address, |addition| addition.address).is_ok()
+                let is_in = |all: &[Addition]| {
+                    all.binary_search_by_key(address, |addition| addition.address).is_ok()
+                };
+                is_in(&of.additions) || is_in(&of.set_aside)
             })
         };
-        // What goes only after another has come stays where that will not come (it is set aside), and what
-        // is displaced is desired: the rule does not open what the list will lose.
+        // What goes only after another has come stays where that will not come, and what is displaced is
+        // desired: the rule does not open what the list will lose.
         let leaving: BTreeMap<Address, Class> = plan
             .removals
             .iter()
@@ -149,7 +152,9 @@ impl Side {
         let stays = content.items().keys().filter(|address| !is_lost(address));
         let mut shall_match: Vec<Item> =
             stays.map(|address| item(*address, kept_class(address))).collect();
-        shall_match.extend(plan.additions.iter().map(|addition| Item {
+        // What the list refuses as a value, a rule takes.
+        let wanted = plan.additions.iter().chain(&plan.set_aside);
+        shall_match.extend(wanted.map(|addition| Item {
             address: addition.address,
             class: addition.class,
             order: addition.rank.order(),
@@ -294,11 +299,38 @@ pub fn decide(
     Decision { patches, rules: decided, wait, is_refused, regions_taken: taken }
 }
 
+/// What the rules of the named zones have to do with what is sent to the lists.
+pub fn for_lists(
+    settings: &Settings,
+    lists: &Lists,
+    rules: Option<(&Rules, &ObservedRules)>,
+    states: (&Desired, Known<'_>),
+    history: &RulesHistory,
+    now: u64,
+) -> ByRules {
+    let urgency = urgency(settings, lists, rules, states, history, now);
+    let zones = rules.iter().flat_map(|(_, observed)| &observed.zones);
+    let mut lifted = Each::<AddressSet>::default();
+    for ours in zones.filter_map(|(_, zone)| Some(&zone.as_ref().ok()?.ours)) {
+        for (list, rule) in ours.iter() {
+            let OurRule::Ours { expression, .. } = rule else { continue };
+            let parts = expression.parts();
+            // What is in FRESH too is matched all the same.
+            let through = parts.lifted.difference(&parts.fresh.of);
+            let is_open = |address: &&Address| settings.protected.rule(address).is_none();
+            let through: AddressSet = through.iter().filter(is_open).copied().collect();
+            let all = lifted.get(list).map_or_else(|| through.clone(), |all| all.union(&through));
+            lifted.insert(list, all);
+        }
+    }
+    ByRules { urgency, lifted }
+}
+
 /// Whether the lists must be written soon, judged by what the rules can take over.
 ///
 /// With rules that say within one run what the lists lack, nothing is urgent for the lists, unless it has
 /// no room there, or rules in other zones use the lists too and have nothing but them.
-pub fn urgency(
+fn urgency(
     settings: &Settings,
     lists: &Lists,
     rules: Option<(&Rules, &ObservedRules)>,

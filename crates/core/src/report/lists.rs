@@ -28,6 +28,8 @@ pub struct ListsReport {
     pub writes: u64,
     /// Whether rules say in every zone what the lists lack.
     pub stood_in: bool,
+    /// Whether somebody is left out because fewer items fit than the settings say: rules leave him out too.
+    pub leaves_out: bool,
     /// How long no write may be tried, and why.
     pub backoff: Option<(Duration, Cause)>,
 }
@@ -147,6 +149,7 @@ impl ListsReport {
             completed: Vec::new(),
             writes: 0,
             stood_in: false,
+            leaves_out: false,
             backoff: None,
         }
     }
@@ -164,6 +167,7 @@ impl ListsReport {
             completed: applied.completed,
             writes: applied.writes,
             stood_in: false,
+            leaves_out: false,
             backoff,
         }
     }

@@ -324,7 +324,8 @@ impl Report {
         let stand_in = self.rules.as_ref().is_some_and(|rules| {
             rules.is_success() && rules.zones.iter().all(|zone| !zone.rules.is_empty())
         });
-        let Some(lists) = self.lists.as_mut().filter(|_| stand_in) else { return };
+        let lists = self.lists.as_mut().filter(|lists| stand_in && !lists.leaves_out);
+        let Some(lists) = lists else { return };
         if let (Outcome::Failed(failure), Some((left, cause))) = (&lists.outcome, lists.backoff)
             && failure.is_throttled()
         {

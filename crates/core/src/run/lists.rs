@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::apply::lists::{self, Applied};
 use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
-use crate::decide::rules::{Known, urgency};
+use crate::decide::rules::{Known, for_lists};
 use crate::failure::Failure;
 use crate::log::{Level, Line, plural, thousands};
 use crate::observed::lists::Observed;
@@ -13,7 +13,7 @@ use crate::plan::lists::{Plan, Room};
 use crate::ports::Host;
 use crate::report::lists::{PlanCounts, announce};
 use crate::report::{ListsReport, Outcome, announce_guard};
-use crate::schedule::lists::{Operation, Schedule, Urgency, Wait};
+use crate::schedule::lists::{ByRules, Operation, Rest, Schedule, Wait};
 use crate::settings::{Lists, Rules};
 use crate::state::guard::GuardHistory;
 use crate::state::writes::{WriteHistory, checksum};
@@ -76,15 +76,15 @@ pub(super) fn prepare<'a, H: Host>(
     // What the lists hold is surely at the edge: nothing of ours is under way, and they were read so before.
     let may_drain = history.is_settled(now)
         && rules.is_some_and(|(.., history)| history.is_settled(observed.digest(), now));
-    let urgency = |plan: &Plan| {
+    let by_rules = |plan: &Plan| {
         let known = Known { plan, observed: &observed, done: &[], ends, may_drain };
         let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
-        with.map_or(Urgency::ByClass, |with| {
-            urgency(access.settings, lists, of, (&desired, known), with, now)
+        with.map_or_else(ByRules::default, |with| {
+            for_lists(access.settings, lists, of, (&desired, known), with, now)
         })
     };
     let Decision { review, schedule, is_capacity_learned } =
-        decide(access.settings, lists, states, remembered, urgency, now);
+        decide(access.settings, lists, states, remembered, by_rules, now);
     let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
     let waits = schedule.wait().is_some() || schedule.operations().is_empty();
     access.say(lines, TARGET, waits, now);
@@ -125,10 +125,10 @@ pub(super) async fn finish<H: Host>(
     }
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
-        _ if schedule.operations().is_empty() && schedule.leaves_rest() && held.is_none() => {
-            Outcome::Partial(rest(&schedule))
+        _ if schedule.operations().is_empty() => {
+            let rest = schedule.rest().filter(|_| held.is_none());
+            rest.map_or(Outcome::InSync, left_over)
         }
-        _ if schedule.operations().is_empty() => Outcome::InSync,
         _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
         Some(Wait::Backoff(left, cause)) => Outcome::Waits(*left, *cause),
         Some(Wait::Interval(left)) | Some(Wait::Company(left)) => Outcome::Batched(*left),
@@ -147,8 +147,7 @@ pub(super) async fn finish<H: Host>(
             match (applied.stopped.take(), schedule.company()) {
                 (Some(stopped), _) => stopped.into(),
                 (None, Some(left)) => Outcome::Batched(left),
-                (None, None) if schedule.leaves_rest() => Outcome::Partial(rest(&schedule)),
-                (None, None) => Outcome::Applied,
+                (None, None) => schedule.rest().map_or(Outcome::Applied, left_over),
             }
         }
     };
@@ -160,21 +159,34 @@ pub(super) async fn finish<H: Host>(
             plural(room.items_max, "item"),
             thousands(left_out)
         )),
+        (None, true, None) if counts.set_aside.count > 0 => Outcome::Partial(format!(
+            "{} not on the lists, because Cloudflare refuses the value: {}; it is tried again after a day",
+            plural(counts.set_aside.count, "desired address"),
+            counts.set_aside.describe()
+        )),
         _ => outcome,
     };
     let done = schedule.into_first(applied.completed.len());
     // A write that was lost may change them at any moment.
     let is_quiet = applied.writes == 0;
     let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
-    let report = ListsReport::planned(outcome, counts, applied, backoff);
+    let mut report = ListsReport::planned(outcome, counts, applied, backoff);
+    report.leaves_out = left_out.is_some();
     Finished { report, sides, done }
 }
 
-/// What a run says that was to leave something for the next one.
-fn rest(schedule: &Schedule) -> String {
-    match schedule.is_beside_the_ladder() {
-        true => "an owner's address went first, and Cloudflare takes writes again; the rest goes with the next run",
-        false => "what had to wait for another list, or for room, goes with the next run, which reads them anew",
-    }
-    .to_owned()
+/// The outcome of a run that leaves something to the next one.
+fn left_over(rest: Rest) -> Outcome {
+    let why = match rest {
+        Rest::Ladder => {
+            "an owner's address went first, and Cloudflare takes writes again; the rest goes with the next run"
+        }
+        Rest::Rule => {
+            "what a rule still lets through on the other list goes after that rule is changed, with the next run"
+        }
+        Rest::Later => {
+            "what had to wait for another list, or for room, goes with the next run, which reads them anew"
+        }
+    };
+    Outcome::Partial(why.to_owned())
 }

@@ -172,11 +172,13 @@ async fn value_refused_with_its_position_or_its_name_is_set_aside_and_the_rest_g
         );
         let writes = world.writes();
         runs(&world, 30).await;
-        assert_eq!(world.writes(), writes, "{form}");
+        assert_eq!((world.writes(), success(&world)), (writes, Some(0.0)), "{form}: it is missing");
+        assert!(says(&world, "1 desired address not on the lists"), "{form}");
         configure(&world, "cloudflare.refused_values=");
         run_after(&world, DAY).await;
         run_after(&world, INTERVAL).await;
         assert_eq!(world.edge().0.len(), 40, "{form}: a day later");
+        assert_eq!(success(&world), Some(1.0), "{form}");
     }
 }
 

@@ -261,7 +261,7 @@ async fn what_capacity_leaves_out_neither_fills_the_delta_nor_is_lifted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn value_set_aside_is_not_in_the_delta_and_nothing_is_opened_for_its_sake() {
+async fn range_set_aside_is_in_the_delta_and_nothing_is_opened_for_its_sake() {
     let mut zones = Zones::with(1, |options| {
         options.cloudflare.refused_values = vec!["203.0.113.0/24".to_owned()];
     });
@@ -280,5 +280,55 @@ async fn value_set_aside_is_not_in_the_delta_and_nothing_is_opened_for_its_sake(
     }
     zones.lock();
     let _ = zones.next().await;
-    assert!(!zones.expression(0, BAN).contains('/'), "{:?}", zones.expressions(0));
+    assert_eq!(zones.verdict("203.0.113.99"), Block, "{:?}", zones.expressions(0));
+    assert!(zones.expression(0, BAN).contains("203.0.113.0/24"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_that_the_lists_refuse_stands_in_the_rule_for_as_long_and_the_run_is_a_success() {
+    for (list, verdict) in [("ban", Block), ("captcha", Challenge)] {
+        let zones = Zones::new(2);
+        zones.run().await.unwrap();
+        let mut options = zones.front.world().options().clone();
+        options.set("cloudflare.refused_values=203.0.113.7").unwrap();
+        zones.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+        let before = zones.list_writes();
+        if list == "ban" {
+            zones.ban("203.0.113.7")
+        } else {
+            zones.captcha("203.0.113.7")
+        }
+        let _ = zones.next().await;
+        for run in 0..40 {
+            assert_eq!(zones.verdict("203.0.113.7"), verdict, "{list}, run {run}");
+            zones.next().await.unwrap();
+            assert!(zones.success(), "{list}, run {run}");
+        }
+        zones.assert_says(Level::Warn, "because Cloudflare refuses the value: \"203.0.113.7\"");
+        let (patches, writes) = (zones.patches().len(), zones.list_writes() - before);
+        assert_eq!(
+            (patches, writes),
+            (2, 1),
+            "{list}: one in each zone, and the one that was refused"
+        );
+        zones.assert_no_violations();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn move_to_a_list_that_refuses_the_value_is_made_by_the_rules_alone() {
+    let zones = Zones::new(1);
+    zones.ban("203.0.113.7");
+    zones.run().await.unwrap();
+    let mut options = zones.front.world().options().clone();
+    options.set("cloudflare.refused_values=203.0.113.7").unwrap();
+    zones.front.world().cloudflare().configure(|knobs| *knobs = options.cloudflare);
+    zones.lift("203.0.113.7");
+    zones.captcha("203.0.113.7");
+    for _ in 0..5 {
+        let _ = zones.next().await;
+        assert_eq!(zones.verdict("203.0.113.7"), Challenge);
+    }
+    assert_eq!((zones.ban_list(), zones.success()), (vec!["203.0.113.7".to_owned()], true));
+    zones.assert_no_violations();
 }

@@ -9,11 +9,13 @@
 //! | `waits` | one operation at a time; after a refusal, a wait |
 //! | `kv` | the same of keys, and the day's budget |
 //! | `rules` | the same of what the edge does, by its oracle |
+//! | `full` | whoever is in force goes only for the more urgent |
 //! | `success` | success is said only where the edge is as desired |
 //!
 //! A promise is held against what the run *could know*: what it read, and what its store kept. The first one
 //! that is broken ends the simulation.
 
+mod full;
 mod guard;
 mod kv;
 mod lists;

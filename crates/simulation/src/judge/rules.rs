@@ -2,6 +2,7 @@
 //! byte; and what the edge does in the end is what is desired. All by the simulator's oracle of the edge, which
 //! shares nothing with core.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use simulator::{RuleView, Simulator, Verdict, Visitor};
 
+use super::full;
 use super::lists::word;
 use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, written};
 use super::{Judge, Sent, Terms, View};
@@ -22,6 +24,8 @@ pub(crate) struct Rules {
     pub(super) others_wrote: bool,
     /// Others have changed the lists.
     pub(super) others_did: bool,
+    /// Who had to go for the more urgent in a full expression.
+    displaced: BTreeSet<IpNet>,
     before: Option<Before>,
     readings: Vec<Rc<Reading>>,
 }
@@ -124,10 +128,23 @@ impl Judge {
             let may_go = terms.protects(&net)
                 || self.rules.others_wrote
                 || self.lists.is_scarce(&reading, &terms);
-            if now < before.min(want) && !may_go {
-                let longest = after.iter().filter(|rule| rule.reference.starts_with(OURS));
-                let longest = longest.map(|rule| rule.expression.len()).max().unwrap_or_default();
-                let is_full = longest + 60 > terms.characters_max;
+            let loses_room = || {
+                let of =
+                    rules.iter().zip(&after).filter(|(old, _)| old.reference.starts_with(OURS));
+                let mut texts = of.map(|(old, new)| (&*old.expression, &*new.expression));
+                texts.any(|of| {
+                    of.0 != of.1 && full::may_go(&reading, &net, of, terms.characters_max)
+                })
+            };
+            if now >= before.min(want) {
+                continue;
+            }
+            let longest = after.iter().filter(|rule| rule.reference.starts_with(OURS));
+            let longest = longest.map(|rule| rule.expression.len()).max().unwrap_or_default();
+            let is_full = longest + 60 > terms.characters_max;
+            if is_full && loses_room() {
+                self.rules.displaced.insert(net);
+            } else if !may_go {
                 let text = format!(
                     "{} was {} and is {} by the changed rule, and is to be {}{}",
                     written(&net),
@@ -285,7 +302,8 @@ impl Judge {
         let readings = self.rules.readings.clone();
         let Some(last) = readings.last() else { return };
         let (now, nobody) = (simulator.now(), Visitor::default());
-        for net in last.lists.keys().filter(|net| is_single(net)) {
+        let stays = |net: &&IpNet| is_single(net) && !self.rules.displaced.contains(*net);
+        for net in last.lists.keys().filter(stays) {
             let want = |reading: &Rc<Reading>| reading.lists.get(net).map(|want| want.strength);
             // From the first reading since when it is desired without a break.
             let since = readings.iter().rposition(|reading| want(reading).is_none());

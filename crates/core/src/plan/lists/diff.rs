@@ -79,6 +79,7 @@ impl Compared<'_> {
         let (set_aside, missing): (Vec<_>, Vec<_>) =
             missing.partition(|candidate| self.rules.is_set_aside(&candidate.address));
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
+        let set_aside = set_aside.iter().map(|candidate| self.addition(candidate)).collect();
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
         let goes = |address: &Address| match self.places.on_list(address) {
             Some(on) if on == list => None,
@@ -107,6 +108,7 @@ impl Compared<'_> {
             desired: self.places.count(list),
             keep,
             additions,
+            set_aside,
             removals,
             held: Vec::new(),
             foreign: content.foreign().count,

@@ -45,6 +45,9 @@ pub struct ListPlan {
     pub keep: u64,
     /// Items that come, by address.
     pub additions: Vec<Addition>,
+    /// Items that would come and are not sent to the list for now, by address: Cloudflare refused them as
+    /// values. A rule takes them all the same.
+    pub set_aside: Vec<Addition>,
     /// Items that go, by address; what is there twice at the end.
     pub removals: Vec<Removal>,
     /// Items that would go and stay for now: the guard holds them back.

@@ -7,6 +7,7 @@
 //!
 //! The invariants, of which the last one needs room:
 //! - a protected address never matches, and FRESH names none;
+//! - nobody who shall match and is on the list is let through, however little room there is;
 //! - while the rule may not drain, it is right for the list as it was read and for what the list held
 //!   before: nothing leaves that either of them needs;
 //! - with room, the rule matches what it shall match and nothing else.
@@ -36,8 +37,8 @@ pub struct Item {
     /// Of what shall match: how urgent it is that it does. Of what is on the list: how urgent it is
     /// that it does not, if it shall not.
     pub class: Class,
-    /// Who goes first within a class, the smallest first. What is in the text already goes before
-    /// its equals, so coarse numbers make for few changes.
+    /// Who goes first of those of a class that are not in the text yet, the smallest first. What is in it
+    /// already goes before its equals.
     pub order: u64,
 }
 
@@ -112,17 +113,23 @@ pub fn decide(situation: &Situation<'_>) -> Decided {
 
     let view = View::new(situation);
     let already = observed.parts();
+    let add_fresh = |length: &mut Length, address: &Address| {
+        length.fresh.of += Length::entry(address);
+        length.fresh.except += Length::sum(view.protected.inside(address));
+    };
     let (lifted, without) = room::choose(view.lifted_candidates(), &already.lifted, |address| {
-        room.take(|length| length.lifted += Length::entry(address))
+        // With room for whoever shall match inside of it: he would be let through for others' sake.
+        room.take(|length| {
+            length.lifted += Length::entry(address);
+            view.shall_match.inside(address).iter().for_each(|one| add_fresh(length, one));
+        })
     });
     waiting.extend(without.map(|one| Waiting::Lifted(one.address, one.key.class)));
     // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
     let candidates = view.fresh_candidates(&lifted);
     let (fresh, without) = room::choose(candidates, &already.fresh.of, |address| {
-        room.take(|length| {
-            length.fresh.of += Length::entry(address);
-            length.fresh.except += Length::sum(view.protected.inside(address));
-        })
+        let has_room = view.shall_match.has_entry(address) && lifted.covers(address);
+        has_room || room.take(|length| add_fresh(length, address))
     });
     waiting.extend(without.map(|one| Waiting::Fresh(one.address, one.key.class)));
     let except = fresh.iter().flat_map(|range| view.protected.inside(range)).copied().collect();

@@ -59,14 +59,23 @@ pub(super) struct Candidate {
     pub(super) counts: bool,
 }
 
-/// The order in which room is given, the smallest first. Among equals goes first what is written
-/// already, then the address decides.
+/// The order in which room is given, the smallest first. Within a class goes first what is written already:
+/// who is in force is not let through for an equal. Then the order, then the address decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// It is there only for what the edge may not have seen yet.
     pub(super) is_kept: bool,
     pub(super) class: super::Class,
     pub(super) order: u64,
+}
+
+/// Where a candidate stands in the order of all.
+type Urgency = (bool, super::Class, bool, u64, Address);
+
+impl Key {
+    fn urgency(self, is_new: bool, address: Address) -> Urgency {
+        (self.is_kept, self.class, is_new, self.order, address)
+    }
 }
 
 /// Those for whom `take` finds room, and those without who wait for it, in the order of the keys.
@@ -110,7 +119,7 @@ fn in_order(
         }
         is_same
     });
-    let mut urgency: Vec<(Key, bool, Address)> = Vec::with_capacity(candidates.len());
+    let mut urgency: Vec<Urgency> = Vec::with_capacity(candidates.len());
     // The ranges around the candidate that is looked at, the widest first.
     let mut around: Vec<usize> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
@@ -118,9 +127,9 @@ fn in_order(
         let is_around = |range: &&usize| candidates[**range].address.contains(&address);
         around.truncate(around.iter().take_while(is_around).count());
         let is_new = !around.is_empty() || !written.has_entry(&address);
-        urgency.push((key, is_new, address));
+        urgency.push(key.urgency(is_new, address));
         for range in &around {
-            urgency[*range] = urgency[*range].min((key, is_new, address));
+            urgency[*range] = urgency[*range].min(key.urgency(is_new, address));
         }
         around.push(index);
     }

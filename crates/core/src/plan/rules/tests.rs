@@ -235,8 +235,11 @@ fn full_text_keeps_who_is_in_it_before_his_equals() {
     rule.shall_match.iter_mut().for_each(|item| item.order = 0);
     rule.characters_max = 45;
     assert!(!rule.decide().is_due);
-    // One who is more important takes the place.
+    // Also before one of his class who goes before him among those who are not in it.
     rule.shall_match[1].order = 1;
+    assert!(!rule.decide().is_due);
+    // One of a more urgent class takes the place.
+    rule.shall_match[1].class = Class::CommunityBan;
     assert_eq!(rule.decide().desired, expression(") or ip.src in {198.51.100.1}"));
 }
 
@@ -308,4 +311,23 @@ fn part_written_without_its_range_does_not_make_the_range_come_earlier() {
     rule.observed = rule.decide().desired;
     assert_eq!(rule.observed, expression(") or ip.src in {203.0.113.8 203.0.113.32/30}"));
     assert!(!rule.decide().is_due);
+}
+
+#[test]
+fn range_is_lifted_only_with_room_for_who_shall_match_inside_of_it() {
+    let mut rule = rule("198.51.100.7", "198.51.100.0/24 198.51.100.7", ")");
+    let says = " and not ip.src in {198.51.100.0/24}) or ip.src in {198.51.100.7}";
+    let needs = "(ip.src in $l".len() + says.len();
+    rule.characters_max = needs;
+    assert_eq!(decided(&rule), says);
+    rule.characters_max = needs - 1;
+    let without_room = rule.decide();
+    assert!(!without_room.is_due, "{}", without_room.desired);
+    let waits = Waiting::Lifted("198.51.100.0/24".parse().unwrap(), Class::Lift);
+    assert_eq!(without_room.waiting, [waits]);
+    // Before others who shall match, of whatever class.
+    rule.characters_max = needs;
+    rule.shall_match[0].class = Class::Captcha;
+    rule.shall_match.extend(items(Class::OwnBan, "203.0.113.1"));
+    assert_eq!(rule.decide().desired, expression(says));
 }

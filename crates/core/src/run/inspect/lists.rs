@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::decide::lists::{Decision, Remembered, TARGET, decide};
-use crate::decide::rules::urgency;
+use crate::decide::rules::for_lists;
 use crate::decision::Remediation;
 use crate::desired::{Desired, OriginCounts};
 use crate::observed::lists::Observed;
@@ -138,12 +138,12 @@ impl<H: Host> Look<'_, H> {
         };
         let (desired, observed) = states;
         let rules = self.settings.targets.rules.as_ref().zip(self.rules);
-        let urgency = |plan: &Plan| {
+        let by_rules = |plan: &Plan| {
             let known = self.known(plan, &[], observed);
             let history = &self.memory.rules;
-            urgency(self.settings, lists, rules, (desired, known), history, self.now)
+            for_lists(self.settings, lists, rules, (desired, known), history, self.now)
         };
-        decide(self.settings, lists, states, remembered, urgency, self.now)
+        decide(self.settings, lists, states, remembered, by_rules, self.now)
     }
 
     /// Whether an item that goes was ever wanted.

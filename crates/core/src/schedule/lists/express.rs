@@ -2,7 +2,8 @@
 //!
 //! Here: what of it can go at all now, and which lists are rewritten. For one list: only additions, POST; only
 //! removals, DELETE; both, one PUT where rewriting the list is affordable, or where writes are scarce; else POST
-//! and DELETE. The order is that of `steps`.
+//! and DELETE. The order is that of `steps`. What moves to where a rule still lifts it stays, until the rule is
+//! changed (`by_rules`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,10 +12,10 @@ use crate::address::Address;
 use crate::decision::Remediation;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Plan, Room};
-use crate::plan::{Class, REPLACE_ITEMS_MAX};
+use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
 
 use super::steps::{List, find_what_comes_inside, in_steps};
-use super::{Inputs, Operation};
+use super::{Inputs, Operation, Rest, by_rules};
 
 /// Cloudflare's documented limit: 1,000,000 item modifications in 12 hours (facts cloudflare 1.8).
 const MODIFICATIONS_PER_SECOND: f64 = 1_000_000.0 / (12.0 * 3600.0);
@@ -30,8 +31,8 @@ pub(super) struct Expressed {
     pub(super) additions: u64,
     /// Additions that find no room.
     pub(super) without_room: u64,
-    /// Something is left to the next run.
-    pub(super) leaves_rest: bool,
+    /// Why something is left to the next run.
+    pub(super) rest: Option<Rest>,
 }
 
 pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
@@ -41,6 +42,10 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         .zip(inputs.observed.lists())
         .map(|(plan, (_, observed))| List::new(plan, observed))
         .collect();
+    let early = by_rules::too_early(plan, inputs.observed, &inputs.rules.lifted);
+    for list in lists.iter_mut().filter(|_| !early.is_empty()) {
+        list.removals.retain(|r| r.why == Why::Surplus || !early.contains(&(list.list, r.address)));
+    }
     let additions: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     // Before anything is cut: a range goes after all of what comes inside it.
     find_what_comes_inside(&mut lists);
@@ -49,8 +54,11 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
     let operations = in_steps(&mut lists, plan.room(), inputs.history.is_scarce(inputs.now));
-    let leaves_rest = is_cut || lists.iter().any(List::has_rest);
-    Expressed { operations, additions, without_room, leaves_rest }
+    let rest = match is_cut || lists.iter().any(List::has_rest) {
+        true => Some(Rest::Later),
+        false => (!early.is_empty()).then_some(Rest::Rule),
+    };
+    Expressed { operations, additions, without_room, rest }
 }
 
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that

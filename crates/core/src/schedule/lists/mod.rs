@@ -1,5 +1,6 @@
 //! The lists' schedule: bulk operations in the order in which they are sent, or what they wait for.
 
+mod by_rules;
 mod express;
 mod render;
 mod steps;
@@ -19,6 +20,7 @@ use crate::settings::Pace;
 use crate::state::writes::{Cause, WriteHistory};
 
 pub use crate::plan::REPLACE_ITEMS_MAX;
+pub use by_rules::ByRules;
 
 /// What is sent to the lists.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +30,7 @@ pub struct Schedule {
     beside_the_ladder: bool,
     company: Option<Duration>,
     has_lone_removals: bool,
-    leaves_rest: bool,
+    rest: Option<Rest>,
     additions: u64,
     without_room: u64,
 }
@@ -60,6 +62,17 @@ impl Wait {
             Self::Company(_) => "company",
         }
     }
+}
+
+/// Why something that is to be done is left to the next run, which is no wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Only an owner's address was tried, beside the ladder.
+    Ladder,
+    /// A rule has to be changed first, which still lets through what takes its place.
+    Rule,
+    /// It has to wait for another list, for room, or for the ids that a list has after it was rewritten.
+    Later,
 }
 
 /// One bulk operation: one write request, and one operation of the account to wait for.
@@ -200,15 +213,16 @@ pub struct Inputs<'a> {
     pub pace: &'a Pace,
     /// Tells whether the token is another than that of the last write.
     pub token: u32,
-    /// Whether it must not wait for a quieter moment.
-    pub urgency: Urgency,
+    /// What the rules of zones have to do with it.
+    pub rules: &'a ByRules,
     /// Now, in Unix seconds.
     pub now: u64,
 }
 
 /// What of the plan is sent now.
 pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
-    let Inputs { history, pace, token, urgency, now, .. } = inputs;
+    let Inputs { history, pace, token, rules, now, .. } = inputs;
+    let urgency = rules.urgency;
     let expressed = express::express(plan, inputs);
     let most_urgent = expressed.operations.iter().map(|(class, _)| *class).min();
     let mut schedule = Schedule {
@@ -216,7 +230,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         beside_the_ladder: false,
         company: None,
         has_lone_removals: false,
-        leaves_rest: expressed.leaves_rest,
+        rest: expressed.rest,
         additions: expressed.additions,
         without_room: expressed.without_room,
         operations: Vec::new(),
@@ -247,7 +261,9 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
             let all = operations.len();
             operations.retain(|(class, _)| *class == Class::Owner);
             schedule.beside_the_ladder = true;
-            schedule.leaves_rest |= operations.len() < all;
+            if operations.len() < all {
+                schedule.rest = Some(Rest::Ladder);
+            }
         } else {
             schedule.wait = Some(Wait::Backoff(left, cause));
         }
@@ -297,9 +313,9 @@ impl Schedule {
         self.has_lone_removals
     }
 
-    /// Whether something that could go now is left to the next run.
-    pub fn leaves_rest(&self) -> bool {
-        self.leaves_rest
+    /// Why something is left to the next run, if anything is.
+    pub fn rest(&self) -> Option<Rest> {
+        self.rest
     }
 
     /// Additions that find no room, because removals are held on a full list.

@@ -25,6 +25,7 @@ struct Case {
     protected: Protected,
     items_max: u64,
     interval: u64,
+    rules: ByRules,
     now: u64,
 }
 
@@ -38,6 +39,7 @@ fn case(ban: (&[&str], &[&str]), captcha: (&[&str], &[&str])) -> Case {
         protected: Protected::default(),
         items_max: 500_000,
         interval: 0,
+        rules: ByRules::default(),
         now: T,
     }
 }
@@ -66,7 +68,7 @@ impl Case {
             history,
             pace,
             token: 0,
-            urgency: Urgency::ByClass,
+            rules: &self.rules,
             now: self.now,
         };
         schedule(&approved, inputs)
@@ -366,7 +368,7 @@ fn what_has_to_wait_on_a_list_that_is_rewritten_goes_by_a_second_put_and_never_b
     let Operation::Replace { items, .. } = &schedule.operations()[2] else { panic!("{says:?}") };
     let left: Vec<String> = items.as_slice().iter().map(|item| item.ip.to_string()).collect();
     assert_eq!(left, ["3.3.3.3"]);
-    assert!(!schedule.leaves_rest());
+    assert_eq!(schedule.rest(), None);
 }
 
 #[test]
@@ -385,7 +387,7 @@ fn what_has_to_wait_on_a_list_too_large_for_a_second_put_is_left_to_the_next_run
     larger.extend(["1.1.1.1", "5.5.5.5"]);
     let larger = case((&desired, &larger), (&["1.1.1.1"], &[]));
     assert_eq!(larger.says(), ["PUT ban +1 -1", "POST captcha +1 -0"]);
-    assert!(larger.schedule().leaves_rest());
+    assert_eq!(larger.schedule().rest(), Some(Rest::Later));
 }
 
 #[test]
@@ -396,7 +398,7 @@ fn what_has_to_wait_where_writes_are_scarce_is_never_named_by_ids_of_before_a_pu
     case.history.note_company(true, T - 24 * HOUR);
     assert_eq!(case.says(), ["PUT ban +1 -1", "POST captcha +1 -0", "PUT ban +0 -1"]);
     let schedule = case.schedule();
-    assert!(!schedule.leaves_rest() && schedule.has_lone_removals());
+    assert_eq!((schedule.rest(), schedule.has_lone_removals()), (None, true));
 }
 
 #[test]
@@ -404,9 +406,56 @@ fn owner_tried_beside_the_ladder_leaves_the_rest_to_the_next_run_if_there_is_any
     let mut owner = case((&["1.1.1.1"], &[]), (&[], &["2.2.2.2"])).protecting("2.2.2.2/32");
     owner.history.throttled(false, &pace(0), T - 1_801);
     owner.history.throttled(false, &pace(0), T - 1_801);
-    assert!(owner.schedule().is_beside_the_ladder() && owner.schedule().leaves_rest());
+    assert_eq!(owner.schedule().rest(), Some(Rest::Ladder));
     owner.desired = Desired::of(&[], &[]);
-    assert!(owner.schedule().is_beside_the_ladder() && !owner.schedule().leaves_rest());
+    assert!(owner.schedule().is_beside_the_ladder() && owner.schedule().rest().is_none());
+}
+
+/// The rule of this list lifts these.
+fn lifting(list: Remediation, addresses: &[&str]) -> ByRules {
+    let set = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    ByRules { urgency: Urgency::ByClass, lifted: [(list, set)].into_iter().collect() }
+}
+
+#[test]
+fn address_that_moves_to_where_a_rule_still_lifts_it_stays_until_the_rule_is_changed() {
+    let moves = |captcha: &[&str]| case((&[], &["1.1.1.1"]), (&["1.1.1.1"], captcha));
+    let mut there = moves(&["1.1.1.1"]);
+    assert_eq!(there.says(), ["DELETE ban +0 -1"]);
+    there.rules = lifting(Captcha, &["1.1.1.1"]);
+    assert_eq!((there.says(), there.schedule().rest()), (vec![], Some(Rest::Rule)));
+    let mut comes = moves(&[]);
+    comes.rules = lifting(Captcha, &["1.1.1.0/24"]);
+    assert_eq!(comes.says(), ["POST captcha +1 -0"]);
+    // What its own rule lifts, another address, or an owner's.
+    there.rules = lifting(Ban, &["1.1.1.1"]);
+    assert_eq!((there.says().len(), there.schedule().rest()), (1, None));
+    there.rules = lifting(Captcha, &["1.1.1.2"]);
+    assert_eq!((there.says().len(), there.schedule().rest()), (1, None));
+    let mut owner = there.protecting("1.1.1.1/32");
+    owner.rules = lifting(Captcha, &["1.1.1.1"]);
+    assert_eq!(owner.says(), ["DELETE ban +0 -1"]);
+}
+
+#[test]
+fn what_a_range_takes_over_stays_while_a_rule_lifts_it_there() {
+    let weaker = |lifted: &[&str]| {
+        let mut case = case((&[], &["1.1.1.1"]), (&["1.1.1.0/24"], &["1.1.1.0/24"]));
+        case.rules = lifting(Captcha, lifted);
+        case.says()
+    };
+    assert_eq!(weaker(&[]), ["DELETE ban +0 -1"]);
+    assert_eq!(weaker(&["1.1.1.2"]), ["DELETE ban +0 -1"]);
+    assert_eq!(weaker(&["1.1.1.1"]), [""; 0]);
+    assert_eq!(weaker(&["1.1.1.0/24"]), [""; 0]);
+    // And a range that goes, while the rule lifts who is on the other list inside of it.
+    let inside = |lifted: &[&str]| {
+        let mut case = case((&[], &["1.1.1.0/24"]), (&["1.1.1.1"], &["1.1.1.1"]));
+        case.rules = lifting(Captcha, lifted);
+        case.says()
+    };
+    assert_eq!(inside(&["1.1.1.2"]), ["DELETE ban +0 -1"]);
+    assert_eq!(inside(&["1.1.1.1"]), [""; 0]);
 }
 
 #[test]
@@ -431,7 +480,7 @@ fn range_that_is_lifted_stays_while_the_half_that_is_sent_lacks_what_comes_insid
     case = case.community(Captcha, &["1.1.1.1", "1.1.1.2"]);
     case.history.some_value_refused(None, 0, T);
     assert_eq!(case.says(), ["POST captcha +1 -0"]);
-    assert!(case.schedule().leaves_rest());
+    assert_eq!(case.schedule().rest(), Some(Rest::Later));
 }
 
 #[test]
@@ -489,7 +538,7 @@ fn many_that_move_on_full_lists_go_in_parts_and_the_next_run_goes_on() {
         "DELETE captcha +0 -5",
     ];
     assert_eq!(full.says(), says);
-    assert!(schedule.leaves_rest());
+    assert_eq!(schedule.rest(), Some(Rest::Later));
 }
 
 #[test]
@@ -497,7 +546,7 @@ fn only_one_that_moves_on_full_lists_waits_where_it_is_and_that_is_said() {
     let mut full = case((&["1.1.1.1"], &[]), (&[], &["1.1.1.1"]));
     full.items_max = 1;
     assert_eq!(full.says(), [""; 0]);
-    assert!(full.schedule().leaves_rest());
+    assert_eq!(full.schedule().rest(), Some(Rest::Later));
     full.desired = Desired::of(&["1.1.1.1"], &[]);
     full = full.community(Captcha, &["2.2.2.2"]);
     assert_eq!(full.says(), [""; 0], "nor for one who has no place yet");

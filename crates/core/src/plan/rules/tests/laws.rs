@@ -130,6 +130,11 @@ fn is_legal(rule: &Rule, decided: &Decided) -> Result<(), TestCaseError> {
             prop_assert!(rule.shall_match(address), "{} in {}", address, text);
         }
     }
+    for address in pool().filter(|address| rule.shall_match(*address) && rule.is_on_list(*address))
+    {
+        let applies = rule.applies(&decided.desired, Client::at(address));
+        prop_assert!(applies, "{} is on the list, and let through by {}", address, text);
+    }
     for entry in &parts.lifted {
         let around = rule.shall_match.iter().filter(|item| item.address.contains(entry));
         let mut protected = rule.protected.iter().chain(&rule.never_block);
@@ -206,7 +211,11 @@ proptest! {
             near.map(|item| item.class).min()
         };
         let room_for = |lifted: Vec<Address>, of: Vec<Address>| {
-            let of: AddressSet = of.into_iter().collect();
+            // Whoever shall match inside of what is lifted needs room too.
+            let inside = rule.shall_match.iter().map(|item| item.address).filter(|one| {
+                lifted.iter().any(|entry| entry.contains(one)) && !protected.covers(one)
+            });
+            let of: AddressSet = of.into_iter().chain(inside).collect();
             let except = of.iter().flat_map(|entry| protected.inside(entry)).copied().collect();
             let fresh = Clause { of, except };
             let lifted = lifted.into_iter().collect();

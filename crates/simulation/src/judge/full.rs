@@ -1,0 +1,95 @@
+//! A full expression: who may go for whom. Class by class, the most urgent first, and what is to be let through
+//! before what is to match; within a class whoever is in force stays.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::reading::{BLOCK, Reading, network};
+
+/// How urgent it is that this is in force, the smallest first: a ban that was decided here, another, a challenge.
+fn class(reading: &Reading, net: &IpNet) -> u8 {
+    let inside = reading.lists.iter().filter(|(other, _)| net.contains(*other));
+    let classes = inside.map(|(_, want)| match (want.strength, want.own) {
+        (BLOCK, true) => 0,
+        (BLOCK, false) => 1,
+        _ => 2,
+    });
+    classes.min().unwrap_or(2)
+}
+
+/// What an expression says: what it lets through or takes from regions, and what it matches beyond its list.
+#[derive(Default)]
+struct Says {
+    first: BTreeSet<String>,
+    fresh: BTreeSet<String>,
+}
+
+impl Says {
+    fn of(expression: &str) -> Self {
+        let mut says = Self::default();
+        let mut before = "";
+        for (at, part) in expression.split(['{', '}']).enumerate() {
+            // Outside and inside of braces by turns.
+            if at % 2 == 0 {
+                before = part.trim_end();
+                continue;
+            }
+            let is_fresh = before.ends_with("or ip.src in") || before.ends_with("or (ip.src in");
+            let set = if is_fresh { &mut says.fresh } else { &mut says.first };
+            set.extend(part.split_whitespace().map(str::to_owned));
+        }
+        says
+    }
+}
+
+/// Whether `gone` may have lost his room in a text: something came that goes before him, or there is less room.
+pub(super) fn may_go(
+    reading: &Reading,
+    gone: &IpNet,
+    (before, after): (&str, &str),
+    characters_max: usize,
+) -> bool {
+    if before.len() > characters_max {
+        return true;
+    }
+    let (before, after) = (Says::of(before), Says::of(after));
+    let of_gone = class(reading, gone);
+    let mut came = after.fresh.difference(&before.fresh).filter_map(|text| network(text));
+    !after.first.is_subset(&before.first) || came.any(|net| class(reading, &net) < of_gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::reading::{CHALLENGE, Want};
+
+    fn reading(wants: &[(&str, u8, bool)]) -> Reading {
+        let want = |(text, strength, own): &(&str, u8, bool)| {
+            (network(text).unwrap(), Want { strength: *strength, own: *own, ends: 0 })
+        };
+        Reading { lists: wants.iter().map(want).collect(), ..Reading::default() }
+    }
+
+    #[test]
+    fn one_in_force_goes_for_the_more_urgent_and_for_no_equal() {
+        let wants = [
+            ("1.1.1.1", BLOCK, false),
+            ("1.1.1.2", BLOCK, true),
+            ("1.1.1.3", BLOCK, false),
+            ("1.1.1.4", CHALLENGE, true),
+        ];
+        let (reading, gone) = (reading(&wants), network("1.1.1.1").unwrap());
+        let before = "(ip.src in $l and not ip.src in {9.9.9.9}) or ip.src in {1.1.1.1}";
+        let goes = |after: &str| may_go(&reading, &gone, (before, after), 100);
+        for (came, may) in [("1.1.1.2", true), ("1.1.1.3", false), ("1.1.1.4", false)] {
+            let after =
+                format!("(ip.src in $l and not ip.src in {{9.9.9.9}}) or ip.src in {{{came}}}");
+            assert_eq!(goes(&after), may, "{came}");
+        }
+        assert!(goes("(ip.src in $l and not ip.src in {9.9.9.8 9.9.9.9})"));
+        assert!(goes("(ip.src in $l) or ip.src.country in {\"CN\"}"));
+        assert!(!goes("(ip.src in $l)"));
+        assert!(may_go(&reading, &gone, (before, "(ip.src in $l)"), before.len() - 1));
+    }
+}
