@@ -6,10 +6,12 @@ use std::path::Path;
 use simulation::play;
 use simulation::script::Script;
 
-fn scripts() -> Vec<(String, Script)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+fn scripts(folder: &str) -> Vec<(String, Script)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    // Nothing is open where there is no such folder.
     let mut scripts: Vec<(String, Script)> = fs::read_dir(folder)
-        .expect("the folder is there")
+        .into_iter()
+        .flatten()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {
@@ -24,7 +26,9 @@ fn scripts() -> Vec<(String, Script)> {
 
 #[test]
 fn bad_days_of_the_past_played_again_keep_every_promise() {
-    let broken: Vec<String> = scripts()
+    let scripts = scripts("regressions");
+    assert!(scripts.len() > 20, "they are all read");
+    let broken: Vec<String> = scripts
         .iter()
         .filter_map(|(name, script)| {
             let violation = play(script, false).violation?;
@@ -32,4 +36,15 @@ fn bad_days_of_the_past_played_again_keep_every_promise() {
         })
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Those that are not mended yet; who mends one moves it to `regressions`.
+#[test]
+fn bad_days_that_are_open_played_are_still_read() {
+    for (name, script) in scripts("open") {
+        match play(&script, false).violation {
+            Some(violation) => println!("open: {name}: {}: {}", violation.promise, violation.text),
+            None => println!("MENDED, move it to regressions: {name}"),
+        }
+    }
 }

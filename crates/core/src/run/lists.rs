@@ -125,10 +125,10 @@ pub(super) async fn finish<H: Host>(
     }
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
-        _ if schedule.operations().is_empty() => match schedule.rest() {
-            Some(rest) if held.is_none() => left_over(rest),
-            _ => Outcome::InSync,
-        },
+        _ if schedule.operations().is_empty() => {
+            let rest = schedule.rest().filter(|_| held.is_none());
+            rest.map_or(Outcome::InSync, left_over)
+        }
         _ if !may_write => Outcome::Partial(ANOTHER_RUN.to_owned()),
         Some(Wait::Backoff(left, cause)) => Outcome::Waits(*left, *cause),
         Some(Wait::Interval(left)) | Some(Wait::Company(left)) => Outcome::Batched(*left),
@@ -184,7 +184,7 @@ fn left_over(rest: Rest) -> Outcome {
         Rest::Rule => {
             "what a rule still lets through on the other list goes after that rule is changed, with the next run"
         }
-        Rest::Order => {
+        Rest::Later => {
             "what had to wait for another list, or for room, goes with the next run, which reads them anew"
         }
     };

@@ -25,6 +25,10 @@ pub(crate) struct Lists {
     seen_operations: usize,
     /// An operation once failed because the account was full: capacity may be learned.
     pub(super) has_been_full: bool,
+    /// What others took off a list, and when last.
+    taken: BTreeMap<IpNet, Duration>,
+    /// What was in a write that was refused because of a value.
+    pub(super) refused: BTreeSet<IpNet>,
 }
 
 /// One list.
@@ -89,6 +93,8 @@ impl Lists {
             seen_changes: 0,
             seen_operations: 0,
             has_been_full: false,
+            taken: BTreeMap::new(),
+            refused: BTreeSet::new(),
         }
     }
 
@@ -124,6 +130,20 @@ impl Lists {
 
     pub(super) fn count(&self) -> usize {
         self.content.iter().map(|content| content.items.len()).sum()
+    }
+
+    /// Whether there is no free place at all, and somebody waits on one list for his place on the other.
+    pub(super) fn has_no_place_to_move(&self, reading: &Reading, terms: &Terms) -> bool {
+        let waits = |(net, want): (&IpNet, &super::reading::Want)| {
+            let is_on = |strength| {
+                let lists = STRENGTHS.into_iter().zip(&self.content);
+                let mut lists = lists.filter(|(of, _)| *of == strength);
+                lists.any(|(_, content)| content.networks.contains_key(net))
+            };
+            let other = if want.strength == BLOCK { CHALLENGE } else { BLOCK };
+            is_on(other) && !is_on(want.strength)
+        };
+        self.count() >= terms.items_max && reading.lists.iter().any(waits)
     }
 
     pub(super) fn foreign(&self) -> usize {
@@ -167,7 +187,7 @@ impl Lists {
 }
 
 /// Items of a request's body.
-fn bodies(sent: &Sent) -> Vec<String> {
+pub(super) fn bodies(sent: &Sent) -> Vec<String> {
     let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
     let items = body.as_array().into_iter().flatten();
     items.filter_map(|item| item["ip"].as_str().map(str::to_owned)).collect()
@@ -340,7 +360,11 @@ impl Judge {
             let of = by.as_ref().map(|by| by.run);
             let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
             others.for_each(|(_, view)| view.disturbed = true);
-            let Some(by) = by else { continue };
+            let Some(by) = by else {
+                let taken = change.removed.iter().filter_map(|text| network(text));
+                self.lists.taken.extend(taken.map(|net| (net, change.at)));
+                continue;
+            };
             // What others put there after the list was read is unseen, and a rewrite drops it.
             let unseen = |text: &&String| unseen.contains(*text);
             let foreign = change.removed.iter().filter(|text| !unseen(text));
@@ -364,6 +388,15 @@ impl Judge {
                     continue;
                 }
                 let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
+                // What it was to be replaced by is gone by another's hand, or is refused.
+                let is_taken = |(taken, at): (&IpNet, &Duration)| {
+                    taken.contains(&net) && by.read_at.is_none_or(|read| *at >= read)
+                };
+                if self.lists.taken.iter().any(is_taken)
+                    || !is_itself && self.lists.refused.contains(&net)
+                {
+                    continue;
+                }
                 let how = if is_itself { "" } else { " [a range around it went first]" };
                 let read = by.reading.as_ref().map_or(Duration::ZERO, |reading| reading.at);
                 let text = format!(

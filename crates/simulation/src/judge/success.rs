@@ -80,8 +80,9 @@ impl Judge {
         if terms.has_lists() && terms.zones.is_empty() {
             let is_batched =
                 last.view.said.get("lists").is_some_and(|(outcome, _)| outcome == "batched");
-            // A full account is tried again day by day.
-            let is_full = self.lists.has_been_full
+            // A full account is tried again day by day, and who could only move over nothing waits.
+            let is_stuck = self.lists.has_no_place_to_move(reading, terms);
+            let is_full = (self.lists.has_been_full || is_stuck)
                 && last.view.said.get("lists").is_some_and(|(outcome, success)| {
                     !success && outcome != "in_sync" && outcome != "applied"
                 });
@@ -105,6 +106,7 @@ impl Judge {
         if last.view.writes > 0 {
             return Err(format!("it still made {} writes", last.view.writes));
         }
+        let has_no_place = self.lists.has_no_place_to_move(reading, terms);
         // Where an expression is short, some go without for good.
         let is_short = terms.characters_max < 600;
         let not_well =
@@ -112,7 +114,9 @@ impl Judge {
                 !(*success || is_short && target.starts_with("rules"))
             });
         match not_well {
-            Some((target, (outcome, _))) if !self.lists.has_been_full && !is_blocked => {
+            Some((target, (outcome, _)))
+                if !self.lists.has_been_full && !has_no_place && !is_blocked =>
+            {
                 Err(format!("{target} says {outcome}, which is no success"))
             }
             _ => Ok(()),

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use simulator::Simulator;
 
+use super::lists::bodies;
+use super::reading::network;
 use super::{About, Judge, Sent};
 
 /// What was learned, and whether the store has it.
@@ -101,6 +103,12 @@ impl Judge {
                 .get(&sent.run)
                 .is_some_and(|view| view.operations_seen.contains(&operation.id));
             let limit = if seen { PENDING_SECS } else { UNKNOWN_SECS };
+            // Two at a time whose clocks differ: the lease holds nobody off, and each knows what was before.
+            let began = self.runs.get(&sent.run).map_or(Duration::ZERO, |view| view.began);
+            let is_beside = learned.run != sent.run && learned.at >= began;
+            if is_beside && self.waits.trouble.is_some_and(|trouble| trouble >= began) {
+                continue;
+            }
             if self.waits.is_known(learned, sent.run) && age + 2 < limit {
                 verdict = Some(format!(
                     "operation {} of run {} was accepted {age} s ago and has not ended",
@@ -169,6 +177,8 @@ impl Judge {
             400..500 if codes.iter().any(|code| (10_020..10_040).contains(code)) => {
                 self.marks.met("answer value refused");
                 self.waits.setback = None;
+                let values = bodies(&self.requests[index].sent);
+                self.lists.refused.extend(values.iter().filter_map(|text| network(text)));
                 return;
             }
             401 | 403 => Kind::Denied,

@@ -33,9 +33,9 @@ pub(super) enum Around {
 /// Gives as many places as Cloudflare allows for what is to be there in the end, and for what is there on the way:
 /// who leaves only after another has come needs that one's place to be free.
 ///
-/// If everything fits in the end, and nobody less important could make room for those who only move, they stay as
-/// they are until there is a place: a challenge instead of a ban, or a ban instead of a challenge, is safer than
-/// nothing for as long as the second write takes, which may be days.
+/// If nobody less important can make room for those who only move, they stay as they are until there is a place: a
+/// challenge instead of a ban, or a ban instead of a challenge, is safer than nothing for as long as the second
+/// write takes, which may be days.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -46,31 +46,34 @@ pub(super) fn assign<'a>(
     if observed.count() + wanted <= rules.items_max {
         return of(wanted);
     }
-    // The most that fit: `fits` do, `too_many` do not. With fewer places fewer ranges have one, and more has to
-    // stay because of that.
-    let (mut fits, mut too_many) = (0, wanted.min(rules.items_max) + 1);
-    let (mut count, mut step) = (too_many - 1, 1);
+    // With fewer places fewer ranges have one, and more has to stay because of that.
+    let mut in_the_end = wanted.min(rules.items_max);
+    let needs = loop {
+        let needs = of(in_the_end).needs(rules);
+        let fits = rules.items_max.saturating_sub(needs.stays);
+        if fits >= in_the_end {
+            break needs;
+        }
+        in_the_end = fits;
+    };
+    let is_too_many = |needs: &Needs, count: u64| {
+        needs.stays + count > rules.items_max || needs.on_the_way() > rules.items_max
+    };
+    if !is_too_many(&needs, in_the_end) {
+        return of(in_the_end);
+    }
+    let (mut fits, mut too_many, mut step) = (0, in_the_end, 1);
     while fits + 1 < too_many {
-        let needs = of(count).needs(rules);
-        let in_the_end = rules.items_max.saturating_sub(needs.stays);
-        if in_the_end < count {
-            too_many = in_the_end + 1;
-            (fits, count) = (fits.min(in_the_end), in_the_end);
-        } else if needs.on_the_way() > rules.items_max {
+        let count = too_many.saturating_sub(step).max((fits + too_many) / 2);
+        if is_too_many(&of(count).needs(rules), count) {
             too_many = count;
-            count = too_many.saturating_sub(step).max((fits + too_many) / 2);
             step *= 2;
         } else {
             fits = count;
-            count = (fits + too_many) / 2;
         }
     }
-    let needs = of(wanted).needs(rules);
-    let only_moves = needs.leaving == 0 && needs.stays + wanted <= rules.items_max;
-    if fits < wanted && only_moves && !of(fits).needs(rules).is_on_the_way() {
-        return of(wanted);
-    }
-    of(fits)
+    let is_for_nobody = !of(fits).needs(rules).is_on_the_way();
+    of(if needs.leaving == 0 && is_for_nobody { in_the_end } else { fits })
 }
 
 /// What needs places.

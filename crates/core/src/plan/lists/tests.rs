@@ -204,3 +204,44 @@ fn item_that_comes_twice_is_known_by_its_id_and_stays() {
     };
     assert_eq!(case.says(), [""; 0]);
 }
+
+#[test]
+fn address_inside_a_range_that_moves_is_covered_by_it_meanwhile() {
+    let moving = case(&[], &["1.1.1.0/24"], &["1.1.1.0/24", "1.1.1.1"], &["1.1.1.1"]);
+    let says = [
+        "-1.1.1.0/24 ban moved Rest after 1.1.1.0/24 captcha",
+        "-1.1.1.1 ban moved Rest",
+        "+1.1.1.0/24 captcha captcha Captcha",
+        "-1.1.1.1 captcha covered Rest",
+    ];
+    assert_eq!(moving.says(), says);
+}
+
+#[test]
+fn foreign_item_told_twice_takes_one_place() {
+    let foreign = r#"{"id":"x","ip":"198.51.100.5/33"}"#;
+    let on_captcha = listed(&[foreign, foreign]);
+    let on_ban = ObservedList::of(&["2001:db8::/64"]);
+    let case = Case {
+        observed: Observed::of(on_ban, on_captcha),
+        items_max: 2,
+        ..case(&["2001:db8::/64"], &[], &[], &[])
+    };
+    assert_eq!(case.says(), [""; 0]);
+}
+
+#[test]
+fn item_put_back_while_pages_are_read_stays_and_is_no_surplus() {
+    let on_ban = listed(&[r#"{"id":"a","ip":"1.1.1.1"}"#, r#"{"id":"b","ip":"1.1.1.1"}"#]);
+    let observed = Observed::of(on_ban, ObservedList::default());
+    let case = Case { observed, ..case(&["1.1.1.1"], &[], &[], &[]) };
+    assert_eq!(case.says(), [""; 0]);
+}
+
+#[test]
+fn range_lifted_around_one_who_has_no_place_does_not_take_the_place_of_another() {
+    let mut full = case(&["9.9.9.9"], &[], &["9.9.9.9"], &["1.1.1.0/24"]);
+    full.items_max = 1;
+    let full = full.wants("1.1.1.5", Ban, "lists", 60);
+    assert_eq!(full.says(), ["-1.1.1.0/24 captcha lifted Lift"]);
+}

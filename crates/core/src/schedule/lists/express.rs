@@ -2,7 +2,8 @@
 //!
 //! Here: what of it can go at all now, and which lists are rewritten. For one list: only additions, POST; only
 //! removals, DELETE; both, one PUT where rewriting the list is affordable, or where writes are scarce; else POST
-//! and DELETE. The order is that of `steps`.
+//! and DELETE. The order is that of `steps`. What moves to where a rule still lifts it stays, until the rule is
+//! changed (`by_rules`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
@@ -30,7 +31,7 @@ pub(super) struct Expressed {
     pub(super) additions: u64,
     /// Additions that find no room.
     pub(super) without_room: u64,
-    /// Why something is left to the next run, if anything is.
+    /// Why something is left to the next run.
     pub(super) rest: Option<Rest>,
 }
 
@@ -41,7 +42,6 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         .zip(inputs.observed.lists())
         .map(|(plan, (_, observed))| List::new(plan, observed))
         .collect();
-    // What moves to where a rule still lifts it stays, until the rule is changed.
     let early = by_rules::too_early(plan, inputs.observed, &inputs.rules.lifted);
     for list in lists.iter_mut().filter(|_| !early.is_empty()) {
         list.removals.retain(|r| r.why == Why::Surplus || !early.contains(&(list.list, r.address)));
@@ -55,9 +55,8 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     choose_rewrites(&mut lists, plan.room(), inputs);
     let operations = in_steps(&mut lists, plan.room(), inputs.history.is_scarce(inputs.now));
     let rest = match is_cut || lists.iter().any(List::has_rest) {
-        _ if !early.is_empty() => Some(Rest::Rule),
-        true => Some(Rest::Order),
-        false => None,
+        true => Some(Rest::Later),
+        false => (!early.is_empty()).then_some(Rest::Rule),
     };
     Expressed { operations, additions, without_room, rest }
 }

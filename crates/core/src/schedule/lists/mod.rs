@@ -71,9 +71,8 @@ pub enum Rest {
     Ladder,
     /// A rule has to be changed first, which still lets through what takes its place.
     Rule,
-    /// It has to wait for another list or for room, or its list is rewritten, and its items may have other
-    /// ids then: the next run reads them anew.
-    Order,
+    /// It has to wait for another list, for room, or for the ids that a list has after it was rewritten.
+    Later,
 }
 
 /// One bulk operation: one write request, and one operation of the account to wait for.
