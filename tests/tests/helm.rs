@@ -82,7 +82,10 @@ fn installed_as(helm: &Helm, release: &str, values: &Value) -> Vec<Value> {
 
 fn installed(helm: &Helm, values: Value) -> Vec<Value> {
     let resources = installed_as(helm, NAME, &values);
-    assert_names_exist(&resources, &["secret-of-mine", "registry-of-mine", "redis-of-mine"]);
+    assert_names_exist(
+        &resources,
+        &["secret-of-mine", "registry-of-mine", "redis-of-mine", "tls-of-mine"],
+    );
     resources
 }
 
@@ -155,6 +158,8 @@ fn installations_of_every_kind_are_what_kubernetes_takes() {
             json!({ "redis": { "url": "redis://redis.cache:6379" } }),
             json!({ "redis": { "enabled": false }, "networkPolicy": { "enabled": false } }),
             json!({ "redis": { "enabled": false }, "volume": { "enabled": false } }),
+            json!({ "clientTls": { "existingSecret": "tls-of-mine" } }),
+            json!({ "clientTls": { "existingSecret": "tls-of-mine" }, "redis": { "enabled": false } }),
         ] {
             let mut values = with(other);
             values["kind"] = kind.into();
@@ -213,8 +218,9 @@ fn numbers_flags_and_lists_rendered_are_the_text_that_the_component_reads() {
 #[test]
 fn values_not_filled_in_are_all_named_at_once() {
     let Some(helm) = helm() else { return };
-    let refused = refusal(&helm, &json!({}));
+    let refused = refusal(&helm, &json!({ "clientTls": { "clientCertificate": true } }));
     for name in [
+        "clientTls.existingSecret: the Secret with the client certificate",
         "image.repository",
         "settings.cf_account_id",
         "cf_ban_list_id, cf_captcha_list_id, cf_kv_namespace_id",
@@ -399,6 +405,71 @@ fn redis_is_the_charts_own_or_another_or_none() {
     assert!(!said.contains("redis") && !said.contains("runtime-config"), "{said}");
 }
 
+#[test]
+fn tls_of_lapi_is_told_to_spin_with_redis_and_without_and_left_to_a_secret_of_ones_own() {
+    let Some(helm) = helm() else { return };
+    let tls = |kind: &str, other: Value| {
+        let mut values = with(json!({
+            "kind": kind,
+            "clientTls": { "existingSecret": "tls-of-mine" },
+            "settings": { "lapi_url": "https://lapi.crowdsec.svc:8080" },
+        }));
+        for (part, value) in other.as_object().unwrap() {
+            for (key, value) in value.as_object().unwrap() {
+                values[part][key] = value.clone();
+            }
+        }
+        installed(&helm, values)
+    };
+    let config = |resources: &[Value]| -> Table {
+        let secret = find(resources, "Secret", "crowdsec-edge-sync-runtime-config").unwrap();
+        text(&secret["stringData"]["runtime-config.toml"]).parse().unwrap()
+    };
+    for kind in ["CronJob", "Deployment"] {
+        for redis in [true, false] {
+            let resources = tls(
+                kind,
+                json!({
+                    "redis": { "enabled": redis },
+                    "clientTls": { "clientCertificate": redis },
+                }),
+            );
+            let config = config(&resources);
+            assert_eq!(config.contains_key("key_value_store"), redis, "{kind}");
+            let entry = config["client_tls"][0].as_table().unwrap();
+            let said: Vec<_> = entry.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let mut expected = vec![
+                "ca_roots_file=\"/client-tls/ca.crt\"",
+                "client_cert_file=\"/client-tls/tls.crt\"",
+                "client_private_key_file=\"/client-tls/tls.key\"",
+                "component_ids=[\"crowdsec-edge-sync\"]",
+                "hosts=[\"lapi.crowdsec.svc\"]",
+            ];
+            if !redis {
+                expected.retain(|line| !line.starts_with("client_"));
+            }
+            assert_eq!(said, expected, "{kind}");
+            let pod = &pods(&resources)[0]["spec"];
+            let mounts = list(&pod["containers"][0]["volumeMounts"]);
+            assert!(mounts.iter().any(|mount| mount["mountPath"] == "/client-tls"), "{kind}");
+            let volumes = list(&pod["volumes"]);
+            assert!(
+                volumes.iter().any(|one| one["secret"]["secretName"] == "tls-of-mine"),
+                "{kind}"
+            );
+        }
+    }
+    let hosts = json!({ "clientTls": { "hosts": ["a", "b"] } });
+    assert_eq!(
+        config(&tls("CronJob", hosts))["client_tls"][0]["hosts"].to_string(),
+        "[\"a\", \"b\"]"
+    );
+    let foreign = tls("CronJob", json!({ "redis": { "existingSecret": "redis-of-mine" } }));
+    assert!(find(&foreign, "Secret", "crowdsec-edge-sync-runtime-config").is_none());
+    let volumes = list(&pods(&foreign)[0]["spec"]["volumes"]);
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "redis-of-mine"));
+}
+
 fn the_redis_service(resources: &[Value]) -> &str {
     let mut services = all(resources, "Service");
     text(&services.next().expect("a Service of Redis")["metadata"]["name"])
@@ -439,6 +510,8 @@ fn deployment_is_another_pod_for_another_setting_secret_or_store() {
         json!({ "settings": { "dry_run": true } }),
         json!({ "secrets": { "cf_api_token": "another" } }),
         json!({ "redis": { "url": "redis://another:6379" } }),
+        json!({ "clientTls": { "existingSecret": "tls-of-mine" } }),
+        json!({ "clientTls": { "existingSecret": "tls-of-mine", "hosts": ["b"] } }),
     ] {
         let mut values = with(change);
         values["kind"] = "Deployment".into();

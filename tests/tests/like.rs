@@ -3,29 +3,35 @@
 use std::time::Duration;
 
 use end_to_end::World;
-use simulator::{Like, Service};
+use simulator::{Decision, Like, Service};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_plan_met_as_it_is_a_first_sync_and_a_change_reach_lists_and_kv() {
     for like in Like::ALL {
         let mut world = World::with(|options| like.apply(&mut options.cloudflare)).await;
         world.target(&["lists", "kv"]);
+        world.set("scopes", "ip,range");
         if like == Like::CloudflareFree {
             world.set("cf_captcha_list_id", "");
         }
         world.ban(&["203.0.113.7", "203.0.113.8"]);
+        let range = Decision::ban("198.51.100.0/24").scope("Range");
+        world.simulator().lapi().add_all([range]);
         world.run().await.assert_each_target_well();
         world.two_minutes_later();
         world.simulator().lapi().remove_value("203.0.113.7");
         world.ban(&["203.0.113.9"]);
         world.run().await.assert_each_target_well();
-        assert_eq!(world.edge().0, ["203.0.113.8", "203.0.113.9"].map(str::to_owned).into());
-        world.assert_values(&[("ip:203.0.113.8", "ban"), ("ip:203.0.113.9", "ban")]);
+        let desired = ["198.51.100.0/24", "203.0.113.8", "203.0.113.9"];
+        assert_eq!(world.edge().0, desired.map(str::to_owned).into());
+        let keys: Vec<String> = world.keys().into_keys().collect();
+        assert_eq!(keys, ["ip:203.0.113.8", "ip:203.0.113.9", "ranges"]);
         // Nothing is done again that a late replica does not show yet.
         world.two_minutes_later();
-        let operations = world.operations();
+        let (operations, kv) = (world.operations(), world.kv_counters());
         world.run().await.assert_each_target_well();
         assert_eq!(world.operations(), operations, "{like}");
+        assert_eq!(world.kv_counters().pairs_written, kv.pairs_written, "{like}");
         world.assert_no_violations();
     }
 }

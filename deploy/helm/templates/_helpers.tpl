@@ -37,8 +37,27 @@ app.kubernetes.io/component: {{ .component }}
 {{- .Values.existingSecret | default (printf "%s-secret" (include "edge-sync.fullname" .)) -}}
 {{- end -}}
 
+{{/* Not empty if there is something for Spin's runtime configuration to say. */}}
+{{- define "edge-sync.runtimeConfig" -}}
+{{- if or .Values.redis.enabled .Values.clientTls.existingSecret -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Not empty if somebody else's Secret says it. */}}
+{{- define "edge-sync.foreignRuntimeConfig" -}}
+{{- if and .Values.redis.enabled .Values.redis.existingSecret -}}yes{{- end -}}
+{{- end -}}
+
 {{- define "edge-sync.runtimeConfigName" -}}
-{{- .Values.redis.existingSecret | default (printf "%s-runtime-config" (include "edge-sync.fullname" .)) -}}
+{{- if include "edge-sync.foreignRuntimeConfig" . -}}
+{{- .Values.redis.existingSecret -}}
+{{- else -}}
+{{- printf "%s-runtime-config" (include "edge-sync.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The host of an origin, without its port. */}}
+{{- define "edge-sync.host" -}}
+{{- regexReplaceAll "^[a-z]+://(.*@)?([^/:@]*).*$" . "${2}" -}}
 {{- end -}}
 
 {{/* Not empty if the chart starts a Redis. */}}
@@ -75,6 +94,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.clientTls.clientCertificate (not .Values.clientTls.existingSecret) -}}
+{{- $problems = append $problems "clientTls.existingSecret: the Secret with the client certificate" -}}
+{{- end -}}
 {{- if $problems -}}
 {{- fail (printf "\n\nThese values are missing:\n  - %s\n" (join "\n  - " $problems)) -}}
 {{- end -}}
@@ -94,12 +116,22 @@ envFrom:
   mountPath: /runtime-config.toml
   subPath: runtime-config.toml
   readOnly: true
+{{- if .Values.clientTls.existingSecret }}
+- name: client-tls
+  mountPath: /client-tls
+  readOnly: true
+{{- end }}
 {{- end -}}
 
 {{- define "edge-sync.runtimeConfigVolume" -}}
 - name: runtime-config
   secret:
     secretName: {{ include "edge-sync.runtimeConfigName" . }}
+{{- with .Values.clientTls.existingSecret }}
+- name: client-tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "edge-sync.placement" -}}
@@ -124,7 +156,7 @@ A rule of a NetworkPolicy for an origin http://service.namespace.svc…:port, an
 public, or extraEgress says more about them than a name does. Not by urlParse, whose complaint would show a password.
 */}}
 {{- define "edge-sync.egressTo" -}}
-{{- $host := regexReplaceAll "^[a-z]+://(.*@)?([^/:@]*).*$" . "${2}" -}}
+{{- $host := include "edge-sync.host" . -}}
 {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" (regexReplaceAll "^[a-z]+://(.*@)?([^/@]*).*$" . "${2}")) -}}
 {{- if and (regexMatch "^[^.]+[.][^.]+([.]svc([.].+)?)?$" $host) (not (hasSuffix ".invalid" $host)) -}}
 - to:

@@ -35,7 +35,7 @@ impl Like {
         options.requests_max = 1_200;
         options.list_modifications_max = 1_000_000;
         options.list_writes_max = 30_000;
-        options.kv_list_lag = seconds(60);
+        (options.kv_list_lag, options.kv_value_lag) = (seconds(60), seconds(60));
         options.kv_key_write_interval = seconds(1);
         options.waf_edge_lag = seconds(5);
         options.list_edge_lag = seconds(30);

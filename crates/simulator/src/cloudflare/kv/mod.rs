@@ -71,7 +71,8 @@ impl Kv {
     pub(super) fn settle(&mut self, now: Duration) {
         self.now = self.now.max(now);
         for namespace in &mut self.namespaces {
-            namespace.store.settle(self.now, self.options.kv_list_lag);
+            let options = &self.options;
+            namespace.store.settle(self.now, options.kv_list_lag, options.kv_value_lag);
         }
     }
 

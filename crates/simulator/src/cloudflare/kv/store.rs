@@ -1,5 +1,6 @@
 //! The content of one namespace: what is stored, what a listing shows of it, and what was stored when.
-//! A listing lags behind: each change, an expiry too, reaches it in order after the lag has passed.
+//! A listing lags behind: each change, an expiry too, reaches it in order after the lag has passed. So do reads of
+//! values, each with a lag of its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use std::ops::Bound;
@@ -55,6 +56,9 @@ pub(super) struct Store {
     expiring: BTreeSet<(u64, String)>,
     /// Changes that no listing shows yet, oldest first.
     unlisted: VecDeque<Unlisted>,
+    value_lag: Duration,
+    /// What was stored before each change that reads do not show yet, oldest first.
+    past: VecDeque<Unlisted>,
     history: Vec<KvChange>,
 }
 
@@ -82,14 +86,16 @@ impl Store {
             cells: BTreeMap::new(),
             expiring: BTreeSet::new(),
             unlisted: VecDeque::new(),
+            value_lag: Duration::ZERO,
+            past: VecDeque::new(),
             history: Vec::new(),
         }
     }
 
-    /// Lets everything expire that expires by `now`, each at its own time, and listings catch up.
-    pub(super) fn settle(&mut self, now: Duration, lag: Duration) {
+    /// Lets everything expire that expires by `now`, each at its own time, and listings and reads catch up.
+    pub(super) fn settle(&mut self, now: Duration, lag: Duration, value_lag: Duration) {
         let last = self.now;
-        (self.now, self.lag) = (last.max(now), lag);
+        (self.now, self.lag, self.value_lag) = (last.max(now), lag, value_lag);
         while let Some((expiration, key)) = self.expiring.pop_first() {
             let at = Duration::from_secs(expiration).saturating_sub(self.start);
             if at > self.now {
@@ -104,6 +110,18 @@ impl Store {
             self.unlisted.pop_front_if(|change| behind.is_some_and(|behind| change.at <= behind))
         {
             self.list(change.key, change.entry);
+        }
+        let behind = self.now.checked_sub(value_lag);
+        while self.past.pop_front_if(|old| behind.is_some_and(|behind| old.at <= behind)).is_some()
+        {
+        }
+    }
+
+    /// What a read shows, which may be what was stored a moment ago.
+    pub(super) fn read(&self, key: &str) -> Option<&Entry> {
+        match self.past.iter().find(|old| old.key == key) {
+            Some(old) => old.entry.as_deref(),
+            None => self.get(key),
         }
     }
 
@@ -125,10 +143,11 @@ impl Store {
         }
     }
 
-    /// [`Store::put`] of what has been there for long: listings show it at once.
+    /// [`Store::put`] of what has been there for long: listings and reads show it at once.
     pub(super) fn preload(&mut self, key: &str, entry: Entry) {
         self.change(key, Some(entry), self.now, KvCause::Preload);
         self.unlisted.retain(|change| change.key != key);
+        self.past.retain(|old| old.key != key);
         let stored = self.cells.get(key).and_then(|cell| cell.stored.clone());
         self.list(key.to_owned(), stored);
     }
@@ -202,6 +221,9 @@ impl Store {
         }
         if let Some(expiration) = entry.as_ref().and_then(|entry| entry.expiration) {
             self.expiring.insert((expiration, key.to_owned()));
+        }
+        if !self.value_lag.is_zero() {
+            self.past.push_back(Unlisted { at, key: key.to_owned(), entry: old.clone() });
         }
         // A new expiration alone changes nothing at the edge before its time.
         let value = entry.as_ref().map(|entry| &entry.value);

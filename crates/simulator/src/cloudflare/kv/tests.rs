@@ -222,6 +222,25 @@ fn pair_written_again_unchanged_is_counted_and_no_violation() {
 }
 
 #[test]
+fn value_read_in_its_lag_is_what_was_stored_before() {
+    let mut account = Account::with(|options| options.kv_value_lag = MINUTE);
+    account.preload(&["old"]);
+    let read = |account: &mut Account, key: &str| {
+        let (status, code, _) = account.send(Method::GET, &format!("/metadata/{key}"), "");
+        (status, code)
+    };
+    assert_eq!(read(&mut account, "old").0, 200, "what was preloaded has been there for long");
+    account.write(&[("new", "ban")], 300);
+    account.delete(&["old"]);
+    assert_eq!((read(&mut account, "old").0, read(&mut account, "new").1), (200, 10009));
+    account.later(59 * SECOND);
+    assert_eq!((read(&mut account, "old").0, read(&mut account, "new").1), (200, 10009));
+    assert_eq!(account.list(10, ""), ["new"], "listings have a lag of their own");
+    account.later(SECOND);
+    assert_eq!((read(&mut account, "old").1, read(&mut account, "new").0), (10009, 200));
+}
+
+#[test]
 fn listing_with_lag_shows_the_past_while_values_are_current() {
     let mut account = Account::with(|options| options.kv_list_lag = MINUTE);
     account.preload(&["old"]);
