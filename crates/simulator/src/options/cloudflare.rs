@@ -31,7 +31,7 @@ use super::{comma_text, duration_text};
 /// | `waf_dry_run` | a mock, a proxy or an old release does not know it | not believe that nothing happened |
 /// | `waf_write_floor`, `waf_limiter_body` | the limiter of rulesets, of which no number is known | wait for that zone alone |
 /// | `waf_edge_lag`, `list_edge_lag`, `edge_lag_varies` | it takes a while until every location has it | not drop one level before the other has arrived |
-/// | `kv_list_lag`, `kv_key_write_interval`, `kv_page_end`, `kv_bulk_reply` | KV is eventually consistent | not write again what a listing does not show yet |
+/// | `kv_list_lag`, `kv_stale_values`, `kv_key_write_interval`, `kv_page_end`, `kv_bulk_reply` | KV is eventually consistent | not write again what a listing does not show yet; not write an older value over a newer |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CloudflareOptions {
@@ -119,10 +119,11 @@ pub struct CloudflareOptions {
     pub kv_page_end: PageEnd,
     /// What the answer to a KV bulk request tells (facts 2.3: treat all of it as optional).
     pub kv_bulk_reply: BulkReply,
-    /// How far list-keys is behind the writes; reads of values are current. Up to a minute is
-    /// documented.
+    /// How far list-keys is behind the writes. Up to a minute is documented.
     #[serde(with = "duration_text")]
     pub kv_list_lag: Duration,
+    /// Reads of values are as far behind; else they are current.
+    pub kv_stale_values: bool,
     /// Least time between two writes of one key; zero = off. One second is documented.
     #[serde(with = "duration_text")]
     pub kv_key_write_interval: Duration,
@@ -218,6 +219,7 @@ impl Default for CloudflareOptions {
             kv_page_end: PageEnd::Empty,
             kv_bulk_reply: BulkReply::Full,
             kv_list_lag: Duration::ZERO,
+            kv_stale_values: false,
             kv_key_write_interval: Duration::ZERO,
             kv_daily_reads: 0,
             kv_daily_writes: 0,

@@ -258,7 +258,7 @@ impl Kv {
         self.counters.keys_read += wanted.keys.len() as u64;
         let mut values = Map::new();
         for key in wanted.keys {
-            let Some(entry) = self.namespaces[index].store.get(&key) else {
+            let Some(entry) = self.value(index, &key) else {
                 values.insert(key, Value::Null);
                 continue;
             };
@@ -336,7 +336,13 @@ impl Kv {
         body::check_name(&key, judge)?;
         self.spend(Usage::Read, 1)?;
         self.counters.keys_read += 1;
-        self.namespaces[index].store.get(&key).ok_or_else(|| codes::KEY_NOT_FOUND.into())
+        self.value(index, &key).ok_or_else(|| codes::KEY_NOT_FOUND.into())
+    }
+
+    /// What a read of a value finds.
+    fn value(&self, index: usize, key: &str) -> Option<&Entry> {
+        let store = &self.namespaces[index].store;
+        if self.options.kv_stale_values { store.get_listed(key) } else { store.get(key) }
     }
 
     fn counted(

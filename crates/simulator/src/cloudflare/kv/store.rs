@@ -111,6 +111,11 @@ impl Store {
         self.cells.get(key)?.stored.as_deref()
     }
 
+    /// The same, as far behind as listings are.
+    pub(super) fn get_listed(&self, key: &str) -> Option<&Entry> {
+        self.cells.get(key)?.listed.as_deref()
+    }
+
     /// Time since the key was last written, if it is there.
     pub(super) fn since_written(&self, key: &str) -> Option<Duration> {
         let written = self.cells.get(key)?.written?;
