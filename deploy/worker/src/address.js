@@ -70,6 +70,23 @@ export function addressBits(address) {
 }
 
 /**
+ * The 16 bytes of the address, an IPv4 one as `::ffff:a.b.c.d`.
+ *
+ * @param {string} address canonical
+ * @returns {number[]}
+ */
+export function addressBytes(address) {
+  if (!address.includes(":")) return [...MAPPED_BYTES, ...address.split(".").map(Number)];
+  const [head, tail] = address.split("::").map((half) => (half === "" ? [] : half.split(":")));
+  const zeros = tail === undefined ? [] : Array(8 - head.length - tail.length).fill("0");
+  const groups = [...head, ...zeros, ...(tail ?? [])].map((group) => parseInt(group, 16));
+  return groups.flatMap((group) => [group >> 8, group & 0xff]);
+}
+
+/** What an IPv4 address begins with as an IPv6 one. */
+const MAPPED_BYTES = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/**
  * @param {string[]} parts
  * @param {number} bitsOfEach
  * @param {"" | "0x"} radix

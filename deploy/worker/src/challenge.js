@@ -46,7 +46,7 @@ export async function challenge(request, address, settings) {
   const token = await tokenIn(request);
   if (token === null) return challengePage(request, { siteKey, retry: false });
 
-  const verdict = await verifyToken(token, address, turnstileSecret);
+  const verdict = await verifyToken(token, holder, turnstileSecret);
   if (verdict === "refused") return challengePage(request, { siteKey, retry: true });
 
   const seconds = verdict === "solved" ? clearanceSeconds : UNVERIFIED_CLEARANCE_SECONDS;

@@ -11,6 +11,8 @@
  * @property {string} keyPrefix
  * @property {number} cacheTtlSeconds
  * @property {boolean} checksRanges
+ * @property {boolean} checksLayout false: the layout is `keys`, whatever the namespace says
+ * @property {boolean} debug answers say in a header what was checked
  * @property {ChallengeSettings | null} challenge null: not set up
  *
  * @typedef {object} ChallengeSettings
@@ -23,6 +25,9 @@
 /** Below 30 KV refuses the read, and every request would pass; above a day a ban would come a day late. */
 const CACHE_TTL_SECONDS = { min: 30, max: 86_400, byDefault: 60 };
 
+/** More counts as so much: a layout stays for eight minutes after another is served, and KV takes one of them. */
+const CACHE_TTL_SECONDS_USED = 300;
+
 /** Below a minute the clearance would be over before the page is read. */
 const CLEARANCE_SECONDS = { min: 60, max: 86_400, byDefault: 3600 };
 
@@ -33,19 +38,26 @@ const CLEARANCE_SECONDS = { min: 60, max: 86_400, byDefault: 3600 };
 export function readSettings(env) {
   return {
     decisions: env.DECISIONS,
-    keyPrefix: env.KEY_PREFIX ?? "ip:",
-    cacheTtlSeconds: wholeNumber(env, "CACHE_TTL_SECONDS", CACHE_TTL_SECONDS),
-    checksRanges: checksRanges(env),
+    // Empty means the default, as for crowdsec-edge-sync.
+    keyPrefix: env.KEY_PREFIX || "ip:",
+    cacheTtlSeconds: Math.min(wholeNumber(env, "CACHE_TTL_SECONDS", CACHE_TTL_SECONDS), CACHE_TTL_SECONDS_USED),
+    checksRanges: oneOf(env, "RANGES", ["on", "off"]) === "on",
+    checksLayout: oneOf(env, "LAYOUT", ["auto", "keys"]) === "auto",
+    debug: oneOf(env, "DEBUG", ["off", "on"]) === "on",
     challenge: challengeSettings(env),
   };
 }
 
-/** @param {Record<string, any>} env */
-function checksRanges({ RANGES = "" }) {
-  if (!["", "on", "off"].includes(RANGES)) {
-    console.warn("crowdsec-edge-sync: RANGES must be on or off; using on");
-  }
-  return RANGES !== "off";
+/**
+ * @param {Record<string, any>} env
+ * @param {string} name
+ * @param {string[]} words the first is the default
+ */
+function oneOf(env, name, words) {
+  const word = env[name] || words[0];
+  if (words.includes(word)) return word;
+  console.warn(`crowdsec-edge-sync: ${name} must be ${words.join(" or ")}; using ${words[0]}`);
+  return words[0];
 }
 
 /**

@@ -12,11 +12,11 @@ const UNAVAILABLE_CODES = ["missing-input-secret", "invalid-input-secret", "inte
 
 /**
  * @param {string} token
- * @param {string} address
+ * @param {{ address: string, hostname: string }} holder a token that was solved at another host does not count
  * @param {string} secret
  * @returns {Promise<"solved" | "refused" | "unavailable">} `unavailable`, with a warning: it cannot be known
  */
-export async function verifyToken(token, address, secret) {
+export async function verifyToken(token, { address, hostname }, secret) {
   try {
     const reply = await fetch(SITEVERIFY_URL, {
       method: "POST",
@@ -24,8 +24,8 @@ export async function verifyToken(token, address, secret) {
       signal: AbortSignal.timeout(SITEVERIFY_TIMEOUT_MS),
     });
     // A refusal may come with any status: the body decides.
-    const { success, "error-codes": codes = [] } = await reply.json();
-    if (success === true) return "solved";
+    const { success, hostname: solvedAt, "error-codes": codes = [] } = await reply.json();
+    if (success === true) return solvedAt === undefined || solvedAt === hostname ? "solved" : "refused";
     if (success === false && !UNAVAILABLE_CODES.some((code) => codes.includes(code))) return "refused";
     throw new Error(`HTTP ${reply.status}, error codes ${JSON.stringify(codes)}`);
   } catch (error) {

@@ -128,14 +128,20 @@ describe("fail open", { concurrency: 4 }, () => {
   // A value that is its own question: the warning about it shows what was asked for.
   const ECHO = `{ get: async (key, options) => JSON.stringify(options) }`;
 
-  scenario("no settings, KV is asked for the default prefix and cacheTtl", { kv: ECHO }, (edge) =>
+  scenario("no settings but the layout, KV is asked for the default prefix and cacheTtl", { kv: ECHO, bindings: { LAYOUT: "keys" } }, (edge) =>
     passesWithWarning(edge, /key ip:192\.0\.2\.1 holds "\{\\"cacheTtl\\":60\}"/),
   );
 
   scenario(
     "KEY_PREFIX and CACHE_TTL_SECONDS set, KV is asked with them",
-    { kv: ECHO, bindings: { KEY_PREFIX: "", CACHE_TTL_SECONDS: "30" } },
-    (edge) => passesWithWarning(edge, /key 192\.0\.2\.1 holds "\{\\"cacheTtl\\":30\}"/),
+    { kv: ECHO, bindings: { LAYOUT: "keys", KEY_PREFIX: "x:", CACHE_TTL_SECONDS: "30" } },
+    (edge) => passesWithWarning(edge, /key x:192\.0\.2\.1 holds "\{\\"cacheTtl\\":30\}"/),
+  );
+
+  scenario(
+    "CACHE_TTL_SECONDS an hour, KV is asked for five minutes, as long as a layout stays",
+    { kv: ECHO, bindings: { LAYOUT: "keys", KEY_PREFIX: "", CACHE_TTL_SECONDS: "3600" } },
+    (edge) => passesWithWarning(edge, /key ip:192\.0\.2\.1 holds "\{\\"cacheTtl\\":300\}"/),
   );
 
   for (const unusable of ["29", "60.5", "soon", "86401"]) {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::api::cloudflare::kv::{self, Pair};
+use crate::api::cloudflare::kv::{self, Pair, Value};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
@@ -37,6 +37,8 @@ pub struct AppliedKeys {
     pub deleted: u64,
     /// Write requests that were sent.
     pub writes: u64,
+    /// Values of the layout `shards` that were written, each with its generation.
+    pub generations: Vec<(usize, u64)>,
     /// The first reason why not everything was done.
     pub stopped: Option<Stopped>,
 }
@@ -184,7 +186,18 @@ impl<H: Host> Sending<'_, '_, H> {
             .map_err(CallError::from)
             .and_then(|answer| kv::decode_bulk(&answer));
         let source = match answer {
-            Ok(failed) => return Some(failed),
+            Ok(failed) => {
+                if let Bulk::Put(pairs) = bulk {
+                    let taken = pairs.as_slice().iter().map(|(_, pair)| pair);
+                    let taken = taken.filter(|pair| !failed.contains(&pair.key));
+                    let units = taken.filter_map(|pair| match &pair.value {
+                        Value::Lines(lines) => Some((lines.unit, now)),
+                        Value::One(_) | Value::Ranges(_) => None,
+                    });
+                    self.applied.generations.extend(units);
+                }
+                return Some(failed);
+            }
             Err(error) => error,
         };
         let (resource, operation) = (Resource::Namespace, describe(bulk));

@@ -1,14 +1,18 @@
 //! What is decided about KV.
 
+use crate::api::cloudflare::kv::shards::{Layout, Unit, WIDE};
 use crate::desired::Desired;
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::{ObservedKeys, ObservedKv, ObservedShards};
+use crate::plan::kv::layout::{Course, Other, is_complete, is_ready, youngest_key};
 use crate::plan::kv::{KvPlan, Rules, diff};
-use crate::review::{Review, review};
-use crate::schedule::kv::{Schedule, schedule};
+use crate::review::{Approved, Review, follow, review};
+use crate::schedule::kv::{
+    Budget, Schedule, Shards, clear_keys, clear_shards, schedule as schedule_keys, shards,
+};
 use crate::settings::{Kv, Settings};
-use crate::state::Ends;
 use crate::state::guard::Held;
 use crate::state::quota::Quota;
+use crate::state::{Ends, ShardsHistory};
 
 /// What is remembered of earlier runs.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +23,8 @@ pub struct Remembered<'a> {
     pub held: Option<&'a Held>,
     /// Of what was desired.
     pub ends: &'a Ends,
+    /// Of the layout `shards`.
+    pub shards: &'a ShardsHistory,
 }
 
 /// When, in Unix seconds.
@@ -33,10 +39,16 @@ pub struct When {
 /// What is decided.
 #[derive(Debug)]
 pub struct Decision {
-    /// What differs, and what of it may be done.
+    /// What differs in the layout that is served, and what of it may be done.
     pub review: Review<KvPlan>,
-    /// What is sent now.
+    /// What is sent there now.
     pub schedule: Schedule,
+    /// Which layout that is, and what becomes of the other.
+    pub course: Course,
+    /// What is sent to the other now, and how much differs there.
+    pub other: Option<(Schedule, u64)>,
+    /// Whether the layout that is to be served next is complete.
+    pub is_complete: bool,
 }
 
 /// The name under which what the guard holds is remembered.
@@ -46,12 +58,13 @@ pub const TARGET: &str = "kv";
 pub fn decide(
     settings: &Settings,
     kv: &Kv,
-    (desired, observed): (&Desired, &ObservedKeys),
+    (desired, observed): (&Desired, &ObservedKv),
     remembered: Remembered<'_>,
     When { began, now }: When,
 ) -> Decision {
-    let Remembered { quota, held, ends } = remembered;
+    let Remembered { quota, held, ends, shards: history } = remembered;
     let quota = quota.at(now);
+    let history = &history.bound(kv.namespace.as_str(), &kv.prefix);
     let rules = Rules {
         prefix: &kv.prefix,
         tolerance: kv.tolerance,
@@ -61,9 +74,79 @@ pub fn decide(
         began,
         ahead_since: quota.ahead_since(),
     };
-    let plan = diff(desired, observed, rules);
+    let (no_keys, no_shards) = (ObservedKeys::default(), ObservedShards::default());
+    let there = There {
+        keys: observed.keys.as_ref().unwrap_or(&no_keys),
+        shards: observed.shards.as_ref().unwrap_or(&no_shards),
+    };
+    let may_trust = !history.is_stale(WIDE, there.shards.units[WIDE].at(), now);
+    let mut course = Course::of(kv.layout, observed, may_trust, now);
+    let plan = diff(desired, there.of(course.served), rules);
     let is_desired = |address: &_| desired.has_key(address);
     let review = review(plan, held.cloned(), is_desired, &settings.guard, now);
-    let schedule = schedule(&review.approved, &kv.prefix, &quota, kv.daily_writes_max, now);
-    Decision { review, schedule }
+    let mut other = None;
+    let mut complete = false;
+    if course.other == Other::Kept {
+        let plan = diff(desired, there.of(course.served.other()), rules);
+        let plan = follow(plan, &review.held);
+        complete = course.is_waiting()
+            && is_complete(&review.approved, &plan)
+            && matches!(there.shards.units[WIDE], Unit::Ours(_));
+        other = Some(plan);
+    }
+    let secs = history.complete_secs(now);
+    if complete && may_trust && is_ready(secs, there.youngest(course.wanted), now) {
+        course = course.switched(now);
+    }
+    let mut budget = Budget::new(&quota, kv.daily_writes_max, now);
+    let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
+        Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
+        Layout::Shards => {
+            let marker = course.marker.unwrap_or_default();
+            let (observed, prefix) = (there.shards, &*kv.prefix);
+            shards(plan, Shards { desired, observed, history, marker, prefix, now }, budget)
+        }
+    };
+    let schedule = send(course.served, &review.approved, &mut budget);
+    let other = match (course.other, other) {
+        (Other::Kept, Some(plan)) => {
+            let mut budget = budget.spare(kv.daily_writes_max);
+            let schedule = send(course.served.other(), &plan, &mut budget);
+            let drift = plan.drift() - schedule.riding();
+            Some((schedule, drift))
+        }
+        (Other::Cleared, _) => {
+            let schedule = match course.served {
+                Layout::Shards => clear_keys(there.keys, &kv.prefix, &mut budget),
+                Layout::Keys => clear_shards(there.shards, &kv.prefix, &mut budget),
+            };
+            let drift = schedule.bulks().iter().map(|bulk| bulk.len()).sum::<u64>();
+            Some((schedule, drift))
+        }
+        _ => None,
+    };
+    Decision { review, schedule, course, other, is_complete: complete }
+}
+
+/// Both layouts; what was not read is empty.
+struct There<'a> {
+    keys: &'a ObservedKeys,
+    shards: &'a ObservedShards,
+}
+
+impl<'a> There<'a> {
+    fn of(&self, layout: Layout) -> &'a ObservedKeys {
+        match layout {
+            Layout::Keys => self.keys,
+            Layout::Shards => &self.shards.keys,
+        }
+    }
+
+    /// When the youngest value of it was written.
+    fn youngest(&self, layout: Layout) -> u64 {
+        match layout {
+            Layout::Keys => youngest_key(self.keys),
+            Layout::Shards => self.shards.units.iter().map(Unit::at).max().unwrap_or(0),
+        }
+    }
 }

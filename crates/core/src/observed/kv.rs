@@ -1,13 +1,73 @@
-//! The keys of our KV namespace, as one listing shows them, and the one key that holds all ranges.
+//! What our KV namespace holds: in the layout `keys` as one listing shows it, with the one key that holds all
+//! ranges; in the layout `shards` as its values say.
 //!
-//! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2), and so may the
-//! value of that key (2.5).
+//! The listing may be up to 60 s older than our own writes (facts cloudflare 2.2), and so may a value (2.5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
-use crate::api::cloudflare::kv::{Key, Metadata, RANGES_KEY, Ranges};
+use crate::api::cloudflare::kv::shards::{self, Layout, Marker, UNITS, Unit, Units, WIDE};
+use crate::api::cloudflare::kv::{Key, Metadata, RANGES, RangeEntry, Ranges, ranges_key};
 use crate::skipped::Left;
+
+/// Both layouts, as far as they were read.
+#[derive(Debug, Default, PartialEq)]
+pub struct ObservedKv {
+    /// The layout `keys`; `None` = nothing of it is there any more, or it does not matter.
+    pub keys: Option<ObservedKeys>,
+    /// The layout `shards`; `None` = nothing of it is there.
+    pub shards: Option<ObservedShards>,
+}
+
+impl ObservedKv {
+    /// What is in force by one layout, if that was read; without shards those of the keys.
+    pub fn of(&self, layout: Layout) -> Option<&ObservedKeys> {
+        let shards = self.shards.as_ref().map(|shards| &shards.keys);
+        match layout {
+            Layout::Shards => shards,
+            Layout::Keys => self.keys.as_ref().or(shards),
+        }
+    }
+
+    /// Whether `address` is in force `now`, Unix seconds, in either layout.
+    pub fn has(&self, address: &Address, now: u64) -> bool {
+        let shards = self.shards.iter().map(|shards| &shards.keys);
+        self.keys.iter().chain(shards).any(|keys| keys.has(address, now))
+    }
+}
+
+/// The layout `shards`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObservedShards {
+    /// What stands in the values, each entry as if it were a key.
+    pub keys: ObservedKeys,
+    /// The values.
+    pub units: [Unit; UNITS],
+    /// What Workers are to read; `None` = nobody said.
+    pub marker: Option<Marker>,
+}
+
+impl ObservedShards {
+    /// Takes an entry of a shard that was written `at`, unless it has run out `now`.
+    pub fn add(&mut self, address: Address, entry: RangeEntry, at: u64, now: u64) {
+        if entry.expires > now {
+            let metadata = Some(Metadata { value: entry.value, written: at });
+            self.keys.entries.insert(address, Entry { expires: Some(entry.expires), metadata });
+        }
+    }
+
+    /// Takes the values themselves.
+    pub fn set_units(&mut self, units: Units) {
+        let Units { units, marker, ranges } = units;
+        (self.units, self.marker) = (units, marker);
+        self.keys.ranges = ranges;
+    }
+
+    /// Whether the value beside the shards is somebody else's.
+    pub fn is_foreign(&self) -> bool {
+        self.units[WIDE] == Unit::Foreign
+    }
+}
 
 /// Our keys.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +76,7 @@ pub struct ObservedKeys {
     misspelt: BTreeSet<String>,
     foreign: Left,
     ranges: Ranges,
+    has_units: bool,
 }
 
 /// A key that is named after an address, canonically.
@@ -31,10 +92,14 @@ impl ObservedKeys {
     /// Takes one key, and tells whether it is new. Keys without our prefix do not exist for us, and that of
     /// all ranges is read by itself, whatever the prefix is.
     pub fn add(&mut self, key: Key, prefix: &str) -> bool {
-        if key.name == RANGES_KEY {
+        if key.name == RANGES || key.name == ranges_key(prefix) {
             return true;
         }
         let Some(text) = key.name.strip_prefix(prefix) else { return true };
+        if shards::is_unit(text) {
+            self.has_units = true;
+            return true;
+        }
         match text.parse::<Address>() {
             Ok(address) if address.is_single() && address.to_string() == text => {
                 let entry = Entry { expires: key.expires, metadata: key.metadata };
@@ -58,6 +123,17 @@ impl ObservedKeys {
     /// this one replaces used LAPI's text as it was.
     pub fn misspelt(&self) -> &BTreeSet<String> {
         &self.misspelt
+    }
+
+    /// Whether values of the layout `shards` stand there too.
+    pub fn has_units(&self) -> bool {
+        self.has_units
+    }
+
+    /// Whether nothing of ours is there.
+    pub fn is_empty(&self) -> bool {
+        let has_ranges = matches!(self.ranges, Ranges::Ours { .. });
+        self.entries.is_empty() && self.misspelt.is_empty() && !has_ranges
     }
 
     /// Keys with our prefix that are named after no address; they are left alone.
@@ -99,6 +175,9 @@ mod tests {
             "ip:hello",
             "other:1.1.1.1",
             "ranges",
+            "ip:wide",
+            "ip:s16:0",
+            "ip:s16:f",
         ] {
             let key = Key { name: name.to_owned(), expires: None, metadata: None };
             observed.add(key, "ip:");
@@ -115,7 +194,7 @@ mod tests {
     #[test]
     fn key_of_all_ranges_is_not_foreign_under_a_prefix_that_it_begins_with() {
         let mut observed = ObservedKeys::default();
-        observed.add(Key { name: RANGES_KEY.to_owned(), expires: None, metadata: None }, "r");
+        observed.add(Key { name: RANGES.to_owned(), expires: None, metadata: None }, "r");
         assert_eq!(observed.foreign().count, 0);
     }
 }

@@ -1,11 +1,13 @@
 //! What a run did to the KV namespace, in numbers and in one line.
 
-use crate::api::cloudflare::kv::{RANGES_KEY, Ranges};
+use crate::api::cloudflare::kv::shards::{Layout, UNITS, Unit, WIDE, unit_key};
+use crate::api::cloudflare::kv::{Ranges, ranges_key};
 use crate::apply::kv::AppliedKeys;
 use crate::decision::Remediation;
 use crate::desired::{Desired, OriginCounts};
 use crate::log::{Level, Line, clip, plural, thousands};
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::ObservedKv;
+use crate::plan::kv::layout::{Course, Other};
 use crate::plan::kv::{Delete, KvPlan};
 use crate::schedule::kv::Schedule;
 
@@ -32,6 +34,35 @@ pub struct KvReport {
     pub applied: AppliedKeys,
     /// Keys written and deleted today, as far as we count.
     pub quota_used: u64,
+    /// How far one layout has come in taking over from the other; `None` = there is one only.
+    pub layout: Option<LayoutReport>,
+}
+
+/// How far a layout has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayoutReport {
+    /// The layout that is served.
+    pub served: Layout,
+    /// What becomes of the other one: `written`, `kept`, `removed`.
+    pub other: &'static str,
+    /// What is left to do there: entries, or keys that are left to be deleted.
+    pub left: u64,
+}
+
+impl LayoutReport {
+    pub(crate) fn of(course: &Course, left: Option<u64>) -> Option<Self> {
+        let other = match course.other {
+            Other::Left => return None,
+            Other::Kept if course.is_waiting() => "written",
+            Other::Kept => "kept",
+            Other::Cleared => "removed",
+        };
+        Some(Self { served: course.served, other, left: left.unwrap_or(0) })
+    }
+
+    pub(crate) fn done(&mut self, done: u64) {
+        self.left = self.left.saturating_sub(done);
+    }
 }
 
 /// What is desired in KV, keys and ranges, in numbers.
@@ -54,10 +85,11 @@ impl From<&Desired> for KeyCounts {
 pub(crate) fn announce(
     plan: &KvPlan,
     schedule: &Schedule,
-    observed: &ObservedKeys,
+    observed: &ObservedKv,
+    (served, prefix): (Layout, &str),
     all: bool,
 ) -> Vec<Line> {
-    let mut lines = left_alone(plan, observed);
+    let mut lines = left_alone(plan, schedule, observed, (served, prefix));
     let waiting = schedule.waiting();
     if plan.is_empty() && waiting == 0 && plan.held() == 0 {
         return lines;
@@ -92,22 +124,59 @@ pub(crate) fn announce(
     lines
 }
 
-fn left_alone(plan: &KvPlan, observed: &ObservedKeys) -> Vec<Line> {
+/// The key of what stands beside the addresses.
+pub(crate) fn beside_key(served: Layout, prefix: &str) -> String {
+    match served {
+        Layout::Keys => ranges_key(prefix),
+        Layout::Shards => unit_key(prefix, WIDE),
+    }
+}
+
+fn left_alone(
+    plan: &KvPlan,
+    schedule: &Schedule,
+    observed: &ObservedKv,
+    (served, prefix): (Layout, &str),
+) -> Vec<Line> {
     let mut lines = Vec::new();
     let line = |text: String, keys: u64| {
         Line::new(Level::Warn, "left_alone", text).with("target", "kv").with("keys", keys)
     };
-    if observed.foreign().count > 0 {
+    let foreign = observed.keys.iter().map(|keys| keys.foreign());
+    for foreign in foreign.filter(|foreign| foreign.count > 0) {
         let text = format!(
             "the KV namespace has keys with our prefix that are no addresses; they are left alone: {}",
-            observed.foreign().describe()
+            foreign.describe()
         );
-        lines.push(line(text, observed.foreign().count));
+        lines.push(line(text, foreign.count));
     }
-    if *observed.ranges() == Ranges::Foreign {
+    let units = observed.shards.iter().flat_map(|shards| {
+        let is_foreign = |unit: &usize| shards.units[*unit] == Unit::Foreign;
+        (0..UNITS).filter(is_foreign).map(|unit| unit_key(prefix, unit))
+    });
+    let units: Vec<_> = units.collect();
+    if !units.is_empty() {
+        let text = format!(
+            "the KV namespace has values that this program did not write, so that nothing can be written there; they are left alone: {}; delete them",
+            units.join(", ")
+        );
+        lines.push(line(text, units.len() as u64));
+    }
+    let left_out = schedule.left_out();
+    if left_out.count > 0 {
+        let text = format!(
+            "there is no room in their KV value for {}: {}; leave decisions out with origins_exclude or scenarios_exclude",
+            plural(left_out.count, "entry"),
+            left_out.describe()
+        );
+        lines.push(line(text, left_out.count));
+    }
+    let is_foreign = observed.of(served).is_some_and(|keys| *keys.ranges() == Ranges::Foreign);
+    let key = beside_key(served, prefix);
+    if is_foreign {
         let blocked = plan.ranges().blocked();
         let mut text = format!(
-            "the KV namespace has a key {RANGES_KEY:?} that this program did not write; it is left alone"
+            "the KV namespace has a key {key:?} that this program did not write; it is left alone"
         );
         if blocked.count > 0 {
             text.push_str(&format!(
@@ -152,6 +221,14 @@ impl KvReport {
         }
         line = line.with("quota_used", self.quota_used).with("writes", self.applied.writes);
         text.push_str(&format!(" · {}", plural(self.applied.writes, "bulk write")));
+        if let Some(LayoutReport { served, other, left }) = self.layout {
+            let (served, name) = (served.as_str(), served.other().as_str());
+            text.push_str(&format!(
+                " · layout: {served} are served, {name} are {other}, {} left",
+                thousands(left)
+            ));
+            line = line.with("layout", served).with("layout_left", left);
+        }
         line = run.forgot(line, &mut text, self.there);
         run.end(line, text)
     }

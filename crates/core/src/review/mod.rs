@@ -33,7 +33,7 @@ use crate::settings::GuardLimits;
 use crate::state::Table;
 use crate::state::guard::{Group, GroupId, Held, Rule, Streak};
 
-/// A plan of which everything may be applied. Only [`review`] makes one.
+/// A plan of which everything may be applied. Only [`review`] and [`follow`] make one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Approved<P>(P);
 
@@ -170,6 +170,11 @@ pub fn review<P: Reviewable>(
         yielded,
         remember: Some(held),
     }
+}
+
+/// The plan of a place where nobody is served, beside one that was judged: who is held there is held here.
+pub fn follow<P: Reviewable>(plan: P, held: &BTreeSet<Address>) -> Approved<P> {
+    Approved(plan.without(held))
 }
 
 impl<P> Review<P> {

@@ -1,18 +1,21 @@
 //! KV's part of a run: decide, say what, apply.
 
+use crate::api::cloudflare::kv::shards::Layout;
+use crate::apply::Stopped;
 use crate::apply::kv::{self, AppliedKeys};
 use crate::decide::kv::{Decision, Remembered as Inputs, TARGET, When, decide};
 use crate::failure::Failure;
 use crate::log::{Level, Line};
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::ObservedKv;
+use crate::plan::kv::layout::Course;
 use crate::ports::Host;
-use crate::report::kv::{KeyCounts, announce};
+use crate::report::kv::{KeyCounts, LayoutReport, announce, beside_key};
 use crate::report::{KvReport, Outcome, announce_guard};
 use crate::schedule::kv::Schedule;
-use crate::settings::Kv;
+use crate::settings::{Kv, KvLayout};
 use crate::state::guard::GuardHistory;
 use crate::state::quota::{Quota, Spending};
-use crate::state::{Ends, Remembered};
+use crate::state::{Ends, Remembered, ShardsHistory};
 
 use super::{ANOTHER_RUN, Access, DesiredOr};
 
@@ -31,6 +34,11 @@ pub(super) struct Decided<'a> {
     held: Option<Outcome>,
     /// Ranges that wait because their key holds what is not ours.
     blocked: u64,
+    /// The layout that is served.
+    served: Layout,
+    /// What is sent to the other.
+    other: Option<Schedule>,
+    shards: Remembered<ShardsHistory>,
 }
 
 /// Decides, says what, and remembers what the guard holds.
@@ -38,7 +46,7 @@ pub(super) fn prepare<'a, H: Host>(
     access: &Access<'_, '_, H>,
     kv: &'a Kv,
     desired: DesiredOr,
-    observed: Result<ObservedKeys, Failure>,
+    observed: Result<ObservedKv, Failure>,
     (quota, guard, ends): (&mut Remembered<Quota>, &mut Remembered<GuardHistory>, &Ends),
     began: u64,
     now: u64,
@@ -53,6 +61,7 @@ pub(super) fn prepare<'a, H: Host>(
         there: 0,
         applied: AppliedKeys::default(),
         quota_used: quota.used(),
+        layout: None,
     };
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
@@ -70,14 +79,17 @@ pub(super) fn prepare<'a, H: Host>(
         host.log(&Line::new(Level::Warn, "store", text));
     }
     let held = guard.held(host, TARGET);
-    let remembered = Inputs { quota, held: held.as_ref(), ends };
+    let mut shards = Remembered::<ShardsHistory>::load(host, now);
+    let remembered = Inputs { quota, held: held.as_ref(), ends, shards: &shards };
     let states = (&*desired, &observed);
-    let Decision { review, schedule } =
+    let Decision { review, schedule, course, other, is_complete } =
         decide(access.settings, kv, states, remembered, When { began, now });
-    let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
+    let all = access.settings.log_all_changes;
+    let lines = announce(&review.approved, &schedule, &observed, (course.served, &kv.prefix), all);
     access.say(lines, TARGET, schedule.bulks().is_empty(), now);
     announce_guard(&review, TARGET).iter().for_each(|line| host.log(line));
-    report.drift = Some(review.approved.drift());
+    report.drift = Some(review.approved.drift() - schedule.riding());
+    report.layout = LayoutReport::of(&course, other.as_ref().map(|(_, drift)| *drift));
     report.held = review.approved.held();
     report.there = review.approved.observed();
     report.waiting = schedule.waiting();
@@ -87,8 +99,21 @@ pub(super) fn prepare<'a, H: Host>(
         guard.hold(host, TARGET, review.remember);
         let sees_ahead = review.approved.sees_ahead();
         let _ = quota.change(host, |quota| quota.ran(sees_ahead, now));
+        if is_in_use(kv, &course) {
+            let _ = shards.change(host, |shards| {
+                *shards = shards.bound(kv.namespace.as_str(), &kv.prefix);
+                shards.found(is_complete, now);
+            });
+        }
     }
-    Prepared::Decided(Box::new(Decided { kv, report, schedule, held, blocked }))
+    let (other, served) = (other.map(|(schedule, _)| schedule), course.served);
+    let decided = Decided { kv, report, schedule, held, blocked, served, other, shards };
+    Prepared::Decided(Box::new(decided))
+}
+
+/// Whether there is anything to remember of the layout `shards`.
+fn is_in_use(kv: &Kv, course: &Course) -> bool {
+    kv.layout != KvLayout::Keys || course.marker.is_some()
 }
 
 /// Sends what was decided.
@@ -101,14 +126,16 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
-    let Decided { kv, mut report, mut schedule, held, blocked } = *decided;
+    let Decided { kv, mut report, mut schedule, held, blocked, served, other, mut shards } =
+        *decided;
     let Access { session, settings, clients, may_write, until, .. } = access;
+    let mut other = other.filter(|other| !other.bulks().is_empty());
     if settings.dry_run {
         let is_there = report.drift == Some(0);
         report.outcome = if is_there { Outcome::InSync } else { Outcome::Planned };
         return report;
     }
-    if !schedule.bulks().is_empty() {
+    if !schedule.bulks().is_empty() || other.is_some() {
         if !may_write {
             report.outcome = Outcome::Partial(ANOTHER_RUN.to_owned());
             return report;
@@ -118,8 +145,29 @@ pub(super) async fn finish<H: Host>(
             namespace: &kv.namespace,
             daily_max: kv.daily_writes_max,
         };
+        let is_written = !schedule.bulks().is_empty();
         report.applied = kv::apply(session, &target, &mut schedule, quota, *until).await;
-        report.outcome = Outcome::Applied;
+        if is_written {
+            report.outcome = Outcome::Applied;
+        }
+        // What is served comes first, and what holds it up holds up the other.
+        if let (None, Some(other)) = (&report.applied.stopped, &mut other) {
+            let applied = kv::apply(session, &target, other, quota, *until).await;
+            report.applied.writes += applied.writes;
+            report.applied.generations.extend(applied.generations);
+            if let Some(stopped @ Stopped::Failed(_)) = applied.stopped {
+                report.applied.stopped = Some(stopped);
+            }
+            if let Some(layout) = &mut report.layout {
+                layout.done(applied.written + applied.refreshed + applied.deleted);
+            }
+        }
+        let generations = std::mem::take(&mut report.applied.generations);
+        if !generations.is_empty() {
+            let _ = shards.change(session.host(), |shards| {
+                generations.iter().for_each(|(unit, at)| shards.wrote(*unit, *at));
+            });
+        }
     }
     report.quota_used = quota.used();
     if let Some(stopped) = report.applied.stopped.take() {
@@ -131,7 +179,7 @@ pub(super) async fn finish<H: Host>(
         } else if schedule.is_over_budget() {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"
         } else if blocked > 0 {
-            "the key \"ranges\" is not ours to write"
+            &format!("the key {:?} is not ours to write", beside_key(served, &kv.prefix))
         } else {
             "written a moment ago, perhaps by another run"
         };

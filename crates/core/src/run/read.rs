@@ -1,5 +1,5 @@
 //! Reads all sides at once: LAPI's decisions into [`Desired`], Cloudflare's lists into [`Observed`], its
-//! KV keys into [`ObservedKeys`].
+//! KV values into [`ObservedKv`].
 //!
 //! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
 //! state can be made, so nothing can be removed because of it.
@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::{OptionFuture, join, join_all, join4, try_join};
 
 use crate::api::cloudflare::expression::ListName;
+use crate::api::cloudflare::kv::shards::{self as units, Layout};
 use crate::api::cloudflare::rules::Ruleset;
 use crate::api::cloudflare::{CallError, Page, Resource, kv, lists, rules as cloudflare_rules};
 use crate::api::lapi::{self, Lapi};
@@ -16,13 +17,13 @@ use crate::decision::{BodyError, Decision, DecisionReader, Remediation};
 use crate::desired::{Desired, TooMany};
 use crate::failure::Failure;
 use crate::log::clip;
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::{ObservedKeys, ObservedKv, ObservedShards};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, ZoneRules};
 use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
-use crate::settings::{Id, Kv, Lists, Rules, Settings};
+use crate::settings::{Id, Kv, KvLayout, Lists, Rules, Settings};
 
 use super::clients::Clients;
 
@@ -126,7 +127,7 @@ pub(crate) struct Readings<W> {
     /// `None` if no list is in use.
     pub(crate) lists: Option<Result<Observed, Failure>>,
     /// `None` if KV is not in use.
-    pub(crate) keys: Option<Result<ObservedKeys, Failure>>,
+    pub(crate) keys: Option<Result<ObservedKv, Failure>>,
     /// `None` if no zone is named.
     pub(crate) rules: Option<ObservedRules>,
     /// What was watched, as far as LAPI could be read.
@@ -143,7 +144,7 @@ pub(crate) async fn all<H: Host, W: Watch>(
 ) -> Readings<W> {
     let targets = &settings.targets;
     let lists = targets.lists.as_ref().map(|lists| observed(session, clients, lists, until));
-    let keys = targets.kv.as_ref().map(|kv| keys(session, clients, kv, until));
+    let keys = targets.kv.as_ref().map(|kv| namespace(session, clients, kv, until));
     let rules = targets.rules.as_ref().zip(targets.lists.as_ref());
     let rules = rules.map(|(rules, lists)| zones(session, clients, rules, lists, until));
     let (desired, lists, keys, rules) = join4(
@@ -240,6 +241,54 @@ async fn list<H: Host>(
     Ok(content)
 }
 
+/// Both layouts, as far as they matter: a listing costs a request for each thousand keys, so that one is made
+/// only while keys may be there; and the shards are read for `kv_layout=keys` only if the listing shows them.
+async fn namespace<H: Host>(
+    session: &Session<'_, H>,
+    clients: &Clients,
+    target: &Kv,
+    until: Duration,
+) -> Result<ObservedKv, Failure> {
+    let mut observed = ObservedKv::default();
+    if target.layout != KvLayout::Keys {
+        let read = shards(session, clients, target, until).await?;
+        let is_alone = target.layout == KvLayout::Shards
+            && read.marker.is_some_and(|marker| marker.serves == Layout::Shards && marker.alone);
+        observed.shards = Some(read);
+        if is_alone {
+            return Ok(observed);
+        }
+    }
+    let read = keys(session, clients, target, until).await?;
+    if target.layout == KvLayout::Keys && read.has_units() {
+        observed.shards = Some(shards(session, clients, target, until).await?);
+    }
+    observed.keys = Some(read);
+    Ok(observed)
+}
+
+async fn shards<H: Host>(
+    session: &Session<'_, H>,
+    clients: &Clients,
+    target: &Kv,
+    until: Duration,
+) -> Result<ObservedShards, Failure> {
+    let mut observed = ObservedShards::default();
+    let now = session.unix_now();
+    let mut take = |answer: &Answer| {
+        observed = ObservedShards::default();
+        let mut each = |address, entry, at| observed.add(address, entry, at, now);
+        let units = units::decode_units(answer, &target.prefix, &mut each)?;
+        observed.set_units(units);
+        Ok(())
+    };
+    let request = units::units(&clients.account, &target.namespace, &target.prefix);
+    attempts(session, request, &mut take, (PAGE_TIMEOUT, units::ANSWER_BYTES_MAX), until)
+        .await
+        .map_err(|source| Failure::Read { resource: Resource::Namespace, source })?;
+    Ok(observed)
+}
+
 async fn keys<H: Host>(
     session: &Session<'_, H>,
     clients: &Clients,
@@ -323,7 +372,7 @@ async fn ranges<H: Host>(
 ) -> Result<kv::Ranges, Failure> {
     let mut ranges = kv::Ranges::Absent;
     let mut take = |answer: &Answer| kv::decode_ranges(answer).map(|read| ranges = read);
-    let request = kv::ranges(&clients.account, &target.namespace);
+    let request = kv::ranges(&clients.account, &target.namespace, &target.prefix);
     attempts(session, request, &mut take, (PAGE_TIMEOUT, kv::VALUE_BYTES_MAX), until)
         .await
         .map_err(|source| Failure::Read { resource: Resource::Namespace, source })?;

@@ -4,17 +4,22 @@
 //! the writes a quarter is kept for bans that are decided here, however long a community list is; an
 //! owner's key is deleted whatever the budget says; a later expiry comes last.
 
+mod shards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use crate::address::Address;
-use crate::api::cloudflare::kv::{Pair, RANGES_KEY, Value};
+use crate::api::cloudflare::kv::{Pair, Value, ranges_key};
 use crate::log::thousands;
 use crate::order::Order;
 use crate::plan::kv::{Delete, KvPlan, Put, RangesWrite};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 use crate::review::Approved;
+use crate::skipped::Left;
 use crate::state::quota::{Quota, Spending};
+
+pub use shards::{Shards, clear_keys, clear_shards, shards};
 
 /// What is sent to the namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +31,10 @@ pub struct Schedule {
     stays: BTreeSet<Address>,
     /// Changes whose key cannot be written or deleted yet.
     waiting: BTreeMap<Why, u64>,
+    /// Removals that go with the next write of their shard.
+    riding: u64,
+    /// Entries for which there is no room in their value.
+    left_out: Left,
 }
 
 /// One bulk request.
@@ -51,6 +60,8 @@ pub struct Effect {
     pub own: u32,
     /// It goes only after the ranges that are written before it.
     pub after_ranges: bool,
+    /// It is the key of all ranges.
+    pub ranges: bool,
 }
 
 impl Effect {
@@ -65,8 +76,20 @@ impl Effect {
     /// Of the one write, or delete, of the key of all ranges.
     fn of_ranges(plan: &KvPlan) -> Self {
         let ranges = plan.ranges();
-        let all = ranges.puts().iter().map(Self::of_put).fold(Self::default(), Self::and);
-        Self { deleted: ranges.removals().len() as u32, own: all.own.min(1), ..all }
+        let regions = ranges.regions().iter().map(|change| match (change.value, change.why) {
+            (None, _) => Self { deleted: 1, ..Self::default() },
+            (Some(_), Why::Refresh) => Self { refreshed: 1, ..Self::default() },
+            (Some(_), _) => Self { written: 1, ..Self::default() },
+        });
+        let puts = ranges.puts().iter().map(Self::of_put);
+        let all = puts.chain(regions).fold(Self::default(), Self::and);
+        Self {
+            written: all.written + u32::from(ranges.exceptions_differ()),
+            deleted: all.deleted + ranges.removals().len() as u32,
+            own: u32::from(ranges.is_own()),
+            ranges: true,
+            ..all
+        }
     }
 
     /// Both together.
@@ -77,6 +100,7 @@ impl Effect {
             deleted: self.deleted + other.deleted,
             own: self.own + other.own,
             after_ranges: self.after_ranges || other.after_ranges,
+            ranges: self.ranges || other.ranges,
         }
     }
 }
@@ -110,32 +134,16 @@ impl Bulk {
 
     /// Whether it writes, or deletes, the key of all ranges.
     pub fn has_ranges(&self) -> bool {
-        match self {
-            Self::Put(pairs) => pairs.as_slice().iter().any(|(_, pair)| pair.key == RANGES_KEY),
-            Self::Delete(keys) => keys.as_slice().iter().any(|(_, key)| key == RANGES_KEY),
-        }
+        self.effect().ranges
     }
 }
 
-/// What of the plan is sent now. `max` is `kv_daily_writes_max`; `now` is in Unix seconds.
-pub fn schedule(
-    plan: &Approved<KvPlan>,
-    prefix: &str,
-    quota: &Quota,
-    max: Option<NonZeroU64>,
-    now: u64,
-) -> Schedule {
+/// What of the plan is sent now, in the layout `keys`.
+pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> Schedule {
     let mut schedule = Schedule { waiting: plan.waiting().clone(), ..Schedule::default() };
-    let mut budget = Budget {
-        writes: quota.left(Spending::Writes, max, now),
-        deletes: quota.left(Spending::Deletes, max, now),
-        writes_exhausted: quota.is_exhausted(Spending::Writes, now),
-        deletes_exhausted: quota.is_exhausted(Spending::Deletes, now),
-        kept: quota.kept_for_own(max, now),
-    };
     // All ranges are one write, as early as the most urgent of them.
     let ranges_class = plan.ranges().class();
-    let own_ranges = plan.ranges().puts().iter().any(|put| put.own);
+    let own_ranges = plan.ranges().is_own();
     let mut ranges_go = false;
     let mut puts: Vec<&Put> = Vec::with_capacity(plan.puts().len());
     let mut wanted = plan.puts().iter().peekable();
@@ -150,6 +158,7 @@ pub fn schedule(
                 let puts = plan.ranges().puts().iter().map(|put| (put.why, put.address));
                 let removals = plan.ranges().removals().iter().map(|gone| (gone.why, gone.range));
                 puts.chain(removals).for_each(|(why, range)| schedule.over(why, Some(range)));
+                plan.ranges().regions().iter().for_each(|of| schedule.over(of.why, None));
             }
         }
         while let Some(put) = wanted.next_if(|put| put.class == class) {
@@ -182,7 +191,8 @@ pub fn schedule(
 }
 
 /// What may still be spent.
-struct Budget {
+#[derive(Debug)]
+pub struct Budget {
     writes: Option<u64>,
     deletes: Option<u64>,
     writes_exhausted: bool,
@@ -192,6 +202,25 @@ struct Budget {
 }
 
 impl Budget {
+    /// Of this day. `max` is `kv_daily_writes_max`; `now` is in Unix seconds.
+    pub fn new(quota: &Quota, max: Option<NonZeroU64>, now: u64) -> Self {
+        Self {
+            writes: quota.left(Spending::Writes, max, now),
+            deletes: quota.left(Spending::Deletes, max, now),
+            writes_exhausted: quota.is_exhausted(Spending::Writes, now),
+            deletes_exhausted: quota.is_exhausted(Spending::Deletes, now),
+            kept: quota.kept_for_own(max, now),
+        }
+    }
+
+    /// What a layout that nobody is served from yet may take of it: half of the day's stays with the one
+    /// that is served.
+    #[must_use]
+    pub fn spare(self, max: Option<NonZeroU64>) -> Self {
+        let half = max.map_or(0, |max| max.get() / 2);
+        Self { writes: self.writes.map(|left| left.saturating_sub(half)), kept: 0, ..self }
+    }
+
     /// An owner's address leaves whatever our own budget says: from the ranges by a write, as a key by a
     /// delete.
     fn write(&mut self, class: Class, own: bool) -> bool {
@@ -233,13 +262,13 @@ fn in_order(
     let mut keys = Vec::new();
     let ranges_effect = Effect::of_ranges(plan);
     match ranges.zip(plan.ranges().write()) {
-        Some((class, RangesWrite::Put { entries, ttl_secs })) => {
-            let value = Value::Ranges(Box::new(entries.clone()));
-            let pair = Pair { key: RANGES_KEY.to_owned(), value, ttl_secs };
+        Some((class, RangesWrite::Put { content, ttl_secs })) => {
+            let value = Value::Ranges(Box::new(content.clone()));
+            let pair = Pair { key: ranges_key(prefix), value, ttl_secs };
             pairs = Some((class, (ranges_effect, pair)));
         }
         Some((class, RangesWrite::Delete)) => {
-            keys.push((class, (ranges_effect, RANGES_KEY.to_owned())));
+            keys.push((class, (ranges_effect, ranges_key(prefix))));
         }
         None => {}
     }
@@ -281,6 +310,12 @@ fn in_batches<T>(
 }
 
 impl Schedule {
+    /// Its key cannot be written now, for another reason than the budget.
+    fn wait(&mut self, why: Why, address: Option<Address>) {
+        *self.waiting.entry(why).or_default() += 1;
+        self.stays.extend(address);
+    }
+
     fn over(&mut self, why: Why, address: Option<Address>) {
         *self.over_budget.entry(why).or_default() += 1;
         self.stays.extend(address);
@@ -299,6 +334,16 @@ impl Schedule {
     /// Takes the bulk requests out, to send them.
     pub(crate) fn take_bulks(&mut self) -> Vec<Bulk> {
         std::mem::take(&mut self.bulks)
+    }
+
+    /// Removals that go with the next write of their shard, and that nothing waits for.
+    pub fn riding(&self) -> u64 {
+        self.riding
+    }
+
+    /// Entries for which there is no room in their value.
+    pub fn left_out(&self) -> &Left {
+        &self.left_out
     }
 
     /// Changes that wait, for budget or for something else.

@@ -137,6 +137,23 @@ pub struct Kv {
     pub tolerance: Duration,
     /// `kv_daily_writes_max`: keys that may be written or deleted in a day (UTC).
     pub daily_writes_max: Option<NonZeroU64>,
+    /// `kv_layout`.
+    pub layout: KvLayout,
+}
+
+/// The default of `kv_key_prefix`.
+pub const KV_PREFIX: &str = "ip:";
+
+/// How decisions stand in the namespace, `kv_layout`; `docs/kv.md` says how one becomes the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KvLayout {
+    /// A key for each address.
+    #[default]
+    Keys,
+    /// 16 values for all of them.
+    Shards,
+    /// Both are kept up to date: while Workers of before are still in use.
+    Both,
 }
 
 /// The Cloudflare lists in use: one or two, never the same one twice.

@@ -12,7 +12,10 @@ use crate::secret::Secret;
 use super::filter::Filter;
 use super::origin::{self, Origin, PUSHGATEWAY_OFF};
 use super::protected::{self, GROUPS, Protected};
-use super::{GuardLimits, Id, Kv, Lists, Pace, Problem, Ranges, Regions, Rules, Settings, Targets};
+use super::{
+    GuardLimits, Id, KV_PREFIX, Kv, KvLayout, Lists, Pace, Problem, Ranges, Regions, Rules,
+    Settings, Targets,
+};
 
 /// Half an hour, an hour, two, four, six. Every retry of the program before this one made a
 /// throttled account worse; six hours lose little, since the limiter that was seen opens once in 72
@@ -205,11 +208,13 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let prefix = self.kv_prefix();
         let tolerance = self.number("kv_expiry_tolerance_seconds", 600, 60..=86_400);
         let daily = self.number("kv_daily_writes_max", 0, 0..=u64::MAX);
+        let layout = self.kv_layout();
         Some(Kv {
             namespace: namespace?,
             prefix: prefix?,
             tolerance: Duration::from_secs(tolerance?),
             daily_writes_max: NonZeroU64::new(daily?),
+            layout: layout?,
         })
     }
 
@@ -401,7 +406,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
 
     fn kv_prefix(&mut self) -> Option<String> {
         let prefix = match self.text("kv_key_prefix") {
-            empty if empty.is_empty() => "ip:".to_owned(),
+            empty if empty.is_empty() => KV_PREFIX.to_owned(),
             prefix => prefix,
         };
         // A key has at most 512 bytes, and an address up to 43 of them.
@@ -414,6 +419,19 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             return None;
         }
         Some(prefix)
+    }
+
+    fn kv_layout(&mut self) -> Option<KvLayout> {
+        match self.text("kv_layout").to_ascii_lowercase().as_str() {
+            "" | "keys" => Some(KvLayout::Keys),
+            "shards" => Some(KvLayout::Shards),
+            "both" => Some(KvLayout::Both),
+            other => {
+                let shown = clip(other, 12);
+                self.problem("kv_layout", format!("{shown:?} is none of keys, shards, both"));
+                None
+            }
+        }
     }
 
     fn pushgateway(&mut self) -> Option<Option<Origin>> {

@@ -101,6 +101,7 @@ fn each_bad_value_parsed_gives_one_problem_that_says_what_to_do() {
         ("write_interval_seconds", "-5", "from 0 to 86400"),
         ("cf_kv_namespace_id", "crowdsec", "not 32 hexadecimal digits"),
         ("kv_key_prefix", "a b", "without white space"),
+        ("kv_layout", "shard", "none of keys, shards, both"),
         ("kv_expiry_tolerance_seconds", "-1", "from 60 to 86400"),
         ("kv_daily_writes_max", "many", "not a whole number"),
         ("list_items_max", "0", "from 1 to 500000"),

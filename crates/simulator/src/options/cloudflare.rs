@@ -33,7 +33,7 @@ use super::{comma_text, duration_text};
 /// | `waf_dry_run` | a mock, a proxy or an old release does not know it | not believe that nothing happened |
 /// | `waf_write_floor`, `waf_limiter_body` | the limiter of rulesets, of which no number is known | wait for that zone alone |
 /// | `waf_edge_lag`, `list_edge_lag`, `edge_lag_varies` | it takes a while until every location has it | not drop one level before the other has arrived |
-/// | `kv_list_lag`, `kv_value_lag`, `kv_key_write_interval`, `kv_page_end`, `kv_bulk_reply` | KV is eventually consistent | not write again what a listing does not show yet |
+/// | `kv_list_lag`, `kv_value_lag`, `kv_key_write_interval`, `kv_page_end`, `kv_bulk_reply` | KV is eventually consistent | not write again what a listing does not show yet; not write an older value over a newer |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CloudflareOptions {

@@ -3,8 +3,10 @@
 //!
 //! Source: facts cloudflare 2.1-2.4 and the official schemas `workers-kv_*`.
 
+pub mod shards;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::IgnoredAny;
@@ -14,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::address::Address;
 use crate::decision::Remediation;
 use crate::ports::{Answer, Method, Request};
-use crate::settings::Id;
+use crate::settings::{Id, KV_PREFIX};
 
 use super::{Account, CallError, Page, decode, decode_page, not_the_api};
 
@@ -30,12 +32,18 @@ const KEY_NOT_FOUND: i64 = 10009;
 /// The version of what we write as metadata.
 const METADATA_VERSION: u32 = 1;
 
-/// The key of all ranges. It stands outside of our prefix: it is not named after an address.
-pub const RANGES_KEY: &str = "ranges";
+/// The word for all ranges: the name of their key under the usual prefix.
+pub const RANGES: &str = "ranges";
 /// The version of its value.
 const RANGES_VERSION: u32 = 1;
 /// The largest value that KV stores (facts 2.5): some 350,000 ranges.
 pub const VALUE_BYTES_MAX: usize = 25 << 20;
+
+/// The key of all ranges. With the usual prefix it stands outside of that, as the first Workers know it; with
+/// another it begins with it, so that two deployments in one namespace do not take each other's.
+pub fn ranges_key(prefix: &str) -> String {
+    if prefix == KV_PREFIX { RANGES.to_owned() } else { format!("{prefix}{RANGES}") }
+}
 
 /// One page of the keys that begin with `prefix`, ours. The prefix goes with every page (facts 2.2).
 pub fn keys(account: &Account, namespace: &Id, prefix: &str, cursor: Option<&str>) -> Request {
@@ -118,12 +126,24 @@ pub enum Ranges {
         written: u64,
         /// Each range, those that have run out included.
         entries: BTreeMap<Address, RangeEntry>,
+        /// Countries and autonomous systems, as `country:CN` and `as:64496`.
+        regions: BTreeMap<String, RangeEntry>,
+        /// Whom no region meets.
+        never: BTreeSet<Address>,
     },
     /// Something else: another tool's, or that of a later version of this program.
     Foreign,
 }
 
 impl Ranges {
+    /// When we wrote it.
+    pub fn written(&self) -> Option<u64> {
+        match self {
+            Self::Ours { written, .. } => Some(*written),
+            Self::Absent | Self::Foreign => None,
+        }
+    }
+
     /// What we wrote and has not run out `now`.
     pub fn in_force(&self, now: u64) -> impl Iterator<Item = (Address, RangeEntry)> {
         let entries = match self {
@@ -150,18 +170,25 @@ struct WireRanges<'a> {
     at: u64,
     #[serde(borrow)]
     ranges: Vec<WireRange<'a>>,
+    /// Workers of before do not know these two, and do not look.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<WireRange<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    never: Vec<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireRange<'a> {
+    /// Of a region its name.
     range: Cow<'a, str>,
     value: Cow<'a, str>,
     expires: u64,
 }
 
 /// GET: the value of the key of all ranges, at most [`VALUE_BYTES_MAX`] long.
-pub fn ranges(account: &Account, namespace: &Id) -> Request {
-    let path = format!("{}/values/{RANGES_KEY}", path(namespace));
+pub fn ranges(account: &Account, namespace: &Id, prefix: &str) -> Request {
+    let mut path = format!("{}/values/", path(namespace));
+    path.extend(utf8_percent_encode(&ranges_key(prefix), NON_ALPHANUMERIC));
     Request { may_be_absent: true, ..account.request(Method::Get, &path) }
 }
 
@@ -195,16 +222,35 @@ fn read_ranges(value: &[u8]) -> Option<Ranges> {
         let (range, entry) = entry(wire)?;
         entries.insert(range, entry);
     }
-    (wire.v == RANGES_VERSION).then_some(Ranges::Ours { written: wire.at, entries })
+    let mut regions = BTreeMap::new();
+    for WireRange { range, value, expires } in wire.regions {
+        let value = Remediation::from_type(&value).filter(|_| shards::is_region(&range))?;
+        regions.insert(range.into_owned(), RangeEntry { value, expires });
+    }
+    let mut never = BTreeSet::new();
+    for text in wire.never {
+        never.insert(text.parse().ok()?);
+    }
+    let ours = Ranges::Ours { written: wire.at, entries, regions, never };
+    (wire.v == RANGES_VERSION).then_some(ours)
 }
 
-fn write_ranges(entries: &BTreeMap<Address, RangeEntry>, now: u64) -> String {
-    let ranges = entries.iter().map(|(range, entry)| WireRange {
-        range: range.to_string().into(),
+fn write_ranges(content: &Content, now: u64) -> String {
+    let wire = |(range, entry): (String, &RangeEntry)| WireRange {
+        range: range.into(),
         value: entry.value.as_str().into(),
         expires: entry.expires,
-    });
-    let wire = WireRanges { v: RANGES_VERSION, at: now, ranges: ranges.collect() };
+    };
+    let ranges = content.ranges.iter().map(|(range, entry)| wire((range.to_string(), entry)));
+    let regions = content.regions.iter().map(|(region, entry)| wire((region.clone(), entry)));
+    let never = content.never.iter().map(|address| address.to_string().into());
+    let wire = WireRanges {
+        v: RANGES_VERSION,
+        at: now,
+        ranges: ranges.collect(),
+        regions: regions.collect(),
+        never: never.collect(),
+    };
     serde_json::to_string(&wire).expect("strings and numbers always serialise")
 }
 
@@ -225,8 +271,29 @@ pub struct Pair {
 pub enum Value {
     /// Of a key that is named after an address.
     One(Remediation),
-    /// Of [`RANGES_KEY`]; in a box, because there is one of it and of the others there are many.
-    Ranges(Box<BTreeMap<Address, RangeEntry>>),
+    /// Of [`ranges_key`]; in a box, because there is one of it and of the others there are many.
+    Ranges(Box<Content>),
+    /// Of the layout `shards`.
+    Lines(Box<shards::Lines>),
+}
+
+/// What stands beside the addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Each range.
+    pub ranges: BTreeMap<Address, RangeEntry>,
+    /// Countries and autonomous systems.
+    pub regions: BTreeMap<String, RangeEntry>,
+    /// Whom no region meets; nobody where there is none.
+    pub never: BTreeSet<Address>,
+}
+
+impl Content {
+    /// When the last of it runs out, Unix seconds; `None` = nothing is in it.
+    pub fn last(&self) -> Option<u64> {
+        let entries = self.ranges.values().chain(self.regions.values());
+        entries.map(|entry| entry.expires).max()
+    }
 }
 
 /// PUT: writes pairs, at most 10,000.
@@ -241,16 +308,18 @@ pub fn put<'a>(
         key: &'a str,
         value: Cow<'static, str>,
         expiration_ttl: u64,
-        metadata: WireMetadata<'static>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<WireMetadata<'static>>,
     }
     let body: Vec<_> = pairs
         .map(|pair| {
             // The whole value of the ranges would not fit into the metadata; it is read instead.
             let (value, short) = match &pair.value {
-                Value::One(value) => (value.as_str().into(), value.as_str()),
-                Value::Ranges(entries) => (write_ranges(entries, now).into(), RANGES_KEY),
+                Value::One(value) => (value.as_str().into(), Some(value.as_str())),
+                Value::Ranges(content) => (write_ranges(content, now).into(), Some(RANGES)),
+                Value::Lines(lines) => (lines.text(now).into(), None),
             };
-            let metadata = WireMetadata { v: METADATA_VERSION, value: short, at: now };
+            let metadata = short.map(|value| WireMetadata { v: METADATA_VERSION, value, at: now });
             Body { key: &pair.key, value, expiration_ttl: pair.ttl_secs, metadata }
         })
         .collect();
@@ -324,18 +393,37 @@ mod tests {
 
     #[test]
     fn ranges_written_and_read_again_are_the_same_in_the_order_of_addresses() {
-        let entries = entries(&[
+        let ranges = entries(&[
             ("2001:db8::/32", Remediation::Captcha, 1_793_000_500),
             ("203.0.113.0/24", Remediation::Ban, 1_793_000_600),
             ("9.0.0.0/8", Remediation::Ban, 1_793_000_700),
         ]);
-        let text = write_ranges(&entries, 1_793_000_000);
+        let mut content = Content { ranges, ..Content::default() };
+        let text = write_ranges(&content, 1_793_000_000);
         assert_eq!(
             text,
             r#"{"v":1,"at":1793000000,"ranges":[{"range":"9.0.0.0/8","value":"ban","expires":1793000700},{"range":"203.0.113.0/24","value":"ban","expires":1793000600},{"range":"2001:db8::/32","value":"captcha","expires":1793000500}]}"#
         );
-        let ours = Ranges::Ours { written: 1_793_000_000, entries };
-        assert_eq!(decode_ranges(&answer(&text)), Ok(ours));
+        let ours = |content: &Content| Ranges::Ours {
+            written: 1_793_000_000,
+            entries: content.ranges.clone(),
+            regions: content.regions.clone(),
+            never: content.never.clone(),
+        };
+        assert_eq!(decode_ranges(&answer(&text)), Ok(ours(&content)));
+        let entry = RangeEntry { value: Remediation::Ban, expires: 1_793_000_600 };
+        content.regions.insert("country:CN".to_owned(), entry);
+        content.never.insert("203.0.113.7".parse().unwrap());
+        let more = write_ranges(&content, 1_793_000_000);
+        assert!(more.starts_with(text.strip_suffix('}').unwrap()));
+        assert!(more.ends_with(r#","regions":[{"range":"country:CN","value":"ban","expires":1793000600}],"never":["203.0.113.7"]}"#));
+        assert_eq!(decode_ranges(&answer(&more)), Ok(ours(&content)));
+    }
+
+    #[test]
+    fn key_of_all_ranges_is_each_prefixs_own_but_for_the_usual_one() {
+        assert_eq!(ranges_key("ip:"), "ranges");
+        assert_eq!(ranges_key("site2:"), "site2:ranges");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! run to run; a key's expiry therefore has a tolerance, and a decision that runs out needs no delete,
 //! because its key expires by itself.
 
+pub mod layout;
 mod ranges;
+mod regions;
 mod render;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use crate::state::Ends;
 use super::{Class, Why};
 
 pub use ranges::{RangeRemoval, RangesPlan, RangesWrite};
+pub use regions::RegionChange;
 
 /// What a key lives on after its decision. LAPI of 1.6.3 and later rounds to seconds and clocks differ, and
 /// without this every key would expire a moment early and be written once more; 60 s is also what
@@ -30,7 +33,7 @@ pub use ranges::{RangeRemoval, RangesPlan, RangesWrite};
 const SLACK_SECS: u64 = 60;
 /// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before this one
 /// did: the ban has been asked for, and the next run comes only after it would be over.
-const TTL_MIN_SECS: u64 = 60;
+pub(crate) const TTL_MIN_SECS: u64 = 60;
 /// A key that expires sooner than its decision ends is written again when it has this long left. A run
 /// that finds a moment more than that leaves the key alone; of the three that come two minutes apart after
 /// it, two may fail, and the third still begins two minutes before the key expires.
@@ -172,7 +175,8 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
     plan
 }
 
-fn ttl_secs(remaining: Duration) -> u64 {
+/// How long a key lives whose decision has so much left.
+pub(crate) fn ttl_secs(remaining: Duration) -> u64 {
     (remaining.as_secs() + SLACK_SECS).max(TTL_MIN_SECS)
 }
 
@@ -202,10 +206,9 @@ enum Undesired {
 
 impl Undesired {
     fn of(address: &Address, entry: &Entry, rules: Rules<'_>) -> Self {
-        let runs_out = entry.expires.is_some_and(|at| at <= rules.now + 2 * SLACK_SECS);
         match rules.protected.rule(address) {
             Some(_) => Self::Goes(Why::Protected, Class::Owner),
-            None if runs_out => Self::RunsOut,
+            None if runs_out(entry, rules.now) => Self::RunsOut,
             None if is_fresh(entry, rules) => Self::Fresh,
             None => match rules.ends.get(address) {
                 Some(known) if known.is_over(rules.now) => Self::Goes(Why::RanOut, Class::Rest),
@@ -214,6 +217,11 @@ impl Undesired {
             },
         }
     }
+}
+
+/// Whether it is over in a moment, so that nobody has to take it away.
+pub(crate) fn runs_out(entry: &Entry, now: u64) -> bool {
+    entry.expires.is_some_and(|at| at <= now + 2 * SLACK_SECS)
 }
 
 /// Written just now, perhaps by another run. One that was written in the future counts as written when it
@@ -357,7 +365,7 @@ impl KvPlan {
             delete.address.as_ref().is_some_and(|address| stays(address, delete.why))
         });
         (self.held, self.deletes) = (held, goes);
-        self.ranges.hold(|range, why| stays(range, why));
+        self.ranges.hold(!self.held.is_empty(), |range, why| stays(range, why));
         self
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::address::Address;
-use crate::api::cloudflare::kv::{Metadata, RangeEntry, Ranges};
+use crate::api::cloudflare::kv::{Content, Metadata, RangeEntry, Ranges};
 use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::kv::Entry;
@@ -14,6 +14,7 @@ use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::skipped::Left;
 
+use super::regions::RegionChange;
 use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, ttl_secs, why_put};
 
 /// What changes in the key of all ranges.
@@ -23,8 +24,12 @@ pub struct RangesPlan {
     removals: Vec<RangeRemoval>,
     /// Ranges that would go and stay for now: the guard holds them back.
     held: Vec<RangeRemoval>,
+    /// The regions that come, change or go.
+    pub(super) regions: Vec<RegionChange>,
+    /// Whom no region meets is not as it should be.
+    pub(super) exceptions_differ: bool,
     /// What the key holds when it is written: what is desired, and what stays although it is not.
-    content: BTreeMap<Address, RangeEntry>,
+    pub(super) content: Content,
     now: u64,
     /// Those that cannot be written, because their key holds what is not ours.
     blocked: Left,
@@ -48,7 +53,7 @@ pub enum RangesWrite<'a> {
     /// It is written.
     Put {
         /// Its content.
-        entries: &'a BTreeMap<Address, RangeEntry>,
+        content: &'a Content,
         /// Seconds until the last of them has run out.
         ttl_secs: u64,
     },
@@ -64,19 +69,45 @@ impl RangesPlan {
 
     /// Ranges that change.
     pub fn len(&self) -> usize {
-        self.puts.len() + self.removals.len()
+        let others = self.regions.len() + usize::from(self.exceptions_differ);
+        self.puts.len() + self.removals.len() + others
     }
 
     /// Why each range changes.
     pub fn reasons(&self) -> impl Iterator<Item = Why> {
         let puts = self.puts.iter().map(|put| put.why);
-        puts.chain(self.removals.iter().map(|removal| removal.why))
+        let regions = self.regions.iter().map(|change| change.why);
+        let exceptions = self.exceptions_differ.then_some(Why::Protected);
+        puts.chain(self.removals.iter().map(|removal| removal.why)).chain(regions).chain(exceptions)
     }
 
     /// The most urgent change, if there is any.
     pub fn class(&self) -> Option<Class> {
         let puts = self.puts.iter().map(|put| put.class);
-        puts.chain(self.removals.iter().map(|removal| removal.class)).min()
+        let regions = self.regions.iter().map(|change| change.class);
+        let exceptions = self.exceptions_differ.then_some(Class::Owner);
+        let removals = self.removals.iter().map(|removal| removal.class);
+        puts.chain(removals).chain(regions).chain(exceptions).min()
+    }
+
+    /// The regions that come, change or go.
+    pub fn regions(&self) -> &[RegionChange] {
+        &self.regions
+    }
+
+    /// Whether those whom no region meets differ.
+    pub fn exceptions_differ(&self) -> bool {
+        self.exceptions_differ
+    }
+
+    /// Whether something that comes is of a ban that was decided here.
+    pub fn is_own(&self) -> bool {
+        self.puts.iter().any(|put| put.own) || self.regions.iter().any(|change| change.own)
+    }
+
+    /// What the key holds if it is written.
+    pub fn content(&self) -> &Content {
+        &self.content
     }
 
     /// The ranges that come or change.
@@ -96,11 +127,11 @@ impl RangesPlan {
 
     /// What is done with the key of all ranges, if anything.
     pub fn write(&self) -> Option<RangesWrite<'_>> {
-        let Self { content: entries, now, .. } = self;
-        (!self.is_empty()).then(|| match entries.values().map(|entry| entry.expires).max() {
+        let Self { content, now, .. } = self;
+        (!self.is_empty()).then(|| match content.last() {
             None => RangesWrite::Delete,
             Some(last) => {
-                RangesWrite::Put { entries, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
+                RangesWrite::Put { content, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
             }
         })
     }
@@ -111,11 +142,26 @@ impl RangesPlan {
     }
 
     /// Leaves in the key what is not desired and `stays`.
-    pub(super) fn hold(&mut self, stays: impl Fn(&Address, Why) -> bool) {
+    pub(super) fn hold(&mut self, holds_keys: bool, stays: impl Fn(&Address, Why) -> bool) {
         let removals = std::mem::take(&mut self.removals).into_iter();
         (self.held, self.removals) =
             removals.partition(|removal| stays(&removal.range, removal.why));
-        self.content.extend(self.held.iter().map(|removal| (removal.range, removal.entry)));
+        self.content.ranges.extend(self.held.iter().map(|removal| (removal.range, removal.entry)));
+        if holds_keys || !self.held.is_empty() {
+            let (comes, goes): (Vec<_>, Vec<_>) = std::mem::take(&mut self.regions)
+                .into_iter()
+                .partition(|change| change.value.is_some());
+            self.regions = comes;
+            self.content.regions.extend(goes.into_iter().map(|gone| (gone.region, gone.entry)));
+        }
+    }
+}
+
+impl RangeEntry {
+    /// As if it were a key: what a key's metadata says of one key, the value says of all that stand in it.
+    pub(super) fn as_key(&self, written: u64) -> Entry {
+        let metadata = Some(Metadata { value: self.value, written });
+        Entry { expires: Some(self.expires), metadata }
     }
 }
 
@@ -137,13 +183,8 @@ impl KvPlan {
             Ranges::Ours { written, .. } => *written,
             Ranges::Absent | Ranges::Foreign => 0,
         };
-        // The rules of keys: what a key's metadata says of one key, the value says of them all.
-        let as_key = |entry: &RangeEntry| Entry {
-            expires: Some(entry.expires),
-            metadata: Some(Metadata { value: entry.value, written }),
-        };
         for wanted in desired.ranges() {
-            let entry = there.get(&wanted.address).map(as_key);
+            let entry = there.get(&wanted.address).map(|entry| entry.as_key(written));
             self.still_desired += u64::from(entry.is_some());
             match why_put(entry.as_ref(), &wanted, rules) {
                 Some(why) => {
@@ -152,19 +193,22 @@ impl KvPlan {
                 None => self.keep += 1,
             }
             let expires = rules.now + ttl_secs(wanted.remaining);
-            self.ranges.content.insert(wanted.address, RangeEntry { value: wanted.value, expires });
+            self.ranges
+                .content
+                .ranges
+                .insert(wanted.address, RangeEntry { value: wanted.value, expires });
         }
         self.observed += there.len() as u64;
         for (range, entry) in there {
-            if self.ranges.content.contains_key(&range) {
+            if self.ranges.content.ranges.contains_key(&range) {
                 continue;
             }
             self.sees_ahead |= written > rules.now;
-            match Undesired::of(&range, &as_key(&entry), rules) {
+            match Undesired::of(&range, &entry.as_key(written), rules) {
                 Undesired::RunsOut => self.running_out += 1,
                 Undesired::Fresh => {
                     self.wait(Why::Lifted);
-                    self.ranges.content.insert(range, entry);
+                    self.ranges.content.ranges.insert(range, entry);
                 }
                 Undesired::Goes(why, class) => {
                     let (why, class) = replaced(&range, entry.value, desired)
@@ -174,10 +218,13 @@ impl KvPlan {
                 }
             }
         }
+        self.add_regions(desired, observed, rules);
         if *observed == Ranges::Foreign {
-            for put in std::mem::take(&mut self.ranges).puts {
-                self.ranges.blocked.add(&put.address.to_string());
-                self.wait(put.why);
+            let RangesPlan { puts, regions, .. } = std::mem::take(&mut self.ranges);
+            let puts = puts.into_iter().map(|put| (put.address.to_string(), put.why));
+            for (name, why) in puts.chain(regions.into_iter().map(|of| (of.region, of.why))) {
+                self.ranges.blocked.add(&name);
+                self.wait(why);
             }
         }
     }
@@ -224,7 +271,12 @@ mod tests {
         let entry = |&(range, value, left): &(&str, _, u64)| {
             (range.parse().unwrap(), RangeEntry { value, expires: NOW + left })
         };
-        Ranges::Ours { written: NOW - 3_600, entries: ranges.iter().map(entry).collect() }
+        of_entries(NOW - 3_600, ranges.iter().map(entry).collect())
+    }
+
+    fn of_entries(written: u64, entries: BTreeMap<Address, RangeEntry>) -> Ranges {
+        let (regions, never) = Default::default();
+        Ranges::Ours { written, entries, regions, never }
     }
 
     fn plan_by(desired: &[(&str, Remediation, u32)], observed: Ranges, rules: Rules<'_>) -> KvPlan {
@@ -244,11 +296,11 @@ mod tests {
     fn written(plan: &KvPlan) -> Option<(Vec<Held>, u64)> {
         match plan.ranges().write()? {
             RangesWrite::Delete => Some((vec![], 0)),
-            RangesWrite::Put { entries, ttl_secs } => {
+            RangesWrite::Put { content, ttl_secs } => {
                 let entry = |(range, entry): (&Address, &RangeEntry)| {
                     (range.to_string(), entry.value, entry.expires - NOW)
                 };
-                Some((entries.iter().map(entry).collect(), ttl_secs))
+                Some((content.ranges.iter().map(entry).collect(), ttl_secs))
             }
         }
     }
@@ -342,7 +394,7 @@ mod tests {
         let Ranges::Ours { entries, .. } = ours(&[(NET, Ban, 3_600), (NET6, Ban, 3_600)]) else {
             unreachable!()
         };
-        let there = Ranges::Ours { written: NOW - 30, entries };
+        let there = of_entries(NOW - 30, entries);
         let mut protected = Protected::default();
         protected.add("2001:db8::7".parse().unwrap());
         let plan = plan_by(&[], there, Rules { protected: &protected, ..rules() });

@@ -150,7 +150,12 @@ fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force() {
         let mut keys = observed(vec![key]);
         if let Some((value, left)) = there {
             let entries = [(net, RangeEntry { value, expires: NOW + left })].into();
-            keys.set_ranges(Ranges::Ours { written: NOW - 3_600, entries });
+            keys.set_ranges(Ranges::Ours {
+                written: NOW - 3_600,
+                entries,
+                regions: Default::default(),
+                never: Default::default(),
+            });
         }
         let desired = Desired::of_keys(&[("203.0.113.0/24", wanted, 3_600)]);
         let plan = diff(&desired, &keys, Rules { ends: &known, ..rules() });

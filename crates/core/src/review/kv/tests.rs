@@ -35,7 +35,12 @@ fn plan(
     let entry =
         |range: &&str| (range.parse().unwrap(), RangeEntry { value: Ban, expires: NOW + 3_600 });
     let entries = ranges.iter().map(entry).collect();
-    observed.set_ranges(Ranges::Ours { written: NOW - 3_600, entries });
+    observed.set_ranges(Ranges::Ours {
+        written: NOW - 3_600,
+        entries,
+        regions: Default::default(),
+        never: Default::default(),
+    });
     let tolerance = Duration::from_secs(600);
     let rules = Rules {
         prefix: "ip:",

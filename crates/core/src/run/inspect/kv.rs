@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::address::Address;
-use crate::api::cloudflare::kv::RANGES_KEY;
+use crate::api::cloudflare::kv::ranges_key;
+use crate::api::cloudflare::kv::shards::Layout;
 use crate::decide::kv::{Decision, Remembered, TARGET, When, decide};
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::ObservedKv;
 use crate::plan::Why;
 use crate::plan::kv::{Delete, Put};
 use crate::ports::Host;
@@ -115,10 +116,14 @@ pub struct KvVerdict {
 }
 
 impl<H: Host> Look<'_, H> {
-    pub(super) fn decide_keys(&self, kv: &Kv, states: (&Desired, &ObservedKeys)) -> Decision {
+    pub(super) fn decide_keys(&self, kv: &Kv, states: (&Desired, &ObservedKv)) -> Decision {
         let held = self.memory.guard.held(self.host, TARGET);
-        let remembered =
-            Remembered { quota: &self.memory.quota, held: held.as_ref(), ends: &self.memory.ends };
+        let remembered = Remembered {
+            quota: &self.memory.quota,
+            held: held.as_ref(),
+            ends: &self.memory.ends,
+            shards: &self.memory.shards,
+        };
         let when = When { began: self.began, now: self.now };
         decide(self.settings, kv, states, remembered, when)
     }
@@ -162,21 +167,29 @@ fn sent(schedule: &Schedule) -> BTreeSet<&str> {
 
 impl KvView {
     pub(super) fn of<H: Host>(decision: &Decision, kv: &Kv, look: &Look<'_, H>) -> Self {
-        let Decision { review, schedule } = decision;
+        let Decision { review, schedule, course, .. } = decision;
         let plan = &review.approved;
         let sent = sent(schedule);
-        let key_sent = |address: &Address| sent.contains(&*format!("{}{address}", kv.prefix));
-        let ranges_sent = sent.contains(RANGES_KEY);
+        let is_sent = |address: &Address, key: &str| match course.served {
+            Layout::Keys => sent.contains(key),
+            Layout::Shards => !schedule.waits(address),
+        };
+        let key_sent = |address: &Address| is_sent(address, &format!("{}{address}", kv.prefix));
+        let ranges_key = ranges_key(&kv.prefix);
+        let range_sent = |range: &Address| is_sent(range, &ranges_key);
         let ranges = plan.ranges();
-        let put = ranges.puts().iter().map(|put| look.put(put, ranges_sent));
+        let put = ranges.puts().iter().map(|put| look.put(put, range_sent(&put.address)));
         let put = put.chain(plan.puts().iter().map(|put| look.put(put, key_sent(&put.address))));
         let range = |gone: &crate::plan::kv::RangeRemoval, sent| {
             look.gone(gone.range.to_string(), Some(&gone.range), gone.why, sent)
         };
-        let delete = ranges.removals().iter().map(|gone| range(gone, ranges_sent));
+        let delete = ranges.removals().iter().map(|gone| range(gone, range_sent(&gone.range)));
         let keys = plan.deletes().iter();
-        let delete =
-            delete.chain(keys.map(|gone| look.delete(gone, sent.contains(gone.key.as_str()))));
+        let delete_sent = |gone: &Delete| match &gone.address {
+            Some(address) => is_sent(address, &gone.key),
+            None => sent.contains(gone.key.as_str()),
+        };
+        let delete = delete.chain(keys.map(|gone| look.delete(gone, delete_sent(gone))));
         let held = ranges.held().iter().map(|gone| range(gone, false));
         let held = held.chain(plan.held_keys().iter().map(|gone| look.delete(gone, false)));
         let (delete, held): (Vec<_>, Vec<_>) = (delete.collect(), held.collect());
@@ -204,7 +217,7 @@ impl InKv {
     pub(super) fn of<H: Host>(
         address: &Address,
         kv: &Kv,
-        (desired, observed): (Option<&Desired>, Option<&ObservedKeys>),
+        (desired, observed): (Option<&Desired>, Option<&ObservedKv>),
         decision: Option<&Decision>,
         look: &Look<'_, H>,
     ) -> Self {
@@ -222,6 +235,8 @@ impl InKv {
             verdict: decision.map(|decision| KvVerdict::of(address, kv, decision, look)),
         };
         let Some(observed) = observed else { return here };
+        let served = decision.map_or(Layout::Keys, |decision| decision.course.served);
+        let Some(observed) = observed.of(served) else { return here };
         if let Some(entry) = observed.entries().get(address) {
             here.at_edge = Some(true);
             here.value = entry.metadata.map(|metadata| metadata.value);
@@ -242,7 +257,7 @@ impl InKv {
 
 impl KvVerdict {
     fn of<H: Host>(address: &Address, kv: &Kv, decision: &Decision, look: &Look<'_, H>) -> Self {
-        let Decision { review, schedule } = decision;
+        let Decision { review, schedule, course, .. } = decision;
         let plan = &review.approved;
         let ranges = plan.ranges();
         let puts = plan.puts().iter().chain(ranges.puts());
@@ -258,7 +273,11 @@ impl KvVerdict {
         let key = if address.is_single() {
             format!("{}{address}", kv.prefix)
         } else {
-            RANGES_KEY.to_owned()
+            ranges_key(&kv.prefix)
+        };
+        let is_sent = match course.served {
+            Layout::Keys => sent(schedule).contains(&*key),
+            Layout::Shards => !schedule.waits(address),
         };
         Self {
             change: why.map(Why::as_str),
@@ -272,7 +291,7 @@ impl KvVerdict {
             waits_for_budget: why.is_some()
                 && held.is_none()
                 && schedule.is_over_budget()
-                && !sent(schedule).contains(&*key),
+                && !is_sent,
             held,
         }
     }

@@ -38,7 +38,12 @@ impl Case {
     fn range(&mut self, range: &str) {
         let entry = RangeEntry { value: Ban, expires: NOON + 3_600 };
         let entries = [(range.parse().unwrap(), entry)].into();
-        self.keys.set_ranges(Ranges::Ours { written: NOON - 3_600, entries });
+        self.keys.set_ranges(Ranges::Ours {
+            written: NOON - 3_600,
+            entries,
+            regions: Default::default(),
+            never: Default::default(),
+        });
     }
 
     /// The schedule, with the guard off.
@@ -56,7 +61,7 @@ impl Case {
             GuardLimits { percent: 50, count: 10, runs: 1, seconds: 0, approved_until: None };
         let plan = diff(&self.desired, &self.keys, rules);
         let review = review(plan, None, |_| false, &limits, NOON);
-        schedule(&review.approved, "ip:", quota, NonZeroU64::new(max), NOON)
+        schedule(&review.approved, "ip:", &mut Budget::new(quota, NonZeroU64::new(max), NOON))
     }
 
     /// Its requests, as words.

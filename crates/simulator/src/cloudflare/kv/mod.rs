@@ -1,7 +1,6 @@
 //! Workers KV of an account: its namespaces, the day's quotas, and the routes under
 //! `/accounts/{id}/storage/kv/namespaces` (facts: cloudflare.md 2). Unlike lists, a write takes effect
-//! when it is accepted; only listings may lag behind. Where KV is eventually consistent, reads of
-//! values here are always current: the client does not read them.
+//! when it is accepted; listings may lag behind, and reads of values, too (`kv_value_lag`).
 
 mod base64;
 mod body;
