@@ -148,7 +148,7 @@ impl Side {
             |address: &Address| leaving.contains_key(address) || removed.contains(address);
         let stays = content.items().keys().filter(|address| !is_lost(address));
         let mut shall_match: Vec<Item> =
-            stays.map(|address| item(*address, kept_class(address))).collect();
+            stays.map(|address| item(address, kept_class(&address))).collect();
         shall_match.extend(plan.additions.iter().map(|addition| Item {
             address: addition.address,
             class: addition.class,
@@ -157,8 +157,8 @@ impl Side {
         shall_match.order_by_key(|item| item.address);
         let there = content.items().keys().filter(|address| !removed.contains(address));
         let on_list: Vec<Item> = there
-            .chain(added.iter().filter(|address| !content.items().contains_key(address)))
-            .map(|address| item(*address, leaving.get(address).copied().unwrap_or(Class::Rest)))
+            .chain(added.into_iter().filter(|address| !content.items().contains_key(address)))
+            .map(|address| item(address, leaving.get(&address).copied().unwrap_or(Class::Rest)))
             .collect();
         let content = on_list.iter().map(|item| item.address).collect();
         Self { shall_match, on_list, content, regions: Vec::new() }

@@ -4,7 +4,7 @@
 //! the writes a quarter is kept for bans that are decided here, however long a community list is; an
 //! owner's key is deleted whatever the budget says; a later expiry comes last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use crate::address::Address;
@@ -14,6 +14,7 @@ use crate::order::Order;
 use crate::plan::kv::{Delete, KvPlan, Put, RangesWrite};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 use crate::review::Approved;
+use crate::small::SmallMap;
 use crate::state::quota::{Quota, Spending};
 
 /// What is sent to the namespace.
@@ -21,11 +22,11 @@ use crate::state::quota::{Quota, Spending};
 pub struct Schedule {
     bulks: Vec<Bulk>,
     /// Changes that have no budget.
-    over_budget: BTreeMap<Why, u64>,
+    over_budget: SmallMap<Why, u64>,
     /// The addresses and ranges whose planned change is not sent now.
     stays: BTreeSet<Address>,
     /// Changes whose key cannot be written or deleted yet.
-    waiting: BTreeMap<Why, u64>,
+    waiting: SmallMap<Why, u64>,
 }
 
 /// One bulk request.
@@ -168,7 +169,7 @@ pub fn schedule(
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
         if delete.after.is_some_and(|range| !comes.contains(&range)) {
-            *schedule.waiting.entry(delete.why).or_default() += 1;
+            *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
             deletes.push(delete);
@@ -282,7 +283,7 @@ fn in_batches<T>(
 
 impl Schedule {
     fn over(&mut self, why: Why, address: Option<Address>) {
-        *self.over_budget.entry(why).or_default() += 1;
+        *self.over_budget.or_default(why) += 1;
         self.stays.extend(address);
     }
 
@@ -312,10 +313,10 @@ impl Schedule {
     }
 
     /// What waits, by reason.
-    pub fn waiting_by_reason(&self) -> BTreeMap<Why, u64> {
+    pub fn waiting_by_reason(&self) -> SmallMap<Why, u64> {
         let mut all = self.waiting.clone();
         for (why, count) in &self.over_budget {
-            *all.entry(*why).or_default() += count;
+            *all.or_default(*why) += count;
         }
         all
     }

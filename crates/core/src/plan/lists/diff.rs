@@ -66,11 +66,11 @@ pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
 /// covers: it keeps its place until the range has one.
 fn places(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> u64 {
     let items: u64 = observed.lists().map(|(_, content)| content.len()).sum();
-    if items + desired.candidates().count() as u64 <= rules.items_max {
+    if items + desired.count_on_lists() as u64 <= rules.items_max {
         return rules.items_max;
     }
     let taken = observed.lists().map(|(list, content)| {
-        let stays = |address: &&Address| {
+        let stays = |address: &Address| {
             let is_there = |on, what: &Address| {
                 observed.lists().any(|(of, content)| of == on && content.items().contains_key(what))
             };
@@ -114,18 +114,12 @@ impl Compared<'_> {
         set_aside.iter().for_each(|candidate| left_out.add(&candidate.address.to_string()));
         let additions = missing.iter().map(|candidate| self.addition(candidate)).collect();
         let mut removals = Vec::new();
-        for (address, item) in content.items() {
-            if self.places.on_list(address) == Some(list) {
+        for (address, id) in content.items().iter() {
+            if self.places.on_list(&address) == Some(list) {
                 continue;
             }
-            if let Some((why, class, after)) = self.leaving(list, address) {
-                removals.push(Removal {
-                    address: *address,
-                    id: item.id.clone(),
-                    why,
-                    class,
-                    after,
-                });
+            if let Some((why, class, after)) = self.leaving(list, &address) {
+                removals.push(Removal { address, id: id.clone(), why, class, after });
             }
         }
         let surplus = content.surplus().iter().map(|(address, id)| Removal {
@@ -229,10 +223,11 @@ fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
         let going: BTreeSet<(Address, &ItemId)> =
             plan.removals.iter().map(|removal| (removal.address, &removal.id)).gather();
         let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).gather();
-        let staying = content.items().iter().filter(|(address, item)| {
-            ids.contains(&item.id) && !going.contains(&(**address, &item.id))
-        });
-        let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).gather();
+        let staying = content
+            .items()
+            .iter()
+            .filter(|(address, id)| ids.contains(id) && !going.contains(&(*address, *id)));
+        let shared: BTreeSet<ItemId> = staying.map(|(_, id)| id.clone()).gather();
         let mut seen = BTreeSet::new();
         let before = plan.removals.len();
         plan.removals

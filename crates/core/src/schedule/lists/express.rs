@@ -416,8 +416,9 @@ impl List<'_> {
     fn replace(&self, class: Class) -> Option<(Class, Operation)> {
         let going = self.going();
         let gone: BTreeSet<_> = going.iter().map(|removal| &removal.id).gather();
-        let kept = self.observed.items().iter().filter(|(_, item)| !gone.contains(&item.id));
-        let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
+        let kept = self.observed.items().iter().filter(|(_, id)| !gone.contains(id));
+        let kept =
+            kept.map(|(ip, _)| NewItem { ip, comment: self.observed.comment(&ip).map(Box::from) });
         let new = self.additions.iter().map(|a| NewItem { ip: a.address, comment: None });
         let mut items: Vec<NewItem> = kept.chain(new).collect();
         items.order_by_key(|item| item.ip);
