@@ -15,7 +15,7 @@ use wasi::io::streams::{InputStream, OutputStream, StreamError};
 use super::{Spin, ready};
 
 /// The most bytes of an answer that are taken at once.
-const CHUNK_BYTES_MAX: u64 = 16 << 10;
+const CHUNK_BYTES_MAX: u64 = 32 << 10;
 
 impl Transport for Spin {
     type Body = Incoming;

@@ -5,8 +5,10 @@
 //! normalised (facts cloudflare 1.4), and refuses a whole request for one duplicate after
 //! normalisation (code 10028).
 
+pub mod map;
+
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -121,6 +123,9 @@ impl FromStr for Address {
     /// Leading zeros in IPv4 (`010.1.2.3` is 8.1.2.3 to some parsers) and zone ids are refused.
     fn from_str(text: &str) -> Result<Self, NotAnAddress> {
         let text = text.trim_ascii();
+        if let Some(address) = plain_v4(text.as_bytes()) {
+            return Ok(Self(IpNet::from(IpAddr::V4(address))));
+        }
         let Some((addr, prefix_len)) = text.split_once('/') else {
             return text.parse::<IpAddr>().map(Self::from).map_err(|_| NotAnAddress);
         };
@@ -132,6 +137,30 @@ impl FromStr for Address {
         let prefix_len = prefix_len.parse().map_err(|_| NotAnAddress)?;
         IpNet::new(addr, prefix_len).map(Self::canonical).map_err(|_| NotAnAddress)
     }
+}
+
+/// Four numbers with dots between them, which nearly all texts are: by the same rules as the standard library,
+/// in a fifth of the time.
+fn plain_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut bits, mut number, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    for byte in text {
+        match byte {
+            // "00" and "01" are none.
+            b'0'..=b'9' if digits == 0 || number > 0 => {
+                number = number * 10 + u32::from(byte - b'0');
+                digits += 1;
+                if number > 255 {
+                    return None;
+                }
+            }
+            b'.' if digits > 0 && dots < 3 => {
+                bits = bits << 8 | number;
+                (number, digits, dots) = (0, 0, dots + 1);
+            }
+            _ => return None,
+        }
+    }
+    (digits > 0 && dots == 3).then(|| Ipv4Addr::from_bits(bits << 8 | number))
 }
 
 impl fmt::Display for Address {
@@ -284,6 +313,13 @@ mod tests {
                 prop_assert_eq!(once, twice);
                 prop_assert_eq!(once.to_string(), twice.to_string());
             }
+        }
+
+        #[test]
+        fn plain_text_read_fast_is_what_the_standard_library_reads(
+            text in "[0-9]{0,3}\\.[0-9]{0,3}\\.[0-9]{0,3}\\.[0-9]{0,3}|[0-9.]{0,16}"
+        ) {
+            prop_assert_eq!(plain_v4(text.as_bytes()), text.parse::<Ipv4Addr>().ok());
         }
 
         #[test]

@@ -8,10 +8,12 @@
 //! |---|---|---|---|
 //! | 1 | `address` | the one form of an address or prefix | where it goes |
 //! | 1 | `decision` | a decision as LAPI sends it, and the reader of many | which of them matter |
+//! | 1 | `flat` | the fast reader of JSON objects of short texts | what is in them |
 //! | 1 | `log` | log lines, and text from outside made fit for them | writing them |
-//! | 1 | `order` | sorting without a copy of the sort for every type | what is sorted |
+//! | 1 | `order` | sorting, compiled once | what is sorted |
 //! | 1 | `secret` | a key that cannot be printed by accident | where it is sent |
 //! | 1 | `skipped` | what was left out: counted whole, named in part | why |
+//! | 1 | `small` | a map of a few entries, compiled small | what is in it |
 //! | 2 | `settings` | text -> checked values; all the small types that settings become | reading the environment |
 //! | 3 | `ports` | what a host gives: transport, clock, store, log; requests and answers | what is in them |
 //! | 3 | `api` | one client value for each API: value <-> request, answer, error; ids, items, envelopes | the settings as a whole; policy |
@@ -39,6 +41,7 @@ pub mod decide;
 pub mod decision;
 pub mod desired;
 pub mod failure;
+mod flat;
 pub mod log;
 pub mod observed;
 mod order;
@@ -52,6 +55,7 @@ mod secret;
 pub mod session;
 pub mod settings;
 pub mod skipped;
+pub mod small;
 pub mod state;
 
 pub use run::run;

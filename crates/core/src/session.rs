@@ -5,7 +5,6 @@
 //! is not known here, only whether an error may pass.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use futures_util::future::{Either, select};
 
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, CallError};
 use crate::ports::{Answer, Body, Clock, Host, Request, ResponseHead, TransportError};
+use crate::small::SmallMap;
 
 /// Attempts at one read, the first included.
 const ATTEMPTS_MAX: u32 = 4;
@@ -69,7 +69,7 @@ impl RequestOutcome {
 }
 
 /// Requests of a run, by API and outcome. The push of metrics is not among them.
-pub type RequestCounts = BTreeMap<(Api, RequestOutcome), u64>;
+pub type RequestCounts = SmallMap<(Api, RequestOutcome), u64>;
 
 /// Whether, and when, a failed read is worth another attempt.
 pub(crate) enum Again {
@@ -203,7 +203,7 @@ struct Counted<'s, 'h, H> {
 
 impl<H> Drop for Counted<'_, '_, H> {
     fn drop(&mut self) {
-        *self.session.requests.borrow_mut().entry((self.api, self.outcome)).or_default() += 1;
+        *self.session.requests.borrow_mut().or_default((self.api, self.outcome)) += 1;
     }
 }
 

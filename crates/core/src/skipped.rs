@@ -2,11 +2,10 @@
 //!
 //! One bad value harms nobody, but nobody should have to guess which one it was.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::log::clip;
+use crate::small::SmallMap;
 
 /// How many values are named; the rest is only counted.
 const NAMED_MAX: usize = 3;
@@ -44,7 +43,7 @@ impl Left {
 
 /// Counts by a word that LAPI's users choose freely, so the number of different ones is bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Words(BTreeMap<String, u64>);
+pub struct Words(SmallMap<String, u64>);
 
 impl Words {
     /// Counts one more of `word`, told apart without regard to case.
@@ -63,7 +62,7 @@ impl Words {
         } else {
             "(other)".to_owned()
         };
-        *self.0.entry(word).or_default() += 1;
+        *self.0.or_default(word) += 1;
     }
 
     /// How many in all.

@@ -151,7 +151,7 @@ impl Side {
             |address: &Address| leaving.contains_key(address) || removed.contains(address);
         let stays = content.items().keys().filter(|address| !is_lost(address));
         let mut shall_match: Vec<Item> =
-            stays.map(|address| item(*address, kept_class(address))).collect();
+            stays.map(|address| item(address, kept_class(&address))).collect();
         // What the list refuses as a value, a rule takes.
         let wanted = plan.additions.iter().chain(&plan.set_aside);
         shall_match.extend(wanted.map(|addition| Item {
@@ -162,8 +162,8 @@ impl Side {
         shall_match.order_by_key(|item| item.address);
         let there = content.items().keys().filter(|address| !removed.contains(address));
         let on_list: Vec<Item> = there
-            .chain(added.iter().filter(|address| !content.items().contains_key(address)))
-            .map(|address| item(*address, leaving.get(address).copied().unwrap_or(Class::Rest)))
+            .chain(added.into_iter().filter(|address| !content.items().contains_key(address)))
+            .map(|address| item(address, leaving.get(&address).copied().unwrap_or(Class::Rest)))
             .collect();
         let content = on_list.iter().map(|item| item.address).collect();
         Self { shall_match, on_list, content, regions: Vec::new() }

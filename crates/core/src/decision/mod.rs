@@ -11,9 +11,10 @@ mod text;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::flat;
 
 pub use each::Each;
 pub use origin::{Origin, Source};
@@ -95,6 +96,22 @@ pub struct Decision<'a> {
     pub made_by: Text<'a>,
 }
 
+/// The names of a decision's values, in the order in which LAPI writes them.
+const NAMES: [&str; 6] = ["duration", "origin", "scenario", "scope", "type", "value"];
+
+impl<'a> Decision<'a> {
+    /// Reads the decision that begins at `at`, if it is of the plain form that LAPI's are, and tells where it
+    /// ends. What is read so the general reader would read the same.
+    pub(crate) fn read(text: &'a str, at: usize) -> Option<(Self, usize)> {
+        let (texts, end) = flat::object(text, at, &NAMES)?;
+        let [duration, made_by, scenario, scope, kind, value, ..] = texts;
+        let [duration, made_by, scenario] =
+            [duration, made_by, scenario].map(|text| Text(text.map(Cow::Borrowed)));
+        let [scope, kind, value] = [scope?, kind?, value?].map(Cow::Borrowed);
+        Some((Self { scope, kind, value, duration, scenario, made_by }, end))
+    }
+}
+
 impl Decision<'_> {
     /// Who made it.
     pub fn origin(&self) -> Origin<'_> {
@@ -102,8 +119,12 @@ impl Decision<'_> {
         Origin::new(name.unwrap_or(""), scenario.unwrap_or(""))
     }
 
-    /// How long it still holds, if that can be read.
-    pub fn remaining(&self) -> Option<Duration> {
-        self.duration.0.as_deref().and_then(parse_go_duration)
+    /// How long it still holds, in whole seconds, if that can be read; more than fits are as many as fit.
+    pub fn remaining_secs(&self) -> Option<u32> {
+        let text = self.duration.0.as_deref()?;
+        remaining::plain_secs(text).or_else(|| {
+            let remaining = parse_go_duration(text)?;
+            Some(u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX))
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Reads a JSON array of decisions as it arrives, holding one element at a time.
 //!
 //! 150,000 decisions are 24 MB (facts crowdsec 1.8); read whole, they would be held twice, as text
-//! and as a tree. This file only finds where an element ends; the element itself is serde_json's.
+//! and as a tree. An element of nothing but plain texts, which all but a few are, is read where it stands
+//! ([`Decision::read`]); of any other this file only finds where it ends, and the element itself is serde_json's.
 //! A body is good to its last byte or it is nothing: a cut-off answer must never look like a
 //! shorter list of decisions.
 
@@ -104,9 +105,34 @@ impl DecisionReader {
         chunk: &[u8],
         mut each: impl FnMut(Result<Decision<'_>, serde_json::Error>),
     ) -> Result<(), BodyError> {
+        // Its last character may be cut, or none: that is the general reader's.
+        let text = match std::str::from_utf8(chunk) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&chunk[..error.valid_up_to()]).unwrap_or(""),
+        };
         let mut rest = chunk;
         while let Some((&byte, tail)) = rest.split_first() {
             match self.state {
+                State::First | State::Next if byte == b'{' => {
+                    let begin = chunk.len() - rest.len();
+                    let read = Decision::read(text, begin);
+                    if let Some((decision, end)) =
+                        read.filter(|(_, end)| end - begin <= ELEMENT_BYTES_MAX)
+                    {
+                        each(Ok(decision));
+                        self.read += 1;
+                        self.state = State::After;
+                        rest = &chunk[end..];
+                        continue;
+                    }
+                    self.state = State::Element {
+                        depth: 0,
+                        string: false,
+                        escaped: false,
+                        too_large: false,
+                    };
+                    continue;
+                }
                 State::Element { .. } => {
                     rest = self.element(rest, &mut each)?;
                     continue;
@@ -120,15 +146,6 @@ impl DecisionReader {
                 }
                 State::Null(_) => {
                     return Err(BodyError::NotAnArray(format!("n{}", start_of(rest))));
-                }
-                State::First | State::Next if byte == b'{' => {
-                    self.state = State::Element {
-                        depth: 0,
-                        string: false,
-                        escaped: false,
-                        too_large: false,
-                    };
-                    continue;
                 }
                 State::First if byte == b']' => self.state = State::End,
                 State::After if byte == b',' => self.state = State::Next,
@@ -260,6 +277,8 @@ fn start_of(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::{Discriminant, discriminant};
+
     use super::*;
     use proptest::prelude::*;
 
@@ -383,6 +402,50 @@ mod tests {
         assert_eq!(read(endless, 16 << 10), Err(BodyError::CutOff { read: 1 }));
     }
 
+    /// All that is read, as it would be shown; of an error its kind, since its words show what is left of a
+    /// chunk.
+    fn whole(body: &[u8], size: usize) -> Result<Vec<String>, Discriminant<BodyError>> {
+        let mut all = Vec::new();
+        let mut reader = DecisionReader::default();
+        for chunk in body.chunks(size) {
+            let read = reader.push(chunk, |decision| all.push(format!("{decision:?}")));
+            read.map_err(|error| discriminant(&error))?;
+        }
+        reader.finish().map_err(|error| discriminant(&error))?;
+        Ok(all)
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        const KNOWN: [&str; 6] = ["duration", "origin", "scenario", "scope", "type", "value"];
+        prop_oneof![
+            9 => proptest::sample::select(&KNOWN[..]).prop_map(|name| format!("\"{name}\"")),
+            1 => "\"[a-z\\\\]{0,6}\"",
+            1 => Just(r#""\u0074ype""#.to_owned()),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        const ODD: [&str; 12] = [
+            "null",
+            "7",
+            "-1",
+            "1.5e3",
+            "01",
+            "true",
+            "{}",
+            "[]",
+            "[1]",
+            r#"{"a":"b"}"#,
+            "\"\\n\"",
+            "x",
+        ];
+        prop_oneof![
+            9 => "\"[a-zA-Z0-9.:/ ü€-]{0,20}\"",
+            1 => proptest::sample::select(&ODD[..]).prop_map(str::to_owned),
+            1 => "\"[ -~\u{1}]{0,9}\"",
+        ]
+    }
+
     proptest! {
         #[test]
         fn chunk_borders_never_change_the_result(
@@ -395,6 +458,28 @@ mod tests {
                 .collect();
             let body = serde_json::to_vec_pretty(&rows).unwrap();
             prop_assert_eq!(read(&body, size).unwrap().0, values);
+        }
+
+        #[test]
+        fn odd_decisions_read_where_they_stand_are_what_the_general_reader_reads(
+            rows in proptest::collection::vec(proptest::collection::vec((name(), value()), 0..8), 1..6),
+            cut in any::<proptest::sample::Index>(),
+            harm in prop::option::weighted(0.2, any::<u8>()),
+        ) {
+            let rows = rows.iter().map(|row| {
+                let pairs: Vec<_> = row.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                format!("{{{}}}", pairs.join(","))
+            });
+            let plain = r#"{"duration":"4h","id":1,"origin":"CAPI","scenario":"ü","scope":"Ip","type":"ban","value":"1.1.1.1"}"#;
+            let rows: Vec<_> = rows.chain([plain.to_owned()]).collect();
+            let mut body = format!("[{}]", rows.join(",")).into_bytes();
+            if let Some(byte) = harm {
+                let at = cut.index(body.len());
+                body[at] = byte;
+            }
+            // Byte by byte no element is whole where it stands.
+            prop_assert_eq!(whole(&body, body.len()), whole(&body, 1));
+            prop_assert_eq!(whole(&body, cut.index(body.len()) + 1), whole(&body, 1));
         }
 
         #[test]

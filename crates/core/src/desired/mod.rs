@@ -8,15 +8,16 @@ mod origins;
 mod skipped;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::address::map::AddressMap;
 use crate::api::cloudflare::expression::{Asn, Country};
 use crate::decision::{Decision, Remediation, Source};
 use crate::log::clip;
 use crate::settings::filter::Unwanted;
 use crate::settings::{Lists, Ranges, Settings};
+use crate::small::SmallMap;
 use crate::state::Known;
 
 pub use origins::OriginCounts;
@@ -27,8 +28,8 @@ pub use skipped::Skipped;
 /// What should be at the edge, and what was left out of it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
-    wanted: BTreeMap<Address, Wanted>,
-    stands_for: BTreeMap<Address, StandsFor>,
+    wanted: AddressMap<Wanted>,
+    stands_for: AddressMap<StandsFor>,
     prefixes: PrefixLens,
     origins: Origins,
     regions: BTreeMap<Region, RegionWanted>,
@@ -56,8 +57,9 @@ pub struct RegionWanted {
     pub remaining: Duration,
 }
 
-/// What the decisions on one address ask for. Kept small: there may be 150,000.
+/// What the decisions on one address ask for. Kept small, seven bytes: there may be 150,000.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, packed)]
 struct Wanted {
     list: Option<Remediation>,
     key: Option<Remediation>,
@@ -80,7 +82,7 @@ pub(crate) struct Candidate {
     pub(crate) list: Remediation,
     pub(crate) source: Source,
     pub(crate) origin: OriginId,
-    pub(crate) remaining: Duration,
+    pub(crate) remaining_secs: u32,
 }
 
 /// An address or a range that should be in KV.
@@ -109,7 +111,7 @@ pub struct TooMany;
 
 /// What a decision is taken to last whose duration cannot be read: long enough that its key outlives
 /// a few runs, each of which reads the decision again.
-const REMAINING_UNKNOWN: Duration = Duration::from_secs(3_600);
+const REMAINING_UNKNOWN_SECS: u32 = 3_600;
 
 impl Desired {
     /// Takes one decision, or the reason why it cannot be read, into account. The order in which
@@ -154,10 +156,7 @@ impl Desired {
             list: None,
             key: None,
             origin: self.origins.id(&origin),
-            remaining_secs: {
-                let remaining = decision.remaining().unwrap_or(REMAINING_UNKNOWN);
-                u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX)
-            },
+            remaining_secs: decision.remaining_secs().unwrap_or(REMAINING_UNKNOWN_SECS),
         };
         if let Some(lists) = &settings.targets.lists {
             self.add_to_lists(lists, remediation, address, &decision.value, wanted);
@@ -191,7 +190,8 @@ impl Desired {
         let Ok(region) = region else {
             return self.skipped.not_regions.add(&decision.value);
         };
-        let remaining = decision.remaining().unwrap_or(REMAINING_UNKNOWN);
+        let remaining_secs = decision.remaining_secs().unwrap_or(REMAINING_UNKNOWN_SECS);
+        let remaining = Duration::from_secs(remaining_secs.into());
         let more = RegionWanted { remediation, source, remaining };
         let wanted = self.regions.entry(region).or_insert(more);
         wanted.remediation = wanted.remediation.max(remediation);
@@ -221,25 +221,36 @@ impl Desired {
     }
 
     /// The strongest remediation, the longest time and the nearest origin win, each by itself.
-    fn want(&mut self, address: Address, more: Wanted) {
-        self.prefixes.add(&address);
-        let wanted = self.wanted.entry(address).or_insert(more);
+    fn join(origins: &Origins, wanted: &mut Wanted, more: &Wanted) {
         wanted.list = wanted.list.max(more.list);
         wanted.key = wanted.key.max(more.key);
-        wanted.origin = self.origins.nearer(wanted.origin, more.origin);
+        wanted.origin = origins.nearer(wanted.origin, more.origin);
         wanted.remaining_secs = wanted.remaining_secs.max(more.remaining_secs);
     }
 
-    /// To be called after the last decision: takes their places on the lists from addresses that a
-    /// desired range covers, where the operator wants that.
-    pub fn settle(&mut self, settings: &Settings) {
+    fn want(&mut self, address: Address, more: Wanted) {
+        self.prefixes.add(&address);
+        self.wanted.push(address, more);
+    }
+
+    fn merge(&mut self) {
+        let Self { wanted, origins, .. } = self;
+        wanted.settle(|wanted, more| Self::join(origins, wanted, more));
+    }
+
+    /// To be called after the last decision, before anything is asked: makes one of what several decisions ask
+    /// for an address, and takes their places on the lists from addresses that a desired range covers, where
+    /// the operator wants that.
+    pub fn settle(&mut self, settings: &Settings) -> Result<(), TooMany> {
+        self.merge();
+        self.within_bounds()?;
         if settings.ranges != (Ranges::Sent { skip_covered: true }) || self.prefixes.is_empty() {
-            return;
+            return Ok(());
         }
         let covered: Vec<(Address, Address)> = self
             .wanted
             .iter()
-            .filter_map(|(address, wanted)| Some((*address, self.covering(address, wanted.list?)?)))
+            .filter_map(|(address, wanted)| Some((address, self.covering(&address, wanted.list?)?)))
             .collect();
         for (address, range) in covered {
             let Some(wanted) = self.wanted.get_mut(&address) else { continue };
@@ -247,11 +258,14 @@ impl Desired {
             wanted.list = None;
             self.skipped.covered += 1;
             // What it stood for must not go without because the range came from farther away.
-            let more = StandsFor { origin, remaining_secs };
-            let of = self.stands_for.entry(range).or_insert(more);
-            of.origin = self.origins.nearer(of.origin, origin);
-            of.remaining_secs = of.remaining_secs.max(remaining_secs);
+            self.stands_for.push(range, StandsFor { origin, remaining_secs });
         }
+        let Self { stands_for, origins, .. } = self;
+        stands_for.settle(|of, more| {
+            of.origin = origins.nearer(of.origin, more.origin);
+            of.remaining_secs = of.remaining_secs.max(more.remaining_secs);
+        });
+        Ok(())
     }
 
     /// The widest other desired range that contains `address` and is at least as strong.
@@ -268,10 +282,9 @@ impl Desired {
 
     /// What should be on a list and is inside of `range`, in order, without the range itself.
     pub fn inside(&self, range: &Address) -> impl Iterator<Item = (Address, Remediation)> {
-        let after = (Bound::Excluded(*range), Bound::Unbounded);
         let range = *range;
-        let inside = self.wanted.range(after).take_while(move |(inner, _)| range.contains(inner));
-        inside.filter_map(|(inner, wanted)| Some((*inner, wanted.list?)))
+        let inside = self.wanted.after(&range).take_while(move |(inner, _)| range.contains(inner));
+        inside.filter_map(|(inner, wanted)| Some((inner, wanted.list?)))
     }
 
     /// The other ranges that should be in KV and contain `address`, each with its value.
@@ -295,7 +308,7 @@ impl Desired {
 
     /// The addresses that should be on a list, in order.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = Candidate> {
-        self.wanted.iter().filter_map(|(address, wanted)| self.as_candidate(*address, wanted))
+        self.wanted.iter().filter_map(|(address, wanted)| self.as_candidate(address, wanted))
     }
 
     /// The same of one address.
@@ -306,20 +319,25 @@ impl Desired {
     fn as_candidate(&self, address: Address, wanted: &Wanted) -> Option<Candidate> {
         let list = wanted.list?;
         let covers = if address.is_single() { None } else { self.stands_for.get(&address) };
-        let (origin, secs) = match covers {
+        let (origin, remaining_secs) = match covers {
             None => (wanted.origin, wanted.remaining_secs),
             Some(covers) => (
                 self.origins.nearer(wanted.origin, covers.origin),
                 wanted.remaining_secs.max(covers.remaining_secs),
             ),
         };
-        let remaining = Duration::from_secs(secs.into());
-        Some(Candidate { address, list, source: self.origins.source(origin), origin, remaining })
+        let source = self.origins.source(origin);
+        Some(Candidate { address, list, source, origin, remaining_secs })
     }
 
     /// How many addresses should be on this list.
     pub fn count(&self, list: Remediation) -> u64 {
-        self.addresses(list).count() as u64
+        self.wanted.values().filter(|wanted| wanted.list == Some(list)).count() as u64
+    }
+
+    /// How many addresses should be on a list.
+    pub(crate) fn count_on_lists(&self) -> usize {
+        self.wanted.values().filter(|wanted| wanted.list.is_some()).count()
     }
 
     /// The addresses that should have a KV key, in order.
@@ -336,7 +354,7 @@ impl Desired {
         self.wanted.iter().filter_map(|(address, wanted)| {
             let remaining = Duration::from_secs(wanted.remaining_secs.into());
             let own = self.origins.source(wanted.origin) == Source::Own;
-            Some(KeyWanted { address: *address, value: wanted.key?, remaining, own })
+            Some(KeyWanted { address, value: wanted.key?, remaining, own })
         })
     }
 
@@ -350,13 +368,23 @@ impl Desired {
     pub fn known(&self, now: u64) -> impl Iterator<Item = (Address, Known)> {
         self.wanted.iter().map(move |(address, wanted)| {
             let own = self.origins.source(wanted.origin) == Source::Own;
-            (*address, Known::new(own, now.saturating_add(wanted.remaining_secs.into())))
+            (address, Known::new(own, now.saturating_add(wanted.remaining_secs.into())))
         })
     }
 
-    /// Whether there are more than [`ADDRESSES_MAX`].
-    pub fn is_too_large(&self) -> bool {
-        self.wanted.len() > ADDRESSES_MAX
+    /// Fails as soon as there are far more than [`ADDRESSES_MAX`], so that memory ends the run before it ends
+    /// the host; to be asked from time to time while decisions are added.
+    pub fn bounded(&mut self) -> Result<(), TooMany> {
+        // There may be several decisions on each address, and they are not brought together for each few more.
+        if self.wanted.len() > ADDRESSES_MAX / 4 * 5 {
+            self.merge();
+            return self.within_bounds();
+        }
+        Ok(())
+    }
+
+    fn within_bounds(&self) -> Result<(), TooMany> {
+        if self.wanted.len() > ADDRESSES_MAX { Err(TooMany) } else { Ok(()) }
     }
 
     /// The countries and autonomous systems that are asked for.
@@ -392,9 +420,9 @@ impl Desired {
         }
         // In a set by name: there are a few dozen at most.
         let named = self.origins.ids().zip(by_id).filter(|(_, counts)| *counts != [0; 3]);
-        let mut by_name: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
+        let mut by_name: SmallMap<&str, [u64; 3]> = SmallMap::new();
         for (id, counts) in named {
-            let sum = by_name.entry(self.origins.name(id)).or_default();
+            let sum = by_name.or_default(self.origins.name(id));
             sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
         let counts = by_name.into_iter().map(|(origin, [ipv4, ipv6, dropped])| OriginCounts {
@@ -409,7 +437,7 @@ impl Desired {
     /// What should be in KV, by origin.
     pub(crate) fn keys_by_origin(&self) -> Vec<OriginCounts> {
         let in_kv = self.wanted.iter().filter(|(_, wanted)| wanted.key.is_some());
-        self.count_by_origin(in_kv.map(|(address, wanted)| (wanted.origin, *address)), |_| true)
+        self.count_by_origin(in_kv.map(|(address, wanted)| (wanted.origin, address)), |_| true)
     }
 
     /// What was left out.
@@ -478,6 +506,7 @@ impl Desired {
     ) {
         let origin = self.origins.id(&crate::decision::Origin::new(origin, ""));
         self.want(address.parse().unwrap(), Wanted { list, key, origin, remaining_secs });
+        self.merge();
     }
 }
 

@@ -42,7 +42,7 @@ fn desired(rows: &[(&str, &str, &str)], settings: &Settings) -> Desired {
         let made_by = Text::from(origin);
         desired.add(Ok(Decision { scope, kind, value, duration, scenario, made_by }), settings);
     }
-    desired.settle(settings);
+    desired.settle(settings).unwrap();
     desired
 }
 
@@ -250,7 +250,7 @@ fn address_in_a_range_at_least_as_strong_takes_no_place_and_keeps_its_key() {
     assert_eq!((skipping.skipped().covered, skipping.keys().count()), (3, 5));
     let range = skipping.candidate(&"203.0.113.0/24".parse().unwrap()).unwrap();
     assert_eq!(range.source, Source::Own, "as near as what it stands for");
-    assert_eq!(range.remaining.as_secs(), 9 * 3_600);
+    assert_eq!(range.remaining_secs, 9 * 3_600);
     let known = skipping.known(0).find(|(address, _)| *address == range.address).unwrap().1;
     assert_eq!(known, Known::new(false, 3_600), "it ends by its own decisions");
     let in_kv = skipping.ranges().find(|in_kv| in_kv.address == range.address).unwrap();

@@ -3,88 +3,131 @@
 //! An item that cannot be understood does not exist for the plan, except that it must not be
 //! deleted: perhaps a person put it there, in a form that we do not know yet.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::address::Address;
+use crate::address::map::AddressMap;
 use crate::api::cloudflare::lists::{ItemId, RawItem};
 use crate::decision::{Each, Remediation};
+use crate::order::Order;
 use crate::skipped::Left;
-
-/// An item of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// Its id.
-    pub id: ItemId,
-    /// A person's remark, which a rewrite of the list must keep.
-    pub comment: Option<Box<str>>,
-    /// How it is spelt there, if not as we would.
-    spelling: Option<Box<str>>,
-}
 
 /// The content of one list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObservedList {
-    items: BTreeMap<Address, Item>,
-    surplus: Vec<(Address, Item)>,
+    items: AddressMap<ItemId>,
+    /// The last that did not come in the order of addresses.
+    late: Vec<(Address, ItemId)>,
+    /// Persons' remarks, which a rewrite of the list must keep. Few items have one.
+    comments: Vec<(Address, Box<str>)>,
+    /// How items are spelt that are not as we would. Few are.
+    spellings: Vec<(Address, Box<str>)>,
+    surplus: Vec<Surplus>,
     foreign: Left,
     /// Ids of what is neither an item nor surplus: not understood, or no more there when the list was read on.
     others: BTreeSet<ItemId>,
     newest: Option<SystemTime>,
 }
 
+/// An item whose address another one has already, in another spelling.
+#[derive(Debug, Clone, PartialEq)]
+struct Surplus {
+    address: Address,
+    id: ItemId,
+    /// How it is spelt, if not as we would.
+    spelling: Option<Box<str>>,
+}
+
 impl ObservedList {
     /// Takes one item as it came, and tells whether it is new: a listing that changes while its pages are
-    /// read may show an item twice.
+    /// read may show an item twice. After the last, [`settle`](Self::settle).
     ///
     /// Cloudflare takes no text a second time (facts cloudflare 1.4). One that comes under another id was
     /// taken off and put back while the list was read: the later of the two is the one that is there.
     pub fn add(&mut self, raw: RawItem) -> bool {
-        self.newest = self.newest.max(raw.created());
+        self.newest = self.newest.max(raw.created);
         if raw.id.as_ref().is_some_and(|id| self.others.contains(id)) {
             return false;
         }
-        let text = raw.ip.as_deref();
-        let address = text.and_then(|ip| ip.parse::<Address>().ok());
-        let (Some(address), Some(id)) = (address, &raw.id) else {
-            let shown = text.or(raw.id.as_ref().map(ItemId::as_str));
-            self.foreign.add(shown.unwrap_or("item without id and address"));
-            self.others.extend(raw.id);
-            return true;
-        };
-        let spelling = text.filter(|text| *text != address.to_string()).map(Box::from);
-        let comment = raw.comment.filter(|comment| !comment.is_empty());
-        let item = Item { id: id.clone(), comment, spelling };
-        let known = match self.items.entry(address) {
-            Entry::Vacant(place) => {
-                place.insert(item);
+        let (address, id) = match (raw.address, raw.id) {
+            (Some(address), Some(id)) => (address, id),
+            (address, id) => {
+                let address = address.map(|address| address.to_string());
+                let text = raw.spelling.map(String::from).or(address);
+                let shown = text.or_else(|| id.as_ref().map(ItemId::to_string));
+                self.foreign.add(shown.as_deref().unwrap_or("item without id and address"));
+                self.others.extend(id);
                 return true;
             }
-            Entry::Occupied(known) => known.into_mut(),
         };
-        let surplus = self.surplus.iter_mut().filter(|(of, _)| *of == address);
-        let mut spellings: Vec<&mut Item> =
-            std::iter::once(known).chain(surplus.map(|(_, item)| item)).collect();
-        if spellings.iter().any(|known| known.id == item.id) {
-            return false;
+        // In their order Cloudflare lists them (facts 1.3); what comes otherwise was changed meanwhile, or is an
+        // address in another spelling.
+        let is_in_order = self.items.is_after_all(&address);
+        let known = match is_in_order {
+            true => None,
+            false => {
+                let late = self.late.iter_mut().find(|(late, _)| *late == address);
+                late.map(|(_, id)| id).or_else(|| self.items.get_mut(&address))
+            }
+        };
+        let comment = raw.comment.filter(|comment| !comment.is_empty());
+        let comment = comment.map(|comment| (address, comment));
+        if let Some(known) = known {
+            let of_it = |surplus: &&mut Surplus| surplus.address == address;
+            let mut surplus = self.surplus.iter_mut().filter(of_it).collect::<Vec<_>>();
+            if *known == id || surplus.iter().any(|surplus| surplus.id == id) {
+                return false;
+            }
+            let spelling = self.spellings.iter().find(|(of, _)| *of == address);
+            let gone = if spelling.map(|(_, text)| text) == raw.spelling.as_ref() {
+                self.comments.retain(|(of, _)| *of != address);
+                self.comments.extend(comment);
+                std::mem::replace(known, id)
+            } else if let Some(same) = surplus.iter_mut().find(|one| one.spelling == raw.spelling) {
+                std::mem::replace(&mut same.id, id)
+            } else {
+                self.surplus.push(Surplus { address, id, spelling: raw.spelling });
+                return true;
+            };
+            self.others.insert(gone);
+            return true;
         }
-        match spellings.iter_mut().find(|known| known.spelling == item.spelling) {
-            Some(known) => drop(self.others.insert(std::mem::replace(*known, item).id)),
-            None => self.surplus.push((address, item)),
+        self.comments.extend(comment);
+        self.spellings.extend(raw.spelling.map(|spelling| (address, spelling)));
+        match is_in_order {
+            true => self.items.push(address, id),
+            false => self.late.push((address, id)),
+        }
+        if self.late.len() > LATE_MAX {
+            self.settle();
         }
         true
     }
 
+    /// To be called after the last item, before anything is asked.
+    pub fn settle(&mut self) {
+        for (address, id) in self.late.drain(..) {
+            self.items.push(address, id);
+        }
+        self.items.settle(|_, _| ());
+        self.comments.order_by_key(|(address, _)| *address);
+    }
+
     /// The items, by address.
-    pub fn items(&self) -> &BTreeMap<Address, Item> {
+    pub fn items(&self) -> &AddressMap<ItemId> {
         &self.items
+    }
+
+    /// A person's remark on an item.
+    pub fn comment(&self, address: &Address) -> Option<&str> {
+        let at = self.comments.binary_search_by_key(address, |(of, _)| *of).ok()?;
+        Some(&self.comments[at].1)
     }
 
     /// Items whose address another item of the list has already, in another spelling.
     pub fn surplus(&self) -> impl ExactSizeIterator<Item = (Address, &ItemId)> {
-        self.surplus.iter().map(|(address, item)| (*address, &item.id))
+        self.surplus.iter().map(|surplus| (surplus.address, &surplus.id))
     }
 
     /// Items that could not be understood.
@@ -108,6 +151,9 @@ impl ObservedList {
     }
 }
 
+/// So many are looked through one by one.
+const LATE_MAX: usize = 1_000;
+
 /// The content of every list in use: all of them, or there is no observed state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
@@ -130,32 +176,15 @@ impl Observed {
         self.lists.values().map(ObservedList::len).sum()
     }
 
-    /// Tells one content of the lists from another: FNV-1a over what they hold, in order.
+    /// Tells one content of the lists from another.
     pub fn digest(&self) -> u64 {
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-        for (list, content) in self.lists() {
-            let _ = write!(hash, "{list}");
-            for address in content.items.keys() {
-                let _ = write!(hash, " {address}");
-            }
-        }
-        hash.0
+        let lists = self.lists().map(|(list, content)| content.items.digest(list as u64));
+        lists.fold(0, |all, one| all.rotate_left(1) ^ one)
     }
 
     /// The lists, the ban list first.
     pub fn lists(&self) -> impl Iterator<Item = (Remediation, &ObservedList)> {
         self.lists.iter().rev()
-    }
-}
-
-struct Fnv(u64);
-
-impl Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        Ok(())
     }
 }
 
@@ -172,12 +201,19 @@ impl Observed {
 
 #[cfg(test)]
 impl ObservedList {
+    /// Takes one more item, after all others.
+    pub(crate) fn put(&mut self, json: &str) {
+        self.add(tests::raw(json));
+        self.settle();
+    }
+
     /// A list from addresses, for the tests of later phases. The id of an item is `id-<address>`.
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let mut list = Self::default();
         for address in addresses {
             list.add(tests::raw(&format!(r#"{{"id":"id-{address}","ip":"{address}"}}"#)));
         }
+        list.settle();
         list
     }
 }
@@ -202,6 +238,7 @@ mod tests {
         ] {
             list.add(raw(json));
         }
+        list.settle();
         assert_eq!((list.items().len(), list.foreign().count, list.len()), (1, 4, 5));
         assert_eq!(list.foreign().describe(), r#""b", "1.1.1.1-1.1.1.9", "2.2.2.2" and 1 more"#);
     }
@@ -232,10 +269,30 @@ mod tests {
             assert_eq!((list.add(again()), list.add(again())), (true, false), "{ip}");
             let before = raw(&format!(r#"{{"id":"id-{ip}","ip":"{ip}"}}"#));
             assert!(!list.add(before), "{ip}: what is gone is no news");
-            let items = list.items().values().map(|item| &item.id);
-            let ids: Vec<_> = items.chain(list.surplus().map(|(_, id)| id)).collect();
+            list.settle();
+            let ids: Vec<_> =
+                list.items().values().chain(list.surplus().map(|(_, id)| id)).collect();
             assert!(ids.len() == 2 && ids.contains(&&ItemId::from("later")), "{ip}: {ids:?}");
         }
+    }
+
+    #[test]
+    fn items_that_come_in_any_order_are_the_same_content_and_none_is_taken_twice() {
+        let in_order = ObservedList::of(&["1.1.1.1", "2.2.2.2", "3.3.3.3", "2001:db8::1"]);
+        let mut list = ObservedList::of(&["2001:db8::1", "2.2.2.2", "3.3.3.3", "1.1.1.1"]);
+        assert_eq!(list, in_order);
+        for again in ["2.2.2.2", "1.1.1.1", "2001:db8::1"] {
+            assert!(!list.add(raw(&format!(r#"{{"id":"id-{again}","ip":"{again}"}}"#))), "{again}");
+        }
+        assert_eq!(list, in_order);
+        let mut late = ObservedList::default();
+        for (address, is_new) in [("2.2.2.2", true), ("1.1.1.1", true), ("1.1.1.1", false)] {
+            let json = format!(r#"{{"id":"id-{address}","ip":"{address}","comment":"c"}}"#);
+            assert_eq!(late.add(raw(&json)), is_new, "{address}");
+        }
+        late.settle();
+        assert_eq!(late.comment(&"1.1.1.1".parse().unwrap()), Some("c"));
+        assert_eq!((late.items().len(), late.surplus().len()), (2, 0));
     }
 
     #[test]

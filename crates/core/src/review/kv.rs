@@ -1,9 +1,10 @@
 //! The guard's view of a plan for KV. Keys and ranges are one part: whoever loses a database loses both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::plan::kv::KvPlan;
+use crate::small::SmallMap;
 
 use super::{Removal, Reviewable};
 
@@ -24,7 +25,7 @@ impl Reviewable for KvPlan {
         keys.chain(ranges).collect()
     }
 
-    fn there(&self) -> BTreeMap<&'static str, u64> {
+    fn there(&self) -> SmallMap<&'static str, u64> {
         [(PART, self.lasting())].into()
     }
 

@@ -1,11 +1,12 @@
 //! The guard's view of a plan for the lists.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::order::Gather;
 use crate::plan::Class;
 use crate::plan::lists::{Addition, Plan, Room};
+use crate::small::SmallMap;
 
 use super::{Removal, Reviewable};
 
@@ -23,7 +24,7 @@ impl Reviewable for Plan {
         removals.collect()
     }
 
-    fn there(&self) -> BTreeMap<&'static str, u64> {
+    fn there(&self) -> SmallMap<&'static str, u64> {
         self.lists().iter().map(|list| (list.list.as_str(), list.observed())).gather()
     }
 

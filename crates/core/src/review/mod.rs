@@ -21,7 +21,7 @@ mod kv;
 mod lists;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 
@@ -30,6 +30,7 @@ use crate::log::{plural, thousands};
 use crate::order::{Gather, Order};
 use crate::plan::{Class, Why};
 use crate::settings::GuardLimits;
+use crate::small::SmallMap;
 use crate::state::Table;
 use crate::state::guard::{Group, GroupId, Held, Rule, Streak};
 
@@ -50,7 +51,7 @@ pub trait Reviewable: Sized {
     /// Its removals that name an address, each with the part of the target that it is in.
     fn removals(&self) -> Vec<Removal>;
     /// What is there now, by part.
-    fn there(&self) -> BTreeMap<&'static str, u64>;
+    fn there(&self) -> SmallMap<&'static str, u64>;
     /// Whether nothing at all is desired in the target.
     fn is_nothing_desired(&self) -> bool;
     /// Whether nothing of what is in this part is desired there.
@@ -313,9 +314,9 @@ impl Refusal {
         limits: &GuardLimits,
         now: u64,
     ) -> Option<Self> {
-        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut counts: SmallMap<&'static str, u64> = SmallMap::new();
         for removal in removals.iter().filter(|removal| stays.contains(&removal.address)) {
-            *counts.entry(removal.part).or_default() += 1;
+            *counts.or_default(removal.part) += 1;
         }
         let (part, removals) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         let waiting = stays.iter().filter_map(|address| held.groups.get(address)).min()?;

@@ -1,5 +1,6 @@
 //! The guard over several runs, on a site of one part that does at once what is approved.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -27,7 +28,7 @@ impl Reviewable for Plan {
         self.there.difference(&self.desired).map(removal).collect()
     }
 
-    fn there(&self) -> BTreeMap<&'static str, u64> {
+    fn there(&self) -> crate::small::SmallMap<&'static str, u64> {
         [("ban", self.there.len() as u64)].into()
     }
 

@@ -200,12 +200,10 @@ async fn decisions<H: Host, W: Watch>(
             watch.see(&decision);
             desired.add(decision, settings);
         })?;
-        if desired.is_too_large() {
-            return Err(TooMany.into());
-        }
+        desired.bounded()?;
     }
     reader.finish()?;
-    desired.settle(settings);
+    desired.settle(settings)?;
     Ok((desired, watch))
 }
 
@@ -238,6 +236,7 @@ async fn list<H: Host>(
     let request = |cursor: Option<&str>| lists::items(&clients.account, id, cursor);
     let resource = Resource::List(remediation);
     pages(session, resource, until, request, lists::decode_items, |item| content.add(item)).await?;
+    content.settle();
     Ok(content)
 }
 

@@ -6,7 +6,7 @@
 
 mod shards;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use crate::address::Address;
@@ -17,6 +17,7 @@ use crate::plan::kv::{Delete, KvPlan, Put, RangesWrite};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
 use crate::review::Approved;
 use crate::skipped::Left;
+use crate::small::SmallMap;
 use crate::state::quota::{Quota, Spending};
 
 pub use shards::{Shards, clear_keys, clear_shards, shards};
@@ -26,11 +27,11 @@ pub use shards::{Shards, clear_keys, clear_shards, shards};
 pub struct Schedule {
     bulks: Vec<Bulk>,
     /// Changes that have no budget.
-    over_budget: BTreeMap<Why, u64>,
+    over_budget: SmallMap<Why, u64>,
     /// The addresses and ranges whose planned change is not sent now.
     stays: BTreeSet<Address>,
     /// Changes whose key cannot be written or deleted yet.
-    waiting: BTreeMap<Why, u64>,
+    waiting: SmallMap<Why, u64>,
     /// Removals that go with the next write of their shard.
     riding: u64,
     /// Entries for which there is no room in their value.
@@ -177,7 +178,7 @@ pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> S
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
         if delete.after.is_some_and(|range| !comes.contains(&range)) {
-            *schedule.waiting.entry(delete.why).or_default() += 1;
+            *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
             deletes.push(delete);
@@ -312,12 +313,12 @@ fn in_batches<T>(
 impl Schedule {
     /// Its key cannot be written now, for another reason than the budget.
     fn wait(&mut self, why: Why, address: Option<Address>) {
-        *self.waiting.entry(why).or_default() += 1;
+        *self.waiting.or_default(why) += 1;
         self.stays.extend(address);
     }
 
     fn over(&mut self, why: Why, address: Option<Address>) {
-        *self.over_budget.entry(why).or_default() += 1;
+        *self.over_budget.or_default(why) += 1;
         self.stays.extend(address);
     }
 
@@ -357,10 +358,10 @@ impl Schedule {
     }
 
     /// What waits, by reason.
-    pub fn waiting_by_reason(&self) -> BTreeMap<Why, u64> {
+    pub fn waiting_by_reason(&self) -> SmallMap<Why, u64> {
         let mut all = self.waiting.clone();
         for (why, count) in &self.over_budget {
-            *all.entry(*why).or_default() += count;
+            *all.or_default(*why) += count;
         }
         all
     }

@@ -4,11 +4,10 @@
 //! speak of is a table beside it, bound to it by a checksum: one without the other counts as nothing
 //! remembered, so that what is held begins to wait anew.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::ports::Store;
+use crate::small::SmallMap;
 
 use super::table::{Cell, Table};
 use super::{Record, Remembered, parts};
@@ -17,8 +16,8 @@ use super::{Record, Remembered, parts};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuardHistory {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    targets: BTreeMap<String, Streak>,
+    #[serde(skip_serializing_if = "SmallMap::is_empty")]
+    targets: SmallMap<String, Streak>,
 }
 
 /// Runs in a row in which removals were too many at once. Times are Unix seconds.
@@ -28,7 +27,7 @@ pub struct Streak {
     /// When its first run looked.
     pub since: u64,
     /// What was there then: items of each list, or keys and ranges.
-    pub there: BTreeMap<String, u64>,
+    pub there: SmallMap<String, u64>,
     /// How many removals the first run wanted.
     pub first: u64,
     /// How many of those have been desired again since.

@@ -11,12 +11,12 @@
 //! | 400 of a text with countries or autonomous systems | for a day, those that are not in force yet are left out; after one more, all of them; after one of a text without any, none: it was not because of them |
 //! | a change was made | nothing of the above |
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use crate::small::SmallMap;
 
 /// The first wait after a zone's ruleset was busy or throttled; it doubles up to the last. The limits of the
 /// Rulesets API are not documented (facts cloudflare-rules 4.2).
@@ -34,8 +34,8 @@ const SETTLED_SECS: u64 = 120;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RulesHistory {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    zones: BTreeMap<String, Zone>,
+    #[serde(skip_serializing_if = "SmallMap::is_empty")]
+    zones: SmallMap<String, Zone>,
     /// The content of the lists as the last run read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Content>,
@@ -47,8 +47,8 @@ struct Zone {
     #[serde(skip_serializing_if = "Option::is_none")]
     setback: Option<Setback>,
     /// A checksum of each text that was refused, and when.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    refused: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "SmallMap::is_empty")]
+    refused: SmallMap<String, u64>,
     /// When a text with countries or autonomous systems was last refused.
     regions_refused_at: u64,
     /// How often, in a row.
@@ -200,7 +200,7 @@ impl RulesHistory {
         now: u64,
     ) {
         self.set_back(zone, Cause::Refused, token, now);
-        let zone = self.zones.entry(zone.to_owned()).or_default();
+        let zone = self.zones.or_default(zone.to_owned());
         if zone.refused.len() >= REFUSED_MAX {
             let oldest = zone.refused.iter().min_by_key(|(_, at)| **at);
             if let Some(oldest) = oldest.map(|(text, _)| text.clone()) {
@@ -215,7 +215,7 @@ impl RulesHistory {
     }
 
     fn set_back(&mut self, zone: &str, kind: Cause, token: u32, now: u64) {
-        let zone = self.zones.entry(zone.to_owned()).or_default();
+        let zone = self.zones.or_default(zone.to_owned());
         let before = zone.setback.take().filter(|before| before.kind == kind);
         let times = before.map_or(1, |before| before.times.saturating_add(1));
         zone.setback = Some(Setback { kind, times, at: now, token });

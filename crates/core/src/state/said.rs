@@ -1,10 +1,9 @@
 //! What was said last, so that a run that waits does not tell the same every two minutes.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use crate::small::SmallMap;
 
 /// How often a warning that stands is given again.
 const AGAIN_SECS: u64 = 3_600;
@@ -14,8 +13,8 @@ const AGAIN_SECS: u64 = 3_600;
 #[serde(default)]
 pub struct Said {
     /// By subject: a checksum of what was said, and when, Unix seconds.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    subjects: BTreeMap<String, (String, u64)>,
+    #[serde(skip_serializing_if = "SmallMap::is_empty")]
+    subjects: SmallMap<String, (String, u64)>,
 }
 
 impl Record for Said {

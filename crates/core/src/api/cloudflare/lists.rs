@@ -2,8 +2,6 @@
 //!
 //! Source: facts cloudflare 1.1-1.6 and the official schemas `lists_*`.
 
-use std::time::SystemTime;
-
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -11,7 +9,11 @@ use crate::address::Address;
 use crate::ports::{Answer, Method, Request};
 use crate::settings::Id;
 
-use super::{Account, CallError, Page, decode, decode_page, not_the_api};
+use super::{Account, CallError, decode, decode_page, not_the_api};
+
+mod items;
+
+pub use items::{ItemId, RawItem, decode_items};
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).
@@ -56,24 +58,6 @@ pub fn decode_lists(answer: &Answer) -> Result<Vec<AccountList>, CallError> {
     decode_page(answer).map(|(lists, _)| lists)
 }
 
-/// Names an item in a DELETE. Never kept from one run to the next: whether ids survive a PUT is not
-/// known (facts 1.5).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub struct ItemId(Box<str>);
-
-impl ItemId {
-    /// As it stands in a request.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for ItemId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
 /// "Invalid value for ip", with status 400: one item refuses the whole request (facts 1.4).
 pub(super) const VALUE_REFUSED: i64 = 10035;
 /// "Duplicate item value", with status 400 (facts 1.4).
@@ -87,33 +71,6 @@ pub fn items(account: &Account, list: &Id, cursor: Option<&str>) -> Request {
         path.extend(utf8_percent_encode(cursor, NON_ALPHANUMERIC));
     }
     account.request(Method::Get, &path)
-}
-
-/// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
-/// items of IP lists (facts 1.2), and a list may be of another kind.
-#[derive(Debug, PartialEq, Deserialize)]
-pub struct RawItem {
-    /// Names the item in a DELETE.
-    pub id: Option<ItemId>,
-    /// The address, as Cloudflare normalised it.
-    pub ip: Option<String>,
-    /// A person's remark.
-    pub comment: Option<Box<str>>,
-    created_on: Option<String>,
-}
-
-impl RawItem {
-    /// When the item was added, if the API says so in RFC 3339.
-    pub fn created(&self) -> Option<SystemTime> {
-        humantime::parse_rfc3339(self.created_on.as_deref()?).ok()
-    }
-}
-
-/// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
-pub fn decode_items(answer: &Answer) -> Result<Page<RawItem>, CallError> {
-    let (items, info) = decode_page::<RawItem>(answer)?;
-    let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
-    Ok(Page { items, next: next.filter(|cursor| !cursor.is_empty()) })
 }
 
 /// An item as we send it: nothing more, or the whole request is refused with 10026 (facts 1.2).
@@ -145,9 +102,9 @@ pub fn delete(account: &Account, list: &Id, items: &[ItemId]) -> Request {
     }
     #[derive(Serialize)]
     struct Item<'a> {
-        id: &'a str,
+        id: &'a ItemId,
     }
-    let items = items.iter().map(|id| Item { id: id.as_str() }).collect();
+    let items = items.iter().map(|id| Item { id }).collect();
     write(account, Method::Delete, list, &Body { items })
 }
 
@@ -241,36 +198,6 @@ mod tests {
     }
 
     #[test]
-    fn page_with_noise_decoded_keeps_what_we_use() {
-        let page = decode_items(&answer(
-            r#"{"success":true,"errors":[],"messages":[],"result":[
-                {"id":"a","ip":"1.1.1.1","hostname":{},"redirect":{},"created_on":"2026-01-02T03:04:05.678Z","modified_on":"x"},
-                {"id":"b","hostname":{"url_hostname":"x"},"comment":"c","created_on":"yesterday"}],
-                "result_info":{"cursors":{"before":"p","after":"n/+ ="}}}"#,
-        ))
-        .unwrap();
-        assert_eq!(page.next.as_deref(), Some("n/+ ="));
-        assert_eq!(page.items[0].ip.as_deref(), Some("1.1.1.1"));
-        assert!(page.items[0].created().is_some());
-        assert_eq!((page.items[1].ip.as_deref(), page.items[1].created()), (None, None));
-    }
-
-    #[test]
-    fn last_page_decoded_has_no_cursor_in_any_of_its_forms() {
-        for info in [
-            "",
-            r#","result_info":null"#,
-            r#","result_info":{}"#,
-            r#","result_info":{"cursors":{}}"#,
-            r#","result_info":{"cursors":{"after":null,"before":"x"}}"#,
-            r#","result_info":{"cursors":{"after":""}}"#,
-        ] {
-            let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
-            assert_eq!(decode_items(&answer(&body)).unwrap().next, None, "{info}");
-        }
-    }
-
-    #[test]
     fn lists_of_the_account_decoded_have_whole_counts_and_none_is_no_list() {
         let lists = decode_lists(&answer(
             r#"{"success":true,"errors":[],"messages":[],"result":[
@@ -289,14 +216,6 @@ mod tests {
         );
         assert_eq!(decode_lists(&answer(r#"{"success":true,"result":[]}"#)), Ok(vec![]));
         assert!(decode_lists(&answer(r#"{"success":true,"result":null}"#)).is_err());
-    }
-
-    #[test]
-    fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
-        for result in ["", r#","result":null"#] {
-            let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
-            assert!(decode_items(&answer(&body)).is_err(), "{result}");
-        }
     }
 
     #[test]

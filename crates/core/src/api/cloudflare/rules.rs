@@ -8,7 +8,7 @@ mod failure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::decision::Remediation;
 use crate::order::Gather;
 use crate::ports::{Answer, Method, Request};
 use crate::settings::Id;
+use crate::small::SmallMap;
 
 use super::expression::Expression;
 use super::{Account, CallError, decode, not_the_api};
@@ -61,7 +62,7 @@ pub struct Rule {
     /// Whether it does it.
     pub enabled: bool,
     /// Every field, to be given back as it is.
-    fields: BTreeMap<String, Raw>,
+    fields: SmallMap<String, Raw>,
 }
 
 /// A JSON value, kept as it was written.
@@ -95,7 +96,7 @@ pub fn decode_ruleset(answer: &Answer) -> Result<Ruleset, CallError> {
         id: String,
         version: Option<Raw>,
         #[serde(default)]
-        rules: Option<Vec<BTreeMap<String, Raw>>>,
+        rules: Option<Vec<SmallMap<String, Raw>>>,
     }
     let wire = match decode::<Wire>(answer) {
         Err(error) if error.status() == Some(404) && error.has_code(NO_RULESET) => {
@@ -123,7 +124,7 @@ pub fn change(
     expression: &Expression,
 ) -> Request {
     let text = expression.to_string();
-    let mut body: BTreeMap<&str, &RawValue> = rule.echoed().gather();
+    let mut body: SmallMap<&str, &RawValue> = rule.echoed().gather();
     let text = serde_json::value::to_raw_value(&text).expect("a text always serialises");
     body.insert("expression", &text);
     let body = serde_json::to_vec(&body).expect("texts always serialise");
@@ -132,7 +133,7 @@ pub fn change(
 }
 
 impl Rule {
-    fn new(fields: BTreeMap<String, Raw>) -> Self {
+    fn new(fields: SmallMap<String, Raw>) -> Self {
         let text = |name: &str| -> Option<String> {
             serde_json::from_str(fields.get(name)?.0.get()).ok().flatten()
         };

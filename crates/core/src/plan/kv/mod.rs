@@ -20,6 +20,7 @@ use crate::desired::{Desired, KeyWanted};
 use crate::observed::kv::{Entry, ObservedKeys};
 use crate::order::{Gather, Order};
 use crate::settings::protected::Protected;
+use crate::small::SmallMap;
 use crate::state::Ends;
 
 use super::{Class, Why};
@@ -87,7 +88,7 @@ pub struct KvPlan {
     /// Keys that would go and stay for now: the guard holds them back.
     held: Vec<Delete>,
     ranges: RangesPlan,
-    waiting: BTreeMap<Why, u64>,
+    waiting: SmallMap<Why, u64>,
     /// Keys and ranges that are as desired.
     keep: u64,
     running_out: u64,
@@ -293,11 +294,11 @@ impl KvPlan {
     }
 
     fn wait(&mut self, why: Why) {
-        *self.waiting.entry(why).or_default() += 1;
+        *self.waiting.or_default(why) += 1;
     }
 
     /// Changes that are needed and cannot be made now: too fresh, or ranges whose key is not ours.
-    pub fn waiting(&self) -> &BTreeMap<Why, u64> {
+    pub fn waiting(&self) -> &SmallMap<Why, u64> {
         &self.waiting
     }
 

@@ -95,7 +95,7 @@ impl Compared<'_> {
         let items = content
             .items()
             .iter()
-            .filter_map(|(address, item)| Some(removal(*address, &item.id, goes(address)?)));
+            .filter_map(|(address, id)| Some(removal(address, id, goes(&address)?)));
         // A second spelling goes with the first, as urgently; where that has to wait, it goes alone.
         let surplus = content.surplus().map(|(address, id)| {
             let leaving = goes(&address).filter(|(.., after)| after.is_none());
@@ -172,10 +172,11 @@ fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
         let going: BTreeSet<(Address, &ItemId)> =
             plan.removals.iter().map(|removal| (removal.address, &removal.id)).gather();
         let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).gather();
-        let staying = content.items().iter().filter(|(address, item)| {
-            ids.contains(&item.id) && !going.contains(&(**address, &item.id))
-        });
-        let shared: BTreeSet<ItemId> = staying.map(|(_, item)| item.id.clone()).gather();
+        let staying = content
+            .items()
+            .iter()
+            .filter(|(address, id)| ids.contains(id) && !going.contains(&(*address, *id)));
+        let shared: BTreeSet<ItemId> = staying.map(|(_, id)| id.clone()).gather();
         let mut seen = BTreeSet::new();
         let before = plan.removals.len();
         plan.removals

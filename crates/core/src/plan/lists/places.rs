@@ -3,8 +3,6 @@
 //! Cloudflare's lists hold 10,000 items together below Enterprise, and an operation that would exceed that
 //! fails whole (facts cloudflare 1.6, 1.7); the community list alone may have 31,000.
 
-use std::time::Duration;
-
 use crate::address::Address;
 use crate::decision::{Remediation, Source};
 use crate::desired::{Candidate, Desired, OriginCounts};
@@ -41,10 +39,10 @@ enum Time {
     Minutes,
 }
 
-impl From<Duration> for Time {
-    fn from(remaining: Duration) -> Self {
-        const HOUR: u64 = 3_600;
-        match remaining.as_secs() / HOUR {
+impl Time {
+    fn of(remaining_secs: u32) -> Self {
+        const HOUR: u32 = 3_600;
+        match remaining_secs / HOUR {
             720.. => Self::Months,
             168.. => Self::Weeks,
             24.. => Self::Days,
@@ -66,7 +64,7 @@ impl Rank {
             source: candidate.source,
             is_challenge: candidate.list != Remediation::Ban,
             is_new: !is_at_edge,
-            time: Time::from(candidate.remaining),
+            time: Time::of(candidate.remaining_secs),
         }
     }
 }
@@ -76,7 +74,7 @@ impl<'a> Places<'a> {
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
         let mut all = Self { desired, observed, first_without: None };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
-        if desired.candidates().count() > places {
+        if desired.count_on_lists() > places {
             let mut ranked: Vec<(Rank, Address)> = desired
                 .candidates()
                 .map(|candidate| (all.rank(&candidate), candidate.address))
@@ -95,11 +93,17 @@ impl<'a> Places<'a> {
 
     /// How many addresses have a place on this list.
     pub(super) fn count(&self, list: Remediation) -> u64 {
-        self.candidates(list).count() as u64
+        match self.first_without {
+            None => self.desired.count(list),
+            Some(_) => self.candidates(list).count() as u64,
+        }
     }
 
     /// The list that `address` has its place on.
     pub(super) fn on_list(&self, address: &Address) -> Option<Remediation> {
+        if self.first_without.is_none() {
+            return self.desired.on_list(address);
+        }
         let candidate = self.desired.candidate(address)?;
         self.has(&candidate).then_some(candidate.list)
     }

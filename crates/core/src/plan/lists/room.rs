@@ -109,7 +109,7 @@ impl Places<'_> {
         let mut needs = Needs::default();
         for (list, content) in self.observed.lists() {
             needs.stays += content.foreign().count;
-            for address in content.items().keys() {
+            for ref address in content.items().keys() {
                 if rules.protected.rule(address).is_some() {
                     continue;
                 }

@@ -179,7 +179,7 @@ fn value_that_was_refused_is_not_sent_until_its_time_is_over() {
 fn listed(json: &[&str]) -> ObservedList {
     let mut list = ObservedList::default();
     for item in json {
-        list.add(serde_json::from_str(item).unwrap());
+        list.put(item);
     }
     list
 }

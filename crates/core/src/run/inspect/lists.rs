@@ -222,7 +222,7 @@ impl OnLists {
         let inside = observed.map(|observed| {
             let items = observed
                 .lists()
-                .flat_map(|(list, content)| content.items().keys().map(move |item| (*item, list)));
+                .flat_map(|(list, content)| content.items().keys().map(move |item| (item, list)));
             items.filter(|(item, _)| item != address && item.contains(address)).collect()
         });
         let verdict = desired.zip(decision).map(|(desired, decision)| {

@@ -64,7 +64,7 @@ fn matched(plan: &Plan, observed: &Observed, list: Remediation) -> AddressSet {
         .map(|removal| removal.address)
         .collect();
     let content = observed.lists().filter(|(of, _)| *of == list);
-    let there = content.flat_map(|(_, content)| content.items().keys().copied());
+    let there = content.flat_map(|(_, content)| content.items().keys());
     let stays = there.filter(|address| !going.contains(address));
     let coming = plan.iter().flat_map(|plan| plan.additions.iter().chain(&plan.set_aside));
     stays.chain(coming.map(|addition| addition.address)).collect()

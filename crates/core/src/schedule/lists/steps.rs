@@ -209,7 +209,7 @@ impl<'a> List<'a> {
 
     fn waits_for(&self, removal: &Removal) -> impl Iterator<Item = Place> {
         // A second spelling leaves the first.
-        let first = || self.observed.items().get(&removal.address).map(|item| &item.id);
+        let first = || self.observed.items().get(&removal.address);
         let inside = self.inside.get(&removal.address).filter(|_| first() == Some(&removal.id));
         removal.after.into_iter().chain(inside.into_iter().flatten().copied())
     }
@@ -358,8 +358,9 @@ impl<'a> List<'a> {
 
     /// Everything that the list holds when all that was sent to it so far is done.
     fn replace(&self, class: Class, new: Vec<Address>, removed: u64) -> Option<(Class, Operation)> {
-        let kept = self.observed.items().iter().filter(|(_, item)| !self.gone.contains(&item.id));
-        let kept = kept.map(|(ip, item)| NewItem { ip: *ip, comment: item.comment.clone() });
+        let kept = self.observed.items().iter().filter(|(_, id)| !self.gone.contains(id));
+        let comment = |ip: &Address| self.observed.comment(ip).map(Box::from);
+        let kept = kept.map(|(ip, _)| NewItem { ip, comment: comment(&ip) });
         let came = self.came.iter().map(|ip| NewItem { ip: *ip, comment: None });
         let mut items: Vec<NewItem> = kept.chain(came).collect();
         items.order_by_key(|item| item.ip);

@@ -157,7 +157,7 @@ fn verbs(desired: (u32, u32), observed: (u32, u32), age: Option<u64>) -> Vec<&'s
     let mut list = ObservedList::default();
     for ip in &observed {
         let item = format!(r#"{{"id":"{ip}","ip":"{ip}"{created}}}"#);
-        list.add(serde_json::from_str(&item).unwrap());
+        list.put(&item);
     }
     let case = Case { ban: list, ..case((&desired, &[]), NONE) };
     case.schedule().operations().iter().map(Operation::verb).collect()
@@ -183,7 +183,7 @@ fn list_larger_than_one_put_takes_post_and_delete_in_batches() {
 }
 
 fn with_foreign_item(mut list: ObservedList) -> ObservedList {
-    list.add(serde_json::from_str(r#"{"id":"x","hostname":{"url_hostname":"a"}}"#).unwrap());
+    list.put(r#"{"id":"x","hostname":{"url_hostname":"a"}}"#);
     list
 }
 
@@ -199,7 +199,7 @@ fn list_with_an_item_not_understood_is_never_rewritten_also_where_writes_are_sca
 fn rewritten_list_keeps_the_remarks_of_what_stays() {
     let mut case = case((&["1.1.1.1", "1.1.1.3"], &["1.1.1.2"]), NONE);
     let remark = r#"{"id":"x","ip":"1.1.1.1","comment":"why"}"#;
-    case.ban.add(serde_json::from_str(remark).unwrap());
+    case.ban.put(remark);
     let schedule = case.schedule();
     let [Operation::Replace { items, new, removed: 1, .. }] = schedule.operations() else {
         panic!("{schedule:?}")

@@ -1,0 +1,347 @@
+//! A page of a list's items, 500 of them at a time and 300 pages of them where the lists are large: read
+//! without a text for each field.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::address::Address;
+use crate::flat::{self, expect, token};
+use crate::ports::Answer;
+
+use super::super::{CallError, Envelope, Page, ResultInfo, decode_page};
+
+/// Names an item in a DELETE. Never kept from one run to the next: whether ids survive a PUT is not
+/// known (facts 1.5).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ItemId(Id);
+
+/// All that have been seen are 32 hexadecimal digits; nothing says that they must be.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    Digits([u8; 16]),
+    Text(Box<str>),
+}
+
+impl From<&str> for ItemId {
+    fn from(id: &str) -> Self {
+        Self(digits(id.as_bytes()).map_or_else(|| Id::Text(id.into()), Id::Digits))
+    }
+}
+
+/// The bytes that 32 digits stand for. Small letters only: as it is written again it must be the same text.
+fn digits(text: &[u8]) -> Option<[u8; 16]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 16];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// As it stands in a request.
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Id::Digits(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Id::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ItemId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
+/// items of IP lists (facts 1.2), and a list may be of another kind.
+#[derive(Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize), serde(from = "Item"))]
+pub struct RawItem {
+    /// Names the item in a DELETE.
+    pub id: Option<ItemId>,
+    /// The address, if it is one.
+    pub address: Option<Address>,
+    /// The address as it stands there, if it is none, or we would spell it otherwise.
+    pub spelling: Option<Box<str>>,
+    /// A person's remark.
+    pub comment: Option<Box<str>>,
+    /// When the item was added, if the API says so in RFC 3339, and no item before it on the page is younger.
+    pub created: Option<SystemTime>,
+}
+
+/// The names of an item's values, in the order in which Cloudflare writes them.
+const NAMES: [&str; 4] = ["id", "ip", "comment", "created_on"];
+
+/// Items of a page, and what tells which of them is the youngest.
+#[derive(Default)]
+struct Items<'a> {
+    all: Vec<RawItem>,
+    newest: &'a str,
+}
+
+impl<'a> Items<'a> {
+    fn push(&mut self, [id, ip, comment, created_on]: [Option<&'a str>; 4]) {
+        let address = ip.and_then(|ip| ip.parse().ok());
+        // Compared as text, which is right to the second: reading a date takes as long as reading an item.
+        let created_on = created_on.unwrap_or_default();
+        let is_newer = created_on.get(..SECONDS) > self.newest.get(..SECONDS);
+        let created = is_newer.then(|| humantime::parse_rfc3339(created_on).ok()).flatten();
+        if created.is_some() {
+            self.newest = created_on;
+        }
+        self.all.push(RawItem {
+            id: id.map(ItemId::from),
+            address,
+            spelling: ip.filter(|ip| !is_our_spelling(ip, address)).map(Box::from),
+            comment: comment.map(Box::from),
+            created,
+        });
+    }
+}
+
+/// Whether this is how we would write it.
+fn is_our_spelling(text: &str, address: Option<Address>) -> bool {
+    // There is one way to write a single address of IPv4; most are.
+    address.is_some_and(|address| !text.contains([':', '/']) || address.to_string() == text)
+}
+
+/// `2026-01-02T03:04:05`.
+const SECONDS: usize = 19;
+
+/// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
+pub fn decode_items(answer: &Answer) -> Result<Page<RawItem>, CallError> {
+    plain(answer).map_or_else(|| general(answer), Ok)
+}
+
+/// A page as Cloudflare writes it: items of nothing but short texts, in the envelope of a success.
+fn plain(answer: &Answer) -> Option<Page<RawItem>> {
+    let text = std::str::from_utf8(&answer.body).ok()?;
+    let bytes = text.as_bytes();
+    let name = text.find(RESULT)?;
+    let result = token(bytes, expect(bytes, token(bytes, name + RESULT.len()), b':')?);
+    let mut at = token(bytes, expect(bytes, result, b'[')?);
+    let mut items = Items::default();
+    if bytes.get(at) != Some(&b']') {
+        loop {
+            let (texts, end) = flat::object(text, at, &NAMES)?;
+            let [id, ip, comment, created_on, ..] = texts;
+            items.push([id, ip, comment, created_on]);
+            at = token(bytes, end);
+            match bytes.get(at)? {
+                b',' => at = token(bytes, at + 1),
+                b']' => break,
+                _ => return None,
+            }
+        }
+    }
+    // The envelope with a mark in the place of the items: it is read by the general reader, which finds the mark
+    // there only if these are the items.
+    let envelope = [&text[..result], MARK, &text[at + 1..]].concat();
+    let envelope: Envelope<&RawValue> = serde_json::from_slice(envelope.as_bytes()).ok()?;
+    let (found, info) = envelope.success(answer).ok()?;
+    (found?.get() == MARK).then(|| page(items, info))
+}
+
+const RESULT: &str = "\"result\"";
+const MARK: &str = "7";
+
+fn general(answer: &Answer) -> Result<Page<RawItem>, CallError> {
+    let (all, info) = decode_page::<Item>(answer)?;
+    let mut items = Items::default();
+    all.iter().for_each(|item| items.push(item.texts()));
+    Ok(page(items, info))
+}
+
+/// An item as the general reader reads it.
+#[derive(Deserialize)]
+struct Item {
+    id: Option<String>,
+    ip: Option<String>,
+    comment: Option<String>,
+    created_on: Option<String>,
+}
+
+impl Item {
+    fn texts(&self) -> [Option<&str>; 4] {
+        [&self.id, &self.ip, &self.comment, &self.created_on].map(|text| text.as_deref())
+    }
+}
+
+#[cfg(test)]
+impl From<Item> for RawItem {
+    fn from(item: Item) -> Self {
+        let mut items = Items::default();
+        items.push(item.texts());
+        items.all.remove(0)
+    }
+}
+
+fn page(items: Items<'_>, info: Option<ResultInfo>) -> Page<RawItem> {
+    let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
+    Page { items: items.all, next: next.filter(|cursor| !cursor.is_empty()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::ResponseHead;
+    use proptest::prelude::*;
+
+    fn answer(body: &str) -> Answer {
+        Answer {
+            head: ResponseHead { status: 200, retry_after: None },
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn page_with_noise_decoded_keeps_what_we_use() {
+        let page = decode_items(&answer(
+            r#"{"success":true,"errors":[],"messages":[],"result":[
+                {"id":"a","ip":"1.1.1.1","hostname":{},"redirect":{},"created_on":"2026-01-02T03:04:05.678Z","modified_on":"x"},
+                {"id":"b","hostname":{"url_hostname":"x"},"comment":"c","created_on":"yesterday"}],
+                "result_info":{"cursors":{"before":"p","after":"n/+ ="}}}"#,
+        ))
+        .unwrap();
+        assert_eq!(page.next.as_deref(), Some("n/+ ="));
+        assert_eq!(page.items[0].address, Some("1.1.1.1".parse().unwrap()));
+        assert!(page.items[0].created.is_some());
+        assert_eq!((page.items[1].address, page.items[1].created), (None, None));
+    }
+
+    #[test]
+    fn last_page_decoded_has_no_cursor_in_any_of_its_forms() {
+        for info in [
+            "",
+            r#","result_info":null"#,
+            r#","result_info":{}"#,
+            r#","result_info":{"cursors":{}}"#,
+            r#","result_info":{"cursors":{"after":null,"before":"x"}}"#,
+            r#","result_info":{"cursors":{"after":""}}"#,
+        ] {
+            let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
+            assert_eq!(decode_items(&answer(&body)).unwrap().next, None, "{info}");
+        }
+    }
+
+    #[test]
+    fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
+        for result in ["", r#","result":null"#] {
+            let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
+            assert!(decode_items(&answer(&body)).is_err(), "{result}");
+        }
+    }
+
+    #[test]
+    fn item_id_of_any_form_is_written_as_it_was_read() {
+        for id in [
+            "c31cb952f59cbbb96c146471e4a9eaa6",
+            "C31CB952F59CBBB96C146471E4A9EAA6",
+            "id-1.1.1.1",
+            "",
+            "0",
+        ] {
+            assert_eq!(ItemId::from(id).to_string(), id);
+        }
+        assert!(matches!(ItemId::from("c31cb952f59cbbb96c146471e4a9eaa6").0, Id::Digits(_)));
+    }
+
+    #[test]
+    fn page_whose_other_parts_have_items_too_is_read_as_the_general_reader_does() {
+        let item = r#"{"id":"a","ip":"1.1.1.1"}"#;
+        for (body, items) in [
+            (format!(r#"{{"success":true,"result":[{item}],"errors":[]}}"#), Some(1)),
+            (
+                format!(r#"{{"success":true,"messages":[{{"result":[{item}]}}],"result":[]}}"#),
+                Some(0),
+            ),
+            (format!(r#"{{"success":true,"messages":[{{"result":[{item}]}}]}}"#), None),
+            (format!(r#"{{"success":true,"result":[{item}],"result":7}}"#), None),
+            (format!(r#"{{"success":false,"result":[{item}],"errors":[]}}"#), None),
+            (format!(r#"{{"success":true,"result":[{item}]"#), None),
+            (format!(r#"{{"success":true,"result":[{item}]}}x"#), None),
+            (r#"{"success":true,"result":7}"#.to_owned(), None),
+        ] {
+            let read = decode_items(&answer(&body));
+            assert_eq!(read.as_ref().ok().map(|page| page.items.len()), items, "{body}");
+            assert_eq!(read, general(&answer(&body)), "{body}");
+        }
+    }
+
+    fn item() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            9 => proptest::sample::select(&NAMES[..]).prop_map(|name| format!("\"{name}\"")),
+            2 => "\"[a-z\\\\]{0,9}\"",
+        ];
+        const ODD: [&str; 10] = [
+            "null",
+            "7",
+            "01",
+            "true",
+            "{}",
+            "{\"url\":1}",
+            "[]",
+            "\"\\n\"",
+            "\"2026-01-02T03:04:05.6Z\"",
+            "x",
+        ];
+        let value = prop_oneof![
+            6 => "\"[a-f0-9.:/Z-]{0,20}\"",
+            3 => "\"202[56]-01-0[1-9]T00:00:0[0-9]Z\"",
+            2 => proptest::sample::select(&ODD[..]).prop_map(str::to_owned),
+            1 => "\"[ -~ü\u{1}]{0,9}\"",
+        ];
+        let pairs = proptest::collection::vec((name, value), 0..6);
+        pairs.prop_map(|pairs| {
+            let pairs: Vec<_> =
+                pairs.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+            format!("{{{}}}", pairs.join(","))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #[test]
+        fn odd_page_read_fast_is_what_the_general_reader_reads(
+            items in proptest::collection::vec(item(), 0..4),
+            rest in proptest::sample::select(&[
+                r#","success":true}"#,
+                r#","success":true,"errors":null,"result_info":{"cursors":{"after":"n"}}}"#,
+                r#","success":false,"errors":[{"code":1,"message":"\"result\":["}]}"#,
+                r#" , "success" : true } "#,
+                r#","success":true,"result":[]}"#,
+                "",
+            ][..]),
+            cut in any::<proptest::sample::Index>(),
+            harm in prop::option::weighted(0.2, any::<u8>()),
+        ) {
+            let mut body = format!(r#"{{"result":[{}]{rest}"#, items.join(" ,")).into_bytes();
+            if let Some(byte) = harm {
+                let at = cut.index(body.len());
+                body[at] = byte;
+            }
+            let answer = Answer { head: ResponseHead { status: 200, retry_after: None }, body };
+            if let Some(page) = plain(&answer) {
+                prop_assert_eq!(Ok(page), general(&answer));
+            }
+        }
+    }
+}
