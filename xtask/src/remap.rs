@@ -31,8 +31,19 @@ impl Sources {
     /// it would be in the file.
     pub(crate) fn rustflags(&self) -> OsString {
         let mut flags = OsString::from(INLINE);
+        flags.push("\u{1f}");
+        flags.push(self.remaps());
+        flags
+    }
+
+    /// The same without what is for the component alone.
+    pub(crate) fn remaps(&self) -> OsString {
+        let mut flags = OsString::new();
         for (from, to) in self.renamed() {
-            flags.push("\u{1f}--remap-path-prefix=");
+            if !flags.is_empty() {
+                flags.push("\u{1f}");
+            }
+            flags.push("--remap-path-prefix=");
             flags.push(from);
             flags.push("=");
             flags.push(to);

@@ -1,7 +1,7 @@
-//! Whether what is released depends on its sources alone: no path of this machine is in the component, and
+//! Whether what is released depends on its sources alone: no path of this machine is in what is compiled, and
 //! another build, elsewhere and from nothing, gives the same bytes.
 
-use super::{Packed, contents, hex, pack};
+use super::{Packed, contents, hex, pack_with, tool};
 use crate::build;
 use crate::remap::Sources;
 use crate::toolchain::Toolchain;
@@ -11,14 +11,15 @@ use std::fs;
 use std::path::Path;
 
 /// Where somebody keeps a checkout is nobody else's business, and would change the file.
-pub(super) fn names_no_private_path(component: &Path, sources: &Sources) -> Result<()> {
-    let wasm = fs::read(component)?;
+pub(super) fn names_no_private_path(compiled: &Path, sources: &Sources) -> Result<()> {
+    let bytes = fs::read(compiled)?;
     // A path of one name, such as `/src`, is also a part of innocent ones.
     let long = |path: &&Path| path.components().count() > 2;
     for path in sources.private().into_iter().filter(long) {
         let name = path.as_os_str().as_encoded_bytes();
-        let is_named = wasm.windows(name.len()).any(|window| window == name);
-        ensure!(!is_named, "the component names {}, a path of this machine", path.display());
+        let is_named = bytes.windows(name.len()).any(|window| window == name);
+        let file = compiled.file_name().unwrap_or_default().display();
+        ensure!(!is_named, "{file} names {}, a path of this machine", path.display());
     }
     Ok(())
 }
@@ -43,7 +44,14 @@ pub(super) fn comes_out_the_same(
     // A link is enough: cargo and the compiler know it by this name only.
     std::os::unix::fs::symlink(&sources.cargo_home, &elsewhere.cargo_home)?;
     let what = "building the component again, elsewhere";
-    let again = pack(&build::component_of(what, toolchain, &elsewhere)?, &folder)?;
+    let component = build::component_of(what, toolchain, &elsewhere)?;
+    let of_tool = Sources {
+        root: elsewhere.root,
+        cargo_home: elsewhere.cargo_home,
+        sysroot: tool::sources(root())?.sysroot,
+    };
+    let tool = tool::build("building the tool again, elsewhere", &of_tool)?;
+    let again = pack_with(&component, Some(&tool), &folder)?;
     for (one, other) in packed.files.iter().zip(&again.files) {
         let (bytes, others) = (fs::read(one)?, fs::read(other)?);
         ensure!(

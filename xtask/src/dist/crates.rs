@@ -1,8 +1,7 @@
-//! The crates that are in the component, as cargo resolves them: normal dependencies for its target.
+//! The crates that are in what is released, as cargo resolves them: normal dependencies for its target.
 //! Not those that only run while it is built (build scripts, macros), and not the standard library,
 //! which comes with the compiler.
 
-use crate::toolchain::TARGET;
 use crate::tools::cargo;
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -10,15 +9,15 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-const COMPONENT: &str = "crowdsec-edge-sync";
-
 /// Licences, each enough on its own to allow a copy in the component if its text and the way to the
 /// source go along, which is what `notices` is for. One that asks for more is a decision for people.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    // The tool's: of the public roots, which are data.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     // Asks for the source of that crate alone, which is unchanged and published.
@@ -64,25 +63,25 @@ pub(super) struct Crates {
 }
 
 impl Crates {
-    /// The component's crates, for its target, at the versions of the lock file.
-    pub(super) fn of_component() -> Result<Self> {
+    /// A package's crates, for this target, at the versions of the lock file.
+    pub(super) fn of(package: &str, target: &str) -> Result<Self> {
         let mut cargo = cargo("metadata");
-        cargo.args(["--format-version", "1", "--locked", "--filter-platform", TARGET]);
+        cargo.args(["--format-version", "1", "--locked", "--filter-platform", target]);
         let output = cargo.output().context("failed to start cargo")?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "cargo metadata: {}", error.trim());
-        Self::new(&serde_json::from_slice(&output.stdout)?, &lock()?)
+        Self::new(package, &serde_json::from_slice(&output.stdout)?, &lock()?)
     }
 
-    fn new(metadata: &Metadata, lock: &Lock) -> Result<Self> {
+    fn new(name: &str, metadata: &Metadata, lock: &Lock) -> Result<Self> {
         let packages: BTreeMap<&str, &Package> =
             metadata.packages.iter().map(|package| (&*package.id, package)).collect();
         let nodes: BTreeMap<&str, &Node> =
             metadata.resolve.nodes.iter().map(|node| (&*node.id, node)).collect();
         let package =
             |id: &str| packages.get(id).copied().with_context(|| format!("no package {id}"));
-        let root = metadata.packages.iter().find(|package| package.name == COMPONENT);
-        let root = root.with_context(|| format!("cargo metadata has no package {COMPONENT}"))?;
+        let root = metadata.packages.iter().find(|package| package.name == name);
+        let root = root.with_context(|| format!("cargo metadata has no package {name}"))?;
         let mut all = BTreeMap::new();
         let mut ahead = vec![root];
         while let Some(at) = ahead.pop() {

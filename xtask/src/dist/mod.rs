@@ -12,8 +12,9 @@ mod sbom;
 mod spin;
 #[cfg(test)]
 mod tests;
+mod tool;
 
-use crate::toolchain::Toolchain;
+use crate::toolchain::{TARGET, Toolchain};
 use crate::{build, setup, workspace};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     check: bool,
 }
 
+/// The component's package.
+const PACKAGE: &str = "crowdsec-edge-sync";
 /// What the component is called in the archive.
 const COMPONENT: &str = "crowdsec_edge_sync.wasm";
 /// Its parts, in CycloneDX's format and under the name that its tools look for.
@@ -72,8 +75,11 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     if into.exists() {
         fs::remove_dir_all(&into)?;
     }
-    let packed = pack(&component, &into)?;
+    let of_tool = tool::sources(workspace::root())?;
+    let tool = tool::build("building the tool edge-sync", &of_tool)?;
+    let packed = pack_with(&component, Some(&tool), &into)?;
     check::names_no_private_path(&component, &sources)?;
+    check::names_no_private_path(&tool.program, &of_tool)?;
     if args.check {
         check::comes_out_the_same(&toolchain, &sources, &packed)?;
     }
@@ -92,16 +98,27 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 /// The same component and the same checkout give the same bytes. Fails, naming the file, if something
 /// is missing, if a manifest names another version or a file that is not packed, and if a crate's licence
 /// does not allow this.
+///
+/// Without the tool, whose optimised build takes minutes.
 pub fn pack(component: &Path, into: &Path) -> Result<Packed> {
-    let toolchain = Toolchain::find()?.context("no toolchain; run `cargo xtask setup`")?;
-    pack_built_by(&toolchain.version()?, component, into)
+    pack_with(component, None, into)
 }
 
-fn pack_built_by(compiler: &str, component: &Path, into: &Path) -> Result<Packed> {
+fn pack_with(component: &Path, tool: Option<&tool::Tool>, into: &Path) -> Result<Packed> {
+    let toolchain = Toolchain::find()?.context("no toolchain; run `cargo xtask setup`")?;
+    pack_built_by(&toolchain.version()?, component, tool, into)
+}
+
+fn pack_built_by(
+    compiler: &str,
+    component: &Path,
+    tool: Option<&tool::Tool>,
+    into: &Path,
+) -> Result<Packed> {
     let wasm = fs::read(component).with_context(|| {
         format!("failed to read {}; `cargo xtask build` makes it", component.display())
     })?;
-    let crates = crates::Crates::of_component()?;
+    let crates = crates::Crates::of(PACKAGE, TARGET)?;
     let component = crates.component();
     let (version, folder) =
         (component.version.clone(), format!("{}-{}", component.name, component.version));
@@ -110,11 +127,14 @@ fn pack_built_by(compiler: &str, component: &Path, into: &Path) -> Result<Packed
     let sbom = sbom::json(&crates, &hex(&wasm), compiler)?.into_bytes();
     let chart = contents::chart(&sources, &version)?;
     let image = image(&sources, &wasm, seconds)?;
-    let archive = archive(sources, &notices::text(&crates)?, &sbom, &wasm, &folder, seconds)?;
+    let licence = sources.iter().find(|file| file.path == "LICENSE").context("no LICENSE")?;
+    let tool = tool.map(|tool| tool::artefact(tool, licence, &version, seconds)).transpose()?;
+    let archive =
+        archive(sources, &notices::text(&crates, COMPONENT)?, &sbom, &wasm, &folder, seconds)?;
     let [archive_name, image_name, sbom_name] =
         ["tar.gz", "oci.tar", "cdx.json"].map(|end| format!("{folder}.{end}"));
     let chart_name = format!("{}-chart-{version}.tgz", component.name);
-    let artefacts = [
+    let mut artefacts = vec![
         Artefact {
             bytes: archive::tar_gz(&component.name, chart, seconds)?,
             name: chart_name.clone(),
@@ -124,6 +144,7 @@ fn pack_built_by(compiler: &str, component: &Path, into: &Path) -> Result<Packed
         Artefact { bytes: sbom, name: sbom_name },
         Artefact { bytes: wasm, name: COMPONENT.to_owned() },
     ];
+    artefacts.extend(tool);
     let files = write(into, &artefacts)?;
     Ok(Packed {
         archive: into.join(archive_name),

@@ -1,5 +1,5 @@
-//! The licence texts of the crates in the component. Nearly all of them ask that their notice goes with
-//! every copy, and a compiled component is one; one asks that the way to its source is said.
+//! The licence texts of the crates in what is released. Nearly all of them ask that their notice goes with
+//! every copy, and what is compiled is one; one asks that the way to its source is said.
 
 use super::crates::{Crate, Crates};
 use anyhow::{Context, Result, ensure};
@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 /// How the names of such files begin, in any case.
 const NAMES: [&str; 5] = ["copying", "copyright", "licence", "license", "notice"];
 
-/// Each text once, below the crates that have it.
-pub(super) fn text(crates: &Crates) -> Result<String> {
+/// Each text once, below the crates that have it. `what` is the file that they are in.
+pub(super) fn text(crates: &Crates, what: &str) -> Result<String> {
     let mut by_text: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut text = String::from(
-        "What others wrote and crowdsec_edge_sync.wasm contains, and the terms of each.\n\
+    let mut text = format!(
+        "What others wrote and {what} contains, and the terms of each.\n\
          The Rust standard library is in it too: Copyright (c) The Rust Project Contributors,\n\
-         MIT OR Apache-2.0, with parts of wasi-libc and compiler-rt under MIT or Apache-2.0.\n\
+         MIT OR Apache-2.0, with parts of a C library and compiler-rt under MIT or Apache-2.0.\n\
          The source of each crate is unchanged and at the address below its name.\n\n",
     );
     for part in crates.parts().filter(|part| part.checksum.is_some()) {

@@ -1,5 +1,6 @@
 //! The archive, packed with any bytes for a component: what is in it, and that it is always the same.
 
+use super::tool::Tool;
 use super::{COMPONENT, DIGESTS, NOTICES, Packed, SBOM, contents, hex, pack_built_by};
 use crate::toolchain::TARGET;
 use crate::tools::cargo;
@@ -14,6 +15,7 @@ use tar::Archive;
 use tempfile::TempDir;
 
 const WASM: &[u8] = b"\0asm, or so";
+const PROGRAM: &[u8] = b"\x7fELF, or so";
 
 static ARCHIVE: LazyLock<Vec<u8>> =
     LazyLock::new(|| packed(&tempfile::tempdir().unwrap(), "archive"));
@@ -21,7 +23,11 @@ static ARCHIVE: LazyLock<Vec<u8>> =
 fn pack_into(folder: &TempDir, name: &str) -> Packed {
     let component = folder.path().join("any.wasm");
     fs::write(&component, WASM).unwrap();
-    pack_built_by("rustc 1.2.3 (words)", &component, &folder.path().join(name)).unwrap()
+    let program = folder.path().join("any-program");
+    fs::write(&program, PROGRAM).unwrap();
+    let tool = Tool { target: "x86_64-unknown-linux-musl".to_owned(), program };
+    let into = folder.path().join(name);
+    pack_built_by("rustc 1.2.3 (words)", &component, Some(&tool), &into).unwrap()
 }
 
 fn packed(folder: &TempDir, name: &str) -> Vec<u8> {
@@ -50,7 +56,7 @@ fn text(files: &BTreeMap<String, Vec<u8>>, path: &str) -> String {
 fn same_component_packed_twice_gives_the_same_bytes_in_every_file() {
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = ["one", "other"].map(|name| pack_into(&folder, name).files);
-    assert_eq!(one.len(), 6);
+    assert_eq!(one.len(), 7);
     for (one, other) in one.iter().zip(&other) {
         assert_eq!(one.file_name(), other.file_name());
         assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{}", one.display());
@@ -75,6 +81,30 @@ fn every_file_that_is_released_has_its_digest_beside_it() {
     assert_eq!(listed, expected);
     let there = packed.digests.parent().unwrap().read_dir().unwrap().count();
     assert_eq!(there, packed.files.len(), "nothing else");
+}
+
+#[test]
+fn tool_packed_is_a_program_for_its_target_with_the_terms_of_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = pack_into(&folder, "one");
+    let name =
+        concat!("edge-sync-", env!("CARGO_PKG_VERSION"), "-x86_64-unknown-linux-musl.tar.gz");
+    let path = packed.files.iter().find(|path| path.ends_with(name)).expect("the tool");
+    let archive = fs::read(path).unwrap();
+    let files = files(&archive);
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["LICENSE", NOTICES, "edge-sync"]);
+    assert_eq!(files["edge-sync"], PROGRAM);
+    let notices = text(&files, NOTICES);
+    for part in ["rustls ", "ring ", "webpki-roots ", "libsqlite3-sys ", "tokio "] {
+        assert!(notices.contains(&format!("\n{part}")), "{part}");
+    }
+    assert!(!notices.contains("\nspin-sdk "), "that is the component's");
+    for entry in Archive::new(GzDecoder::new(&*archive)).entries().unwrap() {
+        let entry = entry.unwrap();
+        let is_program = entry.path().unwrap().ends_with("edge-sync");
+        let mode = entry.header().mode().unwrap();
+        assert_eq!(mode, if is_program { 0o755 } else { 0o644 }, "{:?}", entry.path());
+    }
 }
 
 #[test]
