@@ -29,8 +29,8 @@ const ACCOUNT_ITEMS_MAX: u64 = 10_000;
 /// From this share of it on, in percent, capacity is worth a word.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// Fewer pages of a list are read in a moment.
-const PAGES_MIN: u64 = 4;
+/// Fewer pages of a list, all that an account below Enterprise can have, are read in a moment.
+const PAGES_MIN: u64 = 21;
 
 /// Refused writes are what some accounts are punished for, so none is tried.
 pub(super) const EDIT_NOT_TRIED: &str =
