@@ -386,3 +386,26 @@ async fn program_exits_by_the_worst_finding_and_prints_json() {
         }
     }
 }
+
+#[tokio::test]
+async fn list_of_more_pages_than_most_have_is_read_once_and_the_time_of_a_run_is_told() {
+    let world = healthy_with(|options| {
+        options.cloudflare.account_items_max = 200_000;
+        options.cloudflare.list_items_max = 200_000;
+    })
+    .await;
+    let reading = |findings: Vec<Finding>| findings.into_iter().find(|f| f.check == "reading time");
+    assert_eq!(reading(findings(&world).await), None);
+    let addresses = (0..120_000).map(|n| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255));
+    world.simulator().cloudflare().preload(&world.ban_list, addresses);
+    let found = reading(findings(&world).await).unwrap();
+    assert_eq!(found.status, Status::Ok, "{found:?}");
+    assert!(found.detail.starts_with("241 pages, "), "{}", found.detail);
+
+    let addresses = (0..80_000).map(|n| format!("11.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255));
+    world.simulator().cloudflare().preload(&world.captcha_list, addresses);
+    let found = reading(findings(&world).await).unwrap();
+    assert_eq!(found.status, Status::Warn, "{found:?}");
+    let remedy = found.remedy.unwrap();
+    assert!(remedy.starts_with("402 requests a run are 1,206 in five minutes"), "{remedy}");
+}

@@ -4,7 +4,7 @@
 //! unknown twice). Nothing here outlasts the run's budget, however long an API says to wait. What is read
 //! is not known here, only whether an error may pass.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -84,6 +84,8 @@ pub(crate) struct Session<'h, H> {
     started: Duration,
     rng: RefCell<fastrand::Rng>,
     requests: RefCell<RequestCounts>,
+    /// Pages of the longest listing, and how long they took.
+    listing: Cell<(u64, Duration)>,
 }
 
 impl<'h, H: Host> Session<'h, H> {
@@ -95,6 +97,7 @@ impl<'h, H: Host> Session<'h, H> {
             started,
             rng: RefCell::new(fastrand::Rng::with_seed(seed.as_nanos() as u64)),
             requests: RefCell::default(),
+            listing: Cell::default(),
         }
     }
 
@@ -120,6 +123,18 @@ impl<'h, H: Host> Session<'h, H> {
 
     pub(crate) fn requests(&self) -> RequestCounts {
         self.requests.borrow().clone()
+    }
+
+    /// Notes that a listing had so many pages, or so many of them were read.
+    pub(crate) fn note_listing(&self, pages: u64, took: Duration) {
+        if pages > self.listing.get().0 {
+            self.listing.set((pages, took));
+        }
+    }
+
+    /// The longest listing: its pages, and how long they took.
+    pub(crate) fn longest_listing(&self) -> (u64, Duration) {
+        self.listing.get()
     }
 
     /// Waits until the run is `elapsed` old.

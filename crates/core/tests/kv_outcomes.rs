@@ -356,3 +356,32 @@ async fn skipped_run_pushes_success_and_time_only_and_leaves_the_counts() {
     assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(0.0));
     assert_eq!(world.kv_metric("crowdsec_kv_sync_decisions"), Some(1.0));
 }
+
+/// Where the lists are not in use, no time is kept for their writes: five pages of 14 s end after what a run with
+/// lists has for reading.
+#[tokio::test(start_paused = true)]
+async fn keys_that_take_seventy_seconds_to_read_are_in_step_and_a_listing_that_does_not_fit_says_so()
+ {
+    let keys = |world: &World| {
+        (0..4_500_u32).for_each(|n| {
+            let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 + n).to_string();
+            world.preload_key(&format!("ip:{address}"), "ban", Some(HOUR), Some(Duration::ZERO));
+        });
+    };
+    let world = World::kv(|_| {});
+    keys(&world);
+    world.fault("cloudflare GET /keys times=9: delay 14s");
+    world.run().await.unwrap();
+    assert_eq!(world.front.elapsed().as_secs(), 70);
+    assert!(!world.texts(Level::Warn).join("\n").contains("for reading"));
+
+    let world = World::kv(|_| {});
+    keys(&world);
+    world.fault("cloudflare GET /keys times=9: delay 17s");
+    assert!(world.run().await.is_err());
+    let said = world.texts(Level::Warn).join("\n");
+    assert!(
+        said.contains("no time for more: of run_budget_seconds (110) 75.0 s are for reading"),
+        "{said}"
+    );
+}

@@ -8,22 +8,29 @@
 use super::ask::ask;
 use super::{Finding, zones};
 use crate::native::Native;
+use edge_sync_core::api::cloudflare::lists::{PAGE_ITEMS_MAX, items as items_of};
 use edge_sync_core::api::cloudflare::{self, CallError, Resource};
 use edge_sync_core::decision::Remediation;
 use edge_sync_core::log::clip;
 use edge_sync_core::ports::{Answer, Method, Request};
+use edge_sync_core::run::budget::Reading;
 use edge_sync_core::settings::{Id, Lists, Settings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::time::Instant;
 
 const TOKEN_CHECK: &str = "API token";
 const CAPACITY_CHECK: &str = "list capacity";
+const READING_CHECK: &str = "reading time";
 const NAMESPACE_CHECK: &str = "KV namespace";
 
 /// Items over all custom lists of an account below Enterprise.
 const ACCOUNT_ITEMS_MAX: u64 = 10_000;
 /// From this share of it on, in percent, capacity is worth a word.
 const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// Fewer pages of a list, all that an account below Enterprise can have, are read in a moment.
+const PAGES_MIN: u64 = 21;
 
 /// Refused writes are what some accounts are punished for, so none is tried.
 pub(super) const EDIT_NOT_TRIED: &str =
@@ -60,10 +67,18 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
             Some((remediation, list.name.parse().ok()?))
         });
         names = named.collect();
+        let sizes: Vec<(u64, &Id)> = lists
+            .iter()
+            .filter_map(|(_, id)| {
+                let mut all = all.as_ref()?.as_ref().ok()?.iter();
+                Some((all.find(|list| list.id == id.as_str())?.num_items, id))
+            })
+            .collect();
         findings.push(match all {
             None => skipped(CAPACITY_CHECK),
             Some(all) => capacity(all, lists),
         });
+        findings.extend(account.reading(&sizes, settings).await);
     }
     if let Some((rules, lists)) =
         settings.targets.rules.as_ref().zip(settings.targets.lists.as_ref())
@@ -192,6 +207,30 @@ impl Account<'_> {
         }
         let rules = plural(num_referencing_filters, "rule");
         Finding::ok(check, format!("{name}: {items}, used by {rules}; {EDIT_NOT_TRIED}"))
+    }
+
+    /// Whether reading lists of these sizes fits into a run. Nothing for small ones: nobody waits for them.
+    async fn reading(&self, sizes: &[(u64, &Id)], settings: &Settings) -> Option<Finding> {
+        let pages = |items: u64| items.div_ceil(PAGE_ITEMS_MAX as u64).max(1);
+        let (items, longest) = sizes.iter().max_by_key(|(items, _)| *items)?;
+        if pages(*items) < PAGES_MIN {
+            return None;
+        }
+        let began = Instant::now();
+        ask(self.native, items_of(&self.client, longest, None)).await.ok()?;
+        let page = began.elapsed();
+        let requests = sizes.iter().map(|(items, _)| pages(*items)).sum::<u64>() + 1;
+        let reading = Reading { pages: pages(*items), page, requests, is_cut: false };
+        let takes = page.as_secs_f64() * reading.pages as f64;
+        let detail = format!(
+            "{}, {:.0} ms each: about {takes:.0} s a run",
+            plural(reading.pages, "page"),
+            page.as_secs_f64() * 1_000.0
+        );
+        Some(match reading.problem(settings) {
+            Some(problem) => Finding::warn(READING_CHECK, detail, problem),
+            None => Finding::ok(READING_CHECK, detail),
+        })
     }
 
     async fn namespace(&self, id: &Id) -> Finding {

@@ -24,7 +24,7 @@ use crate::state::Remembered;
 use crate::state::quota::{Quota, Spending};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How far a schedule was carried out.
 #[derive(Debug, Default, PartialEq)]

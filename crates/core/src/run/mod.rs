@@ -1,5 +1,6 @@
 //! One run, from settings to metrics: the order in which the phases call each other.
 
+pub mod budget;
 mod clients;
 mod inspect;
 mod kv;
@@ -16,19 +17,20 @@ use std::time::{Duration, UNIX_EPOCH};
 use futures_util::future::{OptionFuture, join, join_all};
 
 use crate::api::pushgateway::Pushgateway;
-use crate::apply::{self, lists::WRITE_ROOM};
+use crate::apply;
 use crate::desired::Desired;
 use crate::failure::Failure;
 use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::metrics::Metrics;
 use crate::report::{Memory, Outcome, Report, only_news};
-use crate::session::{PUSH_TIMEOUT, Session, collect, within};
+use crate::session::{Api, PUSH_TIMEOUT, Session, collect, within};
 use crate::settings::Settings;
 use crate::state::guard::GuardHistory;
 use crate::state::last::LastRun;
 use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, Said, WriteHistory};
 
+use budget::Reading;
 use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
@@ -123,8 +125,7 @@ async fn sync_leased<H: Host>(
 ) -> Report {
     let host = session.host();
     let until = settings.run_budget.saturating_sub(PUSH_TIMEOUT);
-    // What is read later than that could not be acted on.
-    let read_until = until.saturating_sub(WRITE_ROOM);
+    let read_until = budget::read_until(settings);
     let began = session.unix_now();
 
     let mut history = Remembered::<WriteHistory>::load(host, began);
@@ -149,6 +150,8 @@ async fn sync_leased<H: Host>(
     }
     let Readings { desired, lists: observed_lists, keys, rules: observed_rules, watch: () } =
         read::all(session, clients, settings, (), read_until).await;
+    let is_unread = matches!(observed_lists, Some(Err(_))) || matches!(keys, Some(Err(_)));
+    say_if_too_long(session, settings, is_unread && session.elapsed() >= read_until);
     let observed_lists = observed_lists.map(|lists| lists.map(Rc::new));
     let mut rules_history = Remembered::<RulesHistory>::load(host, began);
 
@@ -233,6 +236,18 @@ async fn sync_leased<H: Host>(
     };
     report.let_rules_stand_in();
     report
+}
+
+/// One line if what was read does not fit into a run.
+fn say_if_too_long<H: Host>(session: &Session<'_, H>, settings: &Settings, is_cut: bool) {
+    let (pages, took) = session.longest_listing();
+    let page = took / u32::try_from(pages.max(1)).unwrap_or(u32::MAX);
+    let requests = session.requests();
+    let requests = requests.iter().filter(|((api, _), _)| *api == Api::Cloudflare);
+    let requests = requests.map(|(_, count)| count).sum();
+    if let Some(text) = (Reading { pages, page, requests, is_cut }).problem(settings) {
+        session.host().log(&Line::new(Level::Warn, "pages", text).with("pages", pages));
+    }
 }
 
 /// What both targets need to do their part.

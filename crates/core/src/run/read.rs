@@ -390,7 +390,9 @@ async fn pages<H: Host, T>(
     mut each: impl FnMut(T) -> bool,
 ) -> Result<(), Failure> {
     let mut cursor: Option<String> = None;
-    for _ in 0..PAGES_MAX {
+    let began = session.elapsed();
+    for read in 0..PAGES_MAX {
+        session.note_listing(read.into(), session.elapsed().saturating_sub(began));
         let page = call(session, request(cursor.as_deref()), &decode, PAGE_TIMEOUT, until)
             .await
             .map_err(|source| Failure::Read { resource, source })?;
@@ -403,7 +405,10 @@ async fn pages<H: Host, T>(
             break;
         }
         match page.next {
-            None => return Ok(()),
+            None => {
+                session.note_listing(read as u64 + 1, session.elapsed().saturating_sub(began));
+                return Ok(());
+            }
             next if next == cursor => break,
             next => cursor = next,
         }
