@@ -190,9 +190,6 @@ impl<H: Host> Sending<'_, '_, H> {
             self.learn(|history| history.owner_refused(now));
         }
         let is_value = error.is_value_refused() && !matches!(operation, Operation::Delete { .. });
-        if !is_value && beside {
-            return;
-        }
         if !is_value {
             let status = error.status().unwrap_or(0);
             return self.learn(|history| history.refused_otherwise(status, token, now));

@@ -135,6 +135,12 @@ impl ObservedList {
         &self.foreign
     }
 
+    /// Whether a PUT can keep all that stays: it takes neither what could not be understood nor what no list
+    /// takes any more.
+    pub fn may_be_rewritten(&self) -> bool {
+        self.foreign.count == 0 && self.items.keys().all(|address| address.fits_list())
+    }
+
     /// How many items the list has, understood or not.
     pub fn len(&self) -> u64 {
         (self.items.len() + self.surplus.len()) as u64 + self.foreign.count

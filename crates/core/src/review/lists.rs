@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::address::Address;
 use crate::order::Gather;
 use crate::plan::Class;
-use crate::plan::lists::{Addition, Plan, Room};
+use crate::plan::lists::{Plan, Room};
 use crate::small::SmallMap;
 
 use super::{Removal, Reviewable};
@@ -40,19 +40,18 @@ impl Reviewable for Plan {
         let lists = || self.lists().iter();
         let removals = || lists().flat_map(|list| &list.removals);
         let own = lists().flat_map(|list| &list.additions).filter(|a| a.class <= Class::OwnBan);
-        // What moves gives its place back, one after the other; what waits for it gives none before.
-        let moving: BTreeSet<Address> =
-            removals().filter(|r| r.after.is_some()).map(|removal| removal.address).gather();
-        let (moves, new): (Vec<&Addition>, Vec<&Addition>) =
-            own.partition(|own| moving.contains(&own.address));
-        let own = new.len() as u64 + u64::from(!moves.is_empty());
+        let own: BTreeSet<Address> = own.map(|addition| addition.address).gather();
+        // What waits for another gives its place back once that has come, and not before.
+        let given_back = removals().filter_map(|r| r.after).filter(|(_, by)| own.contains(by));
+        let given_back = given_back.count() as u64;
         let going = removals().filter(|removal| removal.after.is_none()).count() as u64;
         let Room { items, items_max } = self.room();
         let there = (items + held).saturating_sub(going);
+        let needed = (own.len() as u64).saturating_sub(given_back).max(u64::from(given_back > 0));
         // Not for what is there already, if that is more than fits: that is what the guard looks at.
         match there.saturating_sub(items_max) {
-            over if over >= own => 0,
-            _ => (there + own).saturating_sub(items_max).min(own).min(held),
+            over if over >= needed => 0,
+            _ => (there + needed).saturating_sub(items_max).min(held),
         }
     }
 

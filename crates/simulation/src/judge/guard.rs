@@ -156,6 +156,8 @@ pub(super) struct Removals<'a> {
     pub(super) part: usize,
     pub(super) gone: BTreeSet<IpNet>,
     pub(super) there: BTreeSet<IpNet>,
+    /// What is there once more, in another spelling.
+    pub(super) twice: usize,
     pub(super) wanted: &'a BTreeMap<IpNet, Want>,
     /// How many may go because bans that were decided here need their places.
     pub(super) room: usize,
@@ -177,13 +179,13 @@ impl Judge {
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
         let room = (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own);
         let there = self.lists.on(list).copied().collect();
-        let removals =
-            Removals { part: list, gone: gone.clone(), there, wanted: &reading.lists, room };
+        let (gone, wanted, twice) = (gone.clone(), &reading.lists, self.lists.surplus());
+        let removals = Removals { part: list, gone, there, twice, wanted, room };
         self.guard(sent, removals, terms);
     }
 
     pub(super) fn guard(&mut self, sent: &Sent, removals: Removals<'_>, terms: &Terms) {
-        let Removals { part, gone, there, wanted, room } = removals;
+        let Removals { part, gone, there, twice, wanted, room } = removals;
         let past = if part == KV { &self.past_of_keys } else { &self.past };
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         if terms.guard_runs <= 1 || terms.is_approved {
@@ -221,7 +223,7 @@ impl Judge {
         let kept = there.iter().filter(|net| wanted.contains_key(*net)).count();
         let lasting = there.iter().filter(|net| !past.ran_out(net, unix, is_blind)).count();
         let is_share = unexcused > terms.guard_count
-            && unexcused * 100 > there.len() as u64 * terms.guard_percent;
+            && unexcused * 100 > (there.len() + twice) as u64 * terms.guard_percent;
         let rule = if unexcused == 0 {
             return;
         } else if wanted.is_empty() {

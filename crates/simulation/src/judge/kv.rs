@@ -301,8 +301,14 @@ impl Judge {
         };
         let there = before.keys.keys().chain(before.ranges.keys()).copied().collect();
         let gone = gone.into_iter().filter(lasts).collect();
-        let removals =
-            Removals { part: super::guard::KV, gone, there, wanted: &reading.keys, room: 0 };
+        let removals = Removals {
+            part: super::guard::KV,
+            gone,
+            there,
+            twice: 0,
+            wanted: &reading.keys,
+            room: 0,
+        };
         self.guard(sent, removals, terms);
     }
 

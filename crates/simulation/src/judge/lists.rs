@@ -374,8 +374,9 @@ impl Judge {
             }
             for (net, want, before) in before {
                 let in_zones = self.in_zones(&by.terms, &net, simulator);
-                // A later run may have lifted by a rule what this operation still moves.
-                if in_zones.is_some() && !self.rules.wants(&net) {
+                // A later run may have changed by a rule what this operation still moves.
+                let is_late = self.last.as_ref().is_some_and(|last| last.run > by.run);
+                if in_zones.is_some() && (is_late || !self.rules.wants(&net)) {
                     continue;
                 }
                 let after = in_zones.unwrap_or_else(|| self.lists.strength(&net));
@@ -383,7 +384,7 @@ impl Judge {
                     continue;
                 }
                 let came_after =
-                    came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at > read));
+                    came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read));
                 if by.is_put && came_after || self.is_scarce(&by, &net) {
                     continue;
                 }
@@ -392,8 +393,11 @@ impl Judge {
                 let is_taken = |(taken, at): (&IpNet, &Duration)| {
                     taken.contains(&net) && by.read_at.is_none_or(|read| *at >= read)
                 };
+                // Without any free place a range can only go before what is inside comes.
+                let were = self.lists.count() + change.removed.len();
+                let was_full = were >= by.terms.items_max + change.added.len();
                 if self.lists.taken.iter().any(is_taken)
-                    || !is_itself && self.lists.refused.contains(&net)
+                    || !is_itself && (was_full || self.lists.refused.contains(&net))
                 {
                     continue;
                 }

@@ -429,7 +429,11 @@ impl Judge {
         if let Some(reading) = &view.reading
             && !(view.is_blind || view.disturbed || view.terms.dry_run)
         {
-            self.past.kept(reading);
+            // Who could not read the lists has decided nothing about them.
+            let failed = view.said.get("lists").is_some_and(|(outcome, _)| outcome == "failed");
+            if !failed || view.writes > 0 {
+                self.past.kept(reading);
+            }
             self.past_of_keys.kept(reading);
         }
         if !view.is_blind {

@@ -47,7 +47,8 @@ enum Kind {
 impl Waits {
     pub(super) fn trouble(&mut self, at: Duration) {
         self.trouble = self.trouble.max(Some(at));
-        // How often in a row is not known any more.
+        // How often in a row is not known any more, nor whether that was the whole ladder.
+        self.climbed_all |= self.ladder > 0;
         self.ladder = 0;
         if let Some((_, times, _)) = &mut self.setback {
             *times = 1;

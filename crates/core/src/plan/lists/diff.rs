@@ -60,7 +60,8 @@ pub fn diff(desired: &Desired, observed: &Observed, rules: Rules<'_>) -> Plan {
     keep_shared_ids(&mut lists, observed);
     let items = observed.lists().map(|(_, content)| content.len()).sum();
     let room = Room { items_max: rules.items_max, items };
-    Plan { lists, origins: compared.places.by_origin(), room, set_aside }
+    let (origins, keeps_places) = (compared.places.by_origin(), compared.places.are_kept);
+    Plan { lists, origins, room, set_aside, keeps_places }
 }
 
 struct Compared<'a> {
@@ -141,6 +142,7 @@ impl Compared<'_> {
         }
         match self.places.around(list, address) {
             Around::Nothing => {}
+            Around::Evicted => return Some((Why::Displaced, Class::Rest, None)),
             Around::Covered(after) => return Some((Why::Covered, Class::Rest, after)),
             Around::Weaker(after) => return Some((Why::Moved, Class::Rest, after)),
             // What stays until its range comes does so on one list.

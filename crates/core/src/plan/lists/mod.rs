@@ -23,6 +23,7 @@ pub struct Plan {
     pub(super) origins: Vec<OriginCounts>,
     pub(super) room: Room,
     pub(super) set_aside: Left,
+    pub(super) keeps_places: bool,
 }
 
 /// How much fits.
@@ -124,6 +125,11 @@ impl Plan {
     /// Desired addresses that are set aside, because Cloudflare refused them as values.
     pub fn set_aside(&self) -> &Left {
         &self.set_aside
+    }
+
+    /// Whether somebody has no place only until others have moved.
+    pub fn keeps_places(&self) -> bool {
+        self.keeps_places
     }
 
     /// The most urgent change.

@@ -152,6 +152,18 @@ fn covered_address_keeps_its_place_until_the_range_has_one() {
     scarce.items_max = 3;
     let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
+    let mut own = case(&["1.1.1.0/24"], &[], &["1.1.1.1", "1.1.1.2"], &[]);
+    own.items_max = 2;
+    let says = [
+        "+1.1.1.0/24 ban new_ban OwnBan",
+        "-1.1.1.1 ban displaced Rest",
+        "-1.1.1.2 ban covered Rest after 1.1.1.0/24 ban",
+    ];
+    assert_eq!(
+        own.says(),
+        says,
+        "one that nobody asks for makes room for a ban that was decided here"
+    );
     scarce.items_max = 2;
     assert_eq!(scarce.says(), ["-9.9.9.2 ban displaced Rest"], "it has no place at all");
 }
@@ -244,4 +256,25 @@ fn range_lifted_around_one_who_has_no_place_does_not_take_the_place_of_another()
     full.items_max = 1;
     let full = full.wants("1.1.1.5", Ban, "lists", 60);
     assert_eq!(full.says(), ["-1.1.1.0/24 captcha lifted Lift"]);
+}
+
+#[test]
+fn own_ban_that_moves_on_full_lists_is_not_put_out_for_nobody() {
+    let on_ban = listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"3.3.3.7"}"#]);
+    let on_captcha = ObservedList::of(&["1.1.1.1", "3.3.3.0/29"]);
+    let observed = Observed::of(on_ban, on_captcha);
+    let full = Case { observed, items_max: 5, ..case(&["1.1.1.1"], &[], &[], &[]) };
+    let full = full.wants("3.3.3.0/24", Captcha, "CAPI", 60);
+    let comes = "+1.1.1.1 ban ban_over_captcha OwnBan";
+    assert_eq!(full.says(), [comes, "-1.1.1.1 captcha moved Rest after 1.1.1.1 ban"]);
+}
+
+#[test]
+fn somebody_without_a_place_only_until_another_has_moved_is_told_from_one_without_any() {
+    let mut moving = case(&["1.1.1.1"], &[], &[], &["1.1.1.1", "2.2.2.2"]);
+    moving.items_max = 2;
+    let moving = moving.wants("2.2.2.2", Captcha, "CAPI", 60);
+    assert_eq!((moving.plan().dropped(), moving.plan().keeps_places()), (1, true));
+    let scarce = moving.wants("3.3.3.3", Captcha, "CAPI", 60);
+    assert_eq!((scarce.plan().dropped(), scarce.plan().keeps_places()), (2, false));
 }

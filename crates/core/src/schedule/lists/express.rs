@@ -54,7 +54,8 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
     let operations = in_steps(&mut lists, plan.room(), inputs.history.is_scarce(inputs.now));
-    let rest = match is_cut || lists.iter().any(List::has_rest) {
+    let has_rest = is_cut || plan.keeps_places() || lists.iter().any(List::has_rest);
+    let rest = match has_rest {
         true => Some(Rest::Later),
         false => (!early.is_empty()).then_some(Rest::Rule),
     };
@@ -151,7 +152,7 @@ fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
     let mut candidates: Vec<(u64, &mut List<'_>)> = lists
         .iter_mut()
         .filter(|list| !list.additions.is_empty() && !list.removals.is_empty())
-        .filter(|list| list.observed.foreign().count == 0)
+        .filter(|list| list.observed.may_be_rewritten())
         .filter_map(|list| {
             let before = list.observed.len();
             let after = before + list.additions.len() as u64 - list.removals.len() as u64;
