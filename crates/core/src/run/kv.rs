@@ -126,15 +126,15 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
-    let Decided { kv, mut report, mut schedule, held, blocked, served, other, mut shards } =
-        *decided;
+    let Decided { kv, mut report, schedule, held, blocked, served, other, mut shards } = *decided;
     let Access { session, settings, clients, may_write, until, .. } = access;
-    let mut other = other.filter(|other| !other.bulks().is_empty());
+    let other = other.filter(|other| !other.bulks().is_empty());
     if settings.dry_run {
         let is_there = report.drift == Some(0);
         report.outcome = if is_there { Outcome::InSync } else { Outcome::Planned };
         return report;
     }
+    let waits = (schedule.is_over_budget(), schedule.describe_waiting());
     if !schedule.bulks().is_empty() || other.is_some() {
         if !may_write {
             report.outcome = Outcome::Partial(ANOTHER_RUN.to_owned());
@@ -145,14 +145,20 @@ pub(super) async fn finish<H: Host>(
             namespace: &kv.namespace,
             daily_max: kv.daily_writes_max,
         };
-        let is_written = !schedule.bulks().is_empty();
-        report.applied = kv::apply(session, &target, &mut schedule, quota, *until).await;
-        if is_written {
+        if !schedule.bulks().is_empty() {
             report.outcome = Outcome::Applied;
         }
         // What is served comes first, and what holds it up holds up the other.
-        if let (None, Some(other)) = (&report.applied.stopped, &mut other) {
-            let applied = kv::apply(session, &target, other, quota, *until).await;
+        for (mut schedule, is_served) in [(Some(schedule), true), (other, false)] {
+            let Some(schedule) = &mut schedule else { break };
+            let applied = kv::apply(session, &target, schedule, quota, *until).await;
+            if is_served {
+                report.applied = applied;
+                if report.applied.stopped.is_some() {
+                    break;
+                }
+                continue;
+            }
             report.applied.writes += applied.writes;
             report.applied.generations.extend(applied.generations);
             if let Some(stopped @ Stopped::Failed(_)) = applied.stopped {
@@ -176,14 +182,14 @@ pub(super) async fn finish<H: Host>(
         let (exhausted, now) = ([Spending::Writes, Spending::Deletes], session.unix_now());
         let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending, now)) {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
-        } else if schedule.is_over_budget() {
+        } else if waits.0 {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"
         } else if blocked > 0 {
             &format!("the key {:?} is not ours to write", beside_key(served, &kv.prefix))
         } else {
             "written a moment ago, perhaps by another run"
         };
-        report.outcome = Outcome::Partial(format!("{} wait: {why}", schedule.describe_waiting()));
+        report.outcome = Outcome::Partial(format!("{} wait: {why}", waits.1));
     }
     if let (Outcome::Partial(_), Some(left)) = (&report.outcome, report.drift_left()) {
         report.waiting = left.saturating_sub(report.held);

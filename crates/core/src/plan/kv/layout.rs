@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{Layout, Marker};
 use crate::observed::kv::{ObservedKeys, ObservedKv};
+use crate::order::Gather;
 use crate::settings::KvLayout;
 
 use super::{KvPlan, Why};
@@ -135,18 +136,23 @@ pub fn is_ready(complete_secs: Option<u64>, youngest: u64, now: u64) -> bool {
 pub fn is_complete(served: &KvPlan, other: &KvPlan) -> bool {
     let lacking = |plan: &KvPlan| -> BTreeSet<Address> {
         let puts = plan.puts().iter().chain(plan.ranges().puts());
-        puts.filter(|put| put.why != Why::Refresh).map(|put| put.address).collect()
+        puts.filter(|put| put.why != Why::Refresh).map(|put| put.address).gather()
     };
-    let regions = |plan: &KvPlan| -> BTreeSet<String> {
-        let changes = plan.ranges().regions().iter();
-        let comes = changes.filter(|change| change.value.is_some() && change.why != Why::Refresh);
-        comes.map(|change| change.region.clone()).collect()
+    let lacks_region = |plan: &KvPlan, region: &str| {
+        let mut comes = plan.ranges().regions().iter();
+        comes.any(|change| change.region == region && change.why != Why::Refresh)
     };
+    let mut regions = other.ranges().regions().iter();
+    let lacks = lacking(served);
     served.held() == 0
         && other.held() == 0
         && other.ranges().blocked().count == 0
-        && lacking(other).is_subset(&lacking(served))
-        && regions(other).is_subset(&regions(served))
+        && lacking(other).iter().all(|address| lacks.contains(address))
+        && regions.all(|change| {
+            change.value.is_none()
+                || change.why == Why::Refresh
+                || lacks_region(served, &change.region)
+        })
         && (!other.ranges().exceptions_differ() || served.ranges().exceptions_differ())
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{
-    Lines, Marker, SHARD_BYTES_MAX, UNITS, Unit, WIDE, push_line, push_never, shard, unit_key,
+    Lines, Marker, SHARD_BYTES_MAX, UNITS, Unit, WIDE, push_line, push_regions, shard, unit_key,
 };
 use crate::api::cloudflare::kv::{Pair, Ranges, Value, ranges_key};
 use crate::decision::Remediation;
@@ -238,11 +238,8 @@ impl Values {
     fn push_wide(&mut self, plan: &KvPlan) {
         let content = plan.ranges().content();
         let (body, last) = &mut self.bodies[WIDE];
-        content.never.iter().for_each(|address| push_never(body, address));
-        for (region, entry) in &content.regions {
-            push_line(body, region, entry.value, entry.expires);
-            *last = entry.expires.max(*last);
-        }
+        push_regions(body, &content.regions);
+        *last = content.last().unwrap_or(0);
         for (range, entry) in &content.ranges {
             self.push(&[true; UNITS], *range, entry.value, entry.expires);
         }
