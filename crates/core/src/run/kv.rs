@@ -7,15 +7,14 @@ use crate::decide::kv::{Decision, Remembered as Inputs, TARGET, When, decide};
 use crate::failure::Failure;
 use crate::log::{Level, Line};
 use crate::observed::kv::ObservedKv;
-use crate::plan::kv::layout::Course;
 use crate::ports::Host;
 use crate::report::kv::{KeyCounts, LayoutReport, announce, beside_key};
 use crate::report::{KvReport, Outcome, announce_guard};
 use crate::schedule::kv::Schedule;
-use crate::settings::{Kv, KvLayout};
+use crate::settings::Kv;
 use crate::state::guard::GuardHistory;
 use crate::state::quota::{Quota, Spending};
-use crate::state::{Ends, Remembered, ShardsHistory};
+use crate::state::{Ends, Remembered};
 
 use super::{ANOTHER_RUN, Access, DesiredOr};
 
@@ -38,7 +37,6 @@ pub(super) struct Decided<'a> {
     served: Layout,
     /// What is sent to the other.
     other: Option<Schedule>,
-    shards: Remembered<ShardsHistory>,
 }
 
 /// Decides, says what, and remembers what the guard holds.
@@ -79,8 +77,7 @@ pub(super) fn prepare<'a, H: Host>(
         host.log(&Line::new(Level::Warn, "store", text));
     }
     let held = guard.held(host, TARGET);
-    let mut shards = Remembered::<ShardsHistory>::load(host, now);
-    let remembered = Inputs { quota, held: held.as_ref(), ends, shards: &shards };
+    let remembered = Inputs { quota, held: held.as_ref(), ends };
     let states = (&*desired, &observed);
     let Decision { review, schedule, course, other, is_complete } =
         decide(access.settings, kv, states, remembered, When { began, now });
@@ -98,22 +95,15 @@ pub(super) fn prepare<'a, H: Host>(
     if access.counted {
         guard.hold(host, TARGET, review.remember);
         let sees_ahead = review.approved.sees_ahead();
-        let _ = quota.change(host, |quota| quota.ran(sees_ahead, now));
-        if is_in_use(kv, &course) {
-            let _ = shards.change(host, |shards| {
-                *shards = shards.bound(kv.namespace.as_str(), &kv.prefix);
-                shards.found(is_complete, now);
-            });
-        }
+        let _ = quota.change(host, |quota| {
+            quota.ran(sees_ahead, now);
+            quota.shards = quota.shards.bound(kv.namespace.as_str(), &kv.prefix);
+            quota.shards.found(is_complete, now);
+        });
     }
     let (other, served) = (other.map(|(schedule, _)| schedule), course.served);
-    let decided = Decided { kv, report, schedule, held, blocked, served, other, shards };
+    let decided = Decided { kv, report, schedule, held, blocked, served, other };
     Prepared::Decided(Box::new(decided))
-}
-
-/// Whether there is anything to remember of the layout `shards`.
-fn is_in_use(kv: &Kv, course: &Course) -> bool {
-    kv.layout != KvLayout::Keys || course.marker.is_some()
 }
 
 /// Sends what was decided.
@@ -126,7 +116,7 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
-    let Decided { kv, mut report, schedule, held, blocked, served, other, mut shards } = *decided;
+    let Decided { kv, mut report, schedule, held, blocked, served, other } = *decided;
     let Access { session, settings, clients, may_write, until, .. } = access;
     let other = other.filter(|other| !other.bulks().is_empty());
     if settings.dry_run {
@@ -170,8 +160,8 @@ pub(super) async fn finish<H: Host>(
         }
         let generations = std::mem::take(&mut report.applied.generations);
         if !generations.is_empty() {
-            let _ = shards.change(session.host(), |shards| {
-                generations.iter().for_each(|(unit, at)| shards.wrote(*unit, *at));
+            let _ = quota.change(session.host(), |quota| {
+                generations.iter().for_each(|(unit, at)| quota.shards.wrote(*unit, *at));
             });
         }
     }

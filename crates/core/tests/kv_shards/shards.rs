@@ -117,7 +117,7 @@ async fn ranges_and_regions_stand_beside_the_shards_with_the_owners_exception() 
     let wide = world.values().remove("ip:wide").unwrap();
     let (first, second) = (START + 3_660, START + 7_260);
     let body = format!(
-        "203.0.113.99 never 0\nas:64496 ban {second}\ncountry:CN ban {second}\n198.51.100.0/24 ban {first}\n"
+        "203.0.113.99 never 0\ncountry:CN ban {second}\nas:64496 ban {second}\n198.51.100.0/24 ban {first}\n"
     );
     assert_eq!(wide.split_once('\n').unwrap().1, body);
     assert_eq!(blocks(&world, "198.51.100.77"), Some("ban"));
