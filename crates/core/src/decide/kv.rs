@@ -102,7 +102,9 @@ pub fn decide(
         Layout::Shards => {
             let marker = course.marker.unwrap_or_default();
             let (observed, prefix) = (there.shards, &*kv.prefix);
-            shards(plan, Shards { desired, observed, history, marker, prefix, now }, budget)
+            let is_served = course.served == Layout::Shards;
+            let input = Shards { desired, observed, history, marker, is_served, prefix, now };
+            shards(plan, input, budget)
         }
     };
     let schedule = send(course.served, &review.approved, &mut budget);

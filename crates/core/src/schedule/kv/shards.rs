@@ -41,6 +41,8 @@ pub struct Shards<'a> {
     pub history: &'a ShardsHistory,
     /// What Workers shall read.
     pub marker: Marker,
+    /// Whether they read this layout now. Before, nothing rides: what was lifted must not come back when they do.
+    pub is_served: bool,
     /// What our keys begin with.
     pub prefix: &'a str,
     /// Now, in Unix seconds.
@@ -140,7 +142,7 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
 /// Whether a removal waits for another change of its shard.
 fn rides(why: Why, class: Class, unit: usize, input: Shards<'_>) -> bool {
     let is_old = input.now >= input.observed.units[unit].at().saturating_add(RIDE_SECS_MAX);
-    class == Class::Rest && (why == Why::RanOut || !is_old)
+    input.is_served && class == Class::Rest && (why == Why::RanOut || !is_old)
 }
 
 /// What changes, value by value, but for what finds no room.
