@@ -568,3 +568,31 @@ async fn program_shows_first_does_when_told_and_prints_the_settings() {
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("example.net"));
 }
+
+/// A token for KV alone, as somebody has it who uses no list.
+#[tokio::test(flavor = "multi_thread")]
+async fn kv_only_makes_the_namespace_without_a_permission_for_lists_and_takes_it_away_again() {
+    let mut account = Account::with(|options| {
+        options.permission = Permission::None;
+        options.waf_permission = Permission::None;
+    })
+    .await;
+    account.wish = Wish::kv_only();
+    account.set_up().unwrap();
+    let namespace = account.simulator().cloudflare().namespaces()[0].0.clone();
+    // Everything that the sync writes, in both layouts.
+    for key in ["ip:192.0.2.1", "ip:2001:DB8::1", "ranges", "ip:wide", "ip:s16:0", "ip:s16:f"] {
+        account.simulator().cloudflare().kv_put(&namespace, key, "ban", None, None);
+    }
+    account.simulator().cloudflare().kv_put(&namespace, "ip:hello", "mine", None, None);
+    let plan = account.removal().unwrap();
+    assert!(plan.to_string().contains("it holds the key \"ip:hello\""), "{plan}");
+    account.simulator().cloudflare().kv_clear(&namespace);
+    for key in ["ip:192.0.2.1", "ranges", "ip:wide", "ip:s16:0"] {
+        account.simulator().cloudflare().kv_put(&namespace, key, "ban", None, None);
+    }
+    let plan = account.removal().unwrap();
+    account.apply(&plan).unwrap();
+    assert!(account.simulator().cloudflare().namespaces().is_empty());
+    account.requests();
+}

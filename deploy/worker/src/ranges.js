@@ -42,12 +42,11 @@ export class Ranges {
    *   than none
    */
   static parse(text) {
-    const { v, ranges, regions = [], never = [] } = JSON.parse(text);
-    if (v !== VERSION || ![ranges, regions, never].every(Array.isArray)) throw new Error("not of this version");
+    const { v, ranges, more = "" } = JSON.parse(text);
+    if (v !== VERSION || !Array.isArray(ranges)) throw new Error("not of this version");
     const parsed = new Ranges();
     ranges.forEach(({ range, value, expires }) => parsed.#addRange(range, value, expires));
-    regions.forEach(({ range, value, expires }) => parsed.#addRegion(range, value, expires));
-    never.forEach((address) => parsed.#addNever(address));
+    more.split("\n").slice(0, -1).forEach((line) => parsed.#addLine(line));
     return parsed;
   }
 
@@ -63,13 +62,16 @@ export class Ranges {
     if (words === null || lines.pop() !== "") throw new Error("not of this version");
     const parsed = new Ranges();
     parsed.layout = words[1] === "shards" ? "shards" : "keys";
-    for (const line of lines) {
-      const [what, value, expires] = line.match(/^(\S+) (\S+) (\d+)$/).slice(1);
-      if (value === "never") parsed.#addNever(what);
-      else if (/^(?:country|as):/.test(what)) parsed.#addRegion(what, value, Number(expires));
-      else parsed.#addRange(what, value, Number(expires));
-    }
+    lines.forEach((line) => parsed.#addLine(line));
     return parsed;
+  }
+
+  /** @param {string} line what, what is done, until when */
+  #addLine(line) {
+    const [what, value, expires] = line.match(/^(\S+) (\S+) (\d+)$/).slice(1);
+    if (value === "never") this.#addNever(what);
+    else if (/^(?:country|as):/.test(what)) this.#addRegion(what, value, Number(expires));
+    else this.#addRange(what, value, Number(expires));
   }
 
   /**

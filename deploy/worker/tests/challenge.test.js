@@ -243,3 +243,10 @@ test("URL with markup, asked for by a challenged address, is not repeated in the
   const response = await edge.ask(ADDRESS, { path: "/evilmark?q=<script>evilmark</script>" });
   assert.doesNotMatch(await response.text(), /evilmark/);
 });
+
+test("token that was solved at another host, shown, is a challenge again; one that names no host opens", async () => {
+  siteverify = reply({ success: true, hostname: "other.example" });
+  assert.ok(await isChallengePage(await answer(ADDRESS)));
+  siteverify = reply({ success: true });
+  assert.equal((await answer(ADDRESS)).status, 303);
+});

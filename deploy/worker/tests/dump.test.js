@@ -15,6 +15,12 @@ import { spellings } from "./support/spellings.js";
 
 const PREFIX = "ip:";
 
+/** What is no key of one address, in the layout `shards`. */
+const SHARD = /^ip:s16:[0-9a-f]$/;
+const WIDE = "ip:wide";
+const LINE = /^(\S+) (ban|captcha|never) (\d+)$/;
+const LASTING = 4102444800;
+
 const BUILT_IN = {
   "ip:192.0.2.1": { value: "ban", expiration: 4102444800 },
   "ip:203.0.113.255": { value: "ban", expiration: 4102444800 },
@@ -37,7 +43,8 @@ const BUILT_IN = {
 };
 
 const file = process.env.EDGE_SYNC_KV_DUMP;
-const dump = file ? JSON.parse(readFileSync(file, "utf8")) : BUILT_IN;
+const stored = file ? JSON.parse(readFileSync(file, "utf8")) : BUILT_IN;
+const dump = asKeys(stored);
 const keys = Object.entries(dump).filter(([key]) => key.startsWith(PREFIX));
 const content = "ranges" in dump ? JSON.parse(dump.ranges.value) : { ranges: [] };
 const inRange = Object.fromEntries(["ban", "captcha"].map((value) => [value, blockListOf(value)]));
@@ -48,6 +55,28 @@ const addresses = [
   ...content.ranges.map(({ range }) => range.split("/")[0]),
 ];
 const addressesWith = (wanted) => addresses.filter((address) => strongest(address) === wanted);
+
+/** The layout `shards`, as if each of its lines were a key; the layout `keys` as it is. */
+function asKeys(stored) {
+  if (!(WIDE in stored)) return stored;
+  const linesOf = (key) => stored[key].value.split("\n").slice(1, -1).map((line) => line.match(LINE).slice(1));
+  const read = {};
+  for (const key of Object.keys(stored).filter((key) => SHARD.test(key))) {
+    for (const [address, value, expires] of linesOf(key)) {
+      assert.ok(Number(expires) <= stored[key].expiration, `${address} outlives its shard`);
+      read[PREFIX + address] = { value, expiration: Number(expires) };
+    }
+  }
+  const beside = linesOf(WIDE).filter(([what, value]) => what.includes("/") && value !== "never");
+  const ranges = beside.map(([range, value, expires]) => ({ range, value, expires: Number(expires) }));
+  return { ...read, ranges: { value: JSON.stringify({ v: 1, at: 1, ranges }), expiration: stored[WIDE].expiration } };
+}
+
+/** A value of the layout `shards` whose entries all last. */
+function lastingLines(key, value) {
+  if (!SHARD.test(key) && key !== WIDE) return value;
+  return value.replace(/ (ban|captcha) \d+$/gm, ` $1 ${LASTING}`);
+}
 
 /** The ranges with this value, in Node's own reading of them. */
 function blockListOf(wanted) {
@@ -72,10 +101,10 @@ let edge;
 before(async () => {
   edge = await Edge.start({ bindings: CHALLENGE_BINDINGS });
   // Without their expirations: the dump's clock is not ours.
-  const lasting = content.ranges.map((range) => ({ ...range, expires: 4102444800 }));
-  const stored = Object.entries(dump).map(([key, { value }]) => [key, value]);
-  const ranges = "ranges" in dump ? { ranges: JSON.stringify({ ...content, ranges: lasting }) } : {};
-  await edge.store({ ...Object.fromEntries(stored), ...ranges });
+  const lasting = content.ranges.map((range) => ({ ...range, expires: LASTING }));
+  const values = Object.entries(stored).map(([key, { value }]) => [key, lastingLines(key, value)]);
+  const ranges = "ranges" in stored ? { ranges: JSON.stringify({ ...content, ranges: lasting }) } : {};
+  await edge.store({ ...Object.fromEntries(values), ...ranges });
 });
 after(() => edge?.stop());
 

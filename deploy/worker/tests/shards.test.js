@@ -72,12 +72,7 @@ test("country and network, looked up, meet everybody but whom they never meet", 
     v: 1,
     at: 1,
     ranges: [{ range: "198.51.100.0/24", value: "ban", expires: LONG }],
-    regions: [
-      { range: "as:64496", value: "captcha", expires: LONG },
-      { range: "country:CN", value: "ban", expires: LONG },
-      { range: "country:T1", value: "ban", expires: OVER },
-    ],
-    never: ["192.0.2.7", "2001:db8:1::/48"],
+    more: `192.0.2.7 never 0\n2001:db8:1::/48 never 0\nas:64496 captcha ${LONG}\ncountry:CN ban ${LONG}\ncountry:T1 ban ${OVER}\n`,
   });
   for (const ranges of [Ranges.parseLines(wide("shards", lines)), Ranges.parse(json)]) {
     const of = (address, country, asn) => ranges.decisionsOn({ address, country, asn }, 1767225600);

@@ -4,13 +4,13 @@
 use super::print;
 use crate::setup::{
     Applied, BAN_LIST, CAPTCHA_LIST, Client, Optional, Plan, Report, Wish, apply, observe,
-    optional_settings, plan, plan_removal, settings,
+    optional_settings, plan, plan_removal, settings, wrangler_toml,
 };
 use crate::words::{harmless, wrapped};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use edge_sync_core::api::cloudflare::Account;
-use edge_sync_core::settings::Settings;
+use edge_sync_core::settings::{KV_PREFIX, Settings};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -37,6 +37,15 @@ pub struct Args {
     /// A Workers KV namespace as well.
     #[arg(long)]
     kv: bool,
+    /// A Workers KV namespace and nothing else; the token needs no permission for lists and rules.
+    #[arg(long, conflicts_with_all = ["zone", "ban_list", "captcha_list", "ban_only"])]
+    kv_only: bool,
+    /// Write a wrangler.toml for the edge Worker (deploy/worker/) here, once the namespace is there.
+    #[arg(long, value_name = "FILE", conflicts_with = "remove")]
+    wrangler: Option<std::path::PathBuf>,
+    /// A route for it, such as example.com/*; repeatable.
+    #[arg(long, value_name = "PATTERN", requires = "wrangler")]
+    route: Vec<String>,
     /// Take away again what setup made; with the same other flags.
     #[arg(long)]
     remove: bool,
@@ -67,15 +76,21 @@ enum Format {
 pub async fn execute(args: Args) -> Result<ExitCode> {
     let client = Client::new(account()?);
     let captcha_list = (!args.ban_only).then_some(args.captcha_list.as_str());
-    let mut wish = Wish::new(&args.ban_list, captcha_list)?;
-    (wish.namespace, wish.zones) = (args.kv, args.zone);
+    let wish = match args.kv_only {
+        true => Wish::kv_only(),
+        false => {
+            let mut wish = Wish::new(&args.ban_list, captcha_list)?;
+            wish.namespace = args.kv || args.wrangler.is_some();
+            wish.zones = args.zone;
+            wish
+        }
+    };
+    let prefix = variable("kv_key_prefix").filter(|prefix| !prefix.is_empty());
+    let prefix = prefix.unwrap_or_else(|| KV_PREFIX.to_owned());
 
     let plan = match args.remove {
         false => plan(&wish, &observe(&client, &wish, None).await?)?,
-        true => {
-            let own_keys = variable("kv_key_prefix").unwrap_or_else(|| "ip:".to_owned());
-            plan_removal(&wish, &observe(&client, &wish, Some(&own_keys)).await?)
-        }
+        true => plan_removal(&wish, &observe(&client, &wish, Some(&prefix)).await?),
     };
     if !args.json {
         print(&lines(&plan.to_string()))?;
@@ -92,6 +107,14 @@ pub async fn execute(args: Args) -> Result<ExitCode> {
         }
         false => None,
     };
+    if let Some(file) = &args.wrangler {
+        let known = settings(&plan, applied.as_ref().unwrap_or(&Applied::default()));
+        let id = known.into_iter().find(|(name, _)| name.ends_with("CF_KV_NAMESPACE_ID"));
+        // Without --apply there is none to name yet.
+        if let Some((_, Some(id))) = id {
+            write_wrangler(file, &wrangler_toml(&id, &prefix, &args.route)?)?;
+        }
+    }
     match args.json {
         true => {
             let report = Report { plan: &plan, applied: applied.as_ref() };
@@ -101,6 +124,19 @@ pub async fn execute(args: Args) -> Result<ExitCode> {
     }
     let is_done = applied.is_none_or(|applied| applied.left.is_empty());
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Somebody else's work in the file is not overwritten.
+fn write_wrangler(file: &std::path::Path, text: &str) -> Result<()> {
+    match std::fs::read_to_string(file) {
+        Ok(there) if there == text => return Ok(()),
+        Ok(there) if !there.contains("REPLACE_WITH_YOUR_KV_NAMESPACE_ID") => bail!(
+            "{} is there and says something else: move it away, or name another file",
+            file.display()
+        ),
+        _ => {}
+    }
+    std::fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -11,12 +11,14 @@ mod delta;
 mod observed;
 mod plan;
 mod render;
+mod wrangler;
 
 pub use api::{Area, CallError, Client};
 pub use apply::{Applied, apply};
 pub use observed::{ListSeen, NamespaceSeen, Observed, RuleSeen, RulesetSeen, ZoneSeen, observe};
 pub use plan::{Entry, Plan, Step, What, plan, plan_removal};
 pub use render::{Optional, Report, optional_settings, settings};
+pub use wrangler::wrangler_toml;
 
 use anyhow::{Result, ensure};
 
@@ -85,7 +87,7 @@ pub fn expression(list: &str) -> String {
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    ban_list: String,
+    ban_list: Option<String>,
     captcha_list: Option<String>,
     /// Whether the KV namespace is wanted.
     pub namespace: bool,
@@ -107,17 +109,22 @@ impl Wish {
         }
         ensure!(captcha_list != Some(ban_list), "bans and challenges need a list each");
         Ok(Self {
-            ban_list: ban_list.to_owned(),
+            ban_list: Some(ban_list.to_owned()),
             captcha_list: captcha_list.map(str::to_owned),
             namespace: false,
             zones: Vec::new(),
         })
     }
 
+    /// The KV namespace and nothing else: no list, no rule, and no permission for them.
+    pub fn kv_only() -> Self {
+        Self { ban_list: None, captcha_list: None, namespace: true, zones: Vec::new() }
+    }
+
     /// The wanted lists, which is also the order of their rules: block before challenge.
     pub fn lists(&self) -> impl Iterator<Item = (Remediation, &str)> {
         let captcha = self.captcha_list.as_deref();
-        [(Remediation::Ban, Some(self.ban_list.as_str())), (Remediation::Captcha, captcha)]
+        [(Remediation::Ban, self.ban_list.as_deref()), (Remediation::Captcha, captcha)]
             .into_iter()
             .filter_map(|(remediation, name)| Some((remediation, name?)))
     }

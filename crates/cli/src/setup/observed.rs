@@ -2,6 +2,9 @@
 //! and of the zones' custom rules is kept, so that the plan can say what it leaves alone.
 
 use anyhow::{Context, Result, bail};
+use edge_sync_core::address::Address;
+use edge_sync_core::api::cloudflare::kv::ranges_key;
+use edge_sync_core::api::cloudflare::kv::shards::is_unit;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -113,8 +116,13 @@ fn yes() -> bool {
 /// is searched for others.
 pub async fn observe(client: &Client, wish: &Wish, own_keys: Option<&str>) -> Result<Observed> {
     let path = format!("/accounts/{}/rules/lists", client.account());
-    let lists =
-        read(client, Area::Lists, &path).await.context("failed to read the account's lists")?;
+    let lists = match wish.lists().next() {
+        Some(_) => {
+            read(client, Area::Lists, &path).await.context("failed to read the account's lists")?
+        }
+        // The token may not be allowed to.
+        None => Vec::new(),
+    };
     let namespace = match wish.namespace {
         true => namespace(client, own_keys).await.context("failed to read the KV namespaces")?,
         false => None,
@@ -158,6 +166,13 @@ async fn namespace(client: &Client, own_keys: Option<&str>) -> Result<Option<Nam
     Ok(None)
 }
 
+/// Whether the sync writes a key of this name, in either layout, or the program before it did.
+fn is_own(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix);
+    name == ranges_key(prefix)
+        || rest.is_some_and(|rest| is_unit(rest) || rest.parse::<Address>().is_ok())
+}
+
 async fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Result<Option<String>> {
     #[derive(Deserialize)]
     struct Key {
@@ -168,7 +183,7 @@ async fn foreign_key(client: &Client, namespace: &str, own_prefix: &str) -> Resu
         let path = format!("{namespace}/keys?limit={PER_PAGE}{cursor}");
         let answer = client.get(Area::Kv, &path).await?;
         let keys: Vec<Key> = serde_json::from_value(answer.result).context("not a list of keys")?;
-        if let Some(key) = keys.into_iter().find(|key| !key.name.starts_with(own_prefix)) {
+        if let Some(key) = keys.into_iter().find(|key| !is_own(&key.name, own_prefix)) {
             return Ok(Some(key.name));
         }
         let Some(next) = answer.cursor else { return Ok(None) };

@@ -10,21 +10,19 @@ use crate::schedule::kv::{
     Budget, Schedule, Shards, clear_keys, clear_shards, schedule as schedule_keys, shards,
 };
 use crate::settings::{Kv, Settings};
+use crate::state::Ends;
 use crate::state::guard::Held;
 use crate::state::quota::Quota;
-use crate::state::{Ends, ShardsHistory};
 
 /// What is remembered of earlier runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Remembered<'a> {
-    /// Of what was written and deleted today.
+    /// Of what was written and deleted today, and when.
     pub quota: &'a Quota,
     /// Of the removals that the guard held back.
     pub held: Option<&'a Held>,
     /// Of what was desired.
     pub ends: &'a Ends,
-    /// Of the layout `shards`.
-    pub shards: &'a ShardsHistory,
 }
 
 /// When, in Unix seconds.
@@ -62,9 +60,9 @@ pub fn decide(
     remembered: Remembered<'_>,
     When { began, now }: When,
 ) -> Decision {
-    let Remembered { quota, held, ends, shards: history } = remembered;
+    let Remembered { quota, held, ends } = remembered;
     let quota = quota.at(now);
-    let history = &history.bound(kv.namespace.as_str(), &kv.prefix);
+    let history = &quota.shards.bound(kv.namespace.as_str(), &kv.prefix);
     let rules = Rules {
         prefix: &kv.prefix,
         tolerance: kv.tolerance,
@@ -104,7 +102,9 @@ pub fn decide(
         Layout::Shards => {
             let marker = course.marker.unwrap_or_default();
             let (observed, prefix) = (there.shards, &*kv.prefix);
-            shards(plan, Shards { desired, observed, history, marker, prefix, now }, budget)
+            let is_served = course.served == Layout::Shards;
+            let input = Shards { desired, observed, history, marker, is_served, prefix, now };
+            shards(plan, input, budget)
         }
     };
     let schedule = send(course.served, &review.approved, &mut budget);

@@ -7,15 +7,14 @@ use crate::decide::kv::{Decision, Remembered as Inputs, TARGET, When, decide};
 use crate::failure::Failure;
 use crate::log::{Level, Line};
 use crate::observed::kv::ObservedKv;
-use crate::plan::kv::layout::Course;
 use crate::ports::Host;
 use crate::report::kv::{KeyCounts, LayoutReport, announce, beside_key};
 use crate::report::{KvReport, Outcome, announce_guard};
 use crate::schedule::kv::Schedule;
-use crate::settings::{Kv, KvLayout};
+use crate::settings::Kv;
 use crate::state::guard::GuardHistory;
 use crate::state::quota::{Quota, Spending};
-use crate::state::{Ends, Remembered, ShardsHistory};
+use crate::state::{Ends, Remembered};
 
 use super::{ANOTHER_RUN, Access, DesiredOr};
 
@@ -38,7 +37,6 @@ pub(super) struct Decided<'a> {
     served: Layout,
     /// What is sent to the other.
     other: Option<Schedule>,
-    shards: Remembered<ShardsHistory>,
 }
 
 /// Decides, says what, and remembers what the guard holds.
@@ -79,8 +77,7 @@ pub(super) fn prepare<'a, H: Host>(
         host.log(&Line::new(Level::Warn, "store", text));
     }
     let held = guard.held(host, TARGET);
-    let mut shards = Remembered::<ShardsHistory>::load(host, now);
-    let remembered = Inputs { quota, held: held.as_ref(), ends, shards: &shards };
+    let remembered = Inputs { quota, held: held.as_ref(), ends };
     let states = (&*desired, &observed);
     let Decision { review, schedule, course, other, is_complete } =
         decide(access.settings, kv, states, remembered, When { began, now });
@@ -98,22 +95,15 @@ pub(super) fn prepare<'a, H: Host>(
     if access.counted {
         guard.hold(host, TARGET, review.remember);
         let sees_ahead = review.approved.sees_ahead();
-        let _ = quota.change(host, |quota| quota.ran(sees_ahead, now));
-        if is_in_use(kv, &course) {
-            let _ = shards.change(host, |shards| {
-                *shards = shards.bound(kv.namespace.as_str(), &kv.prefix);
-                shards.found(is_complete, now);
-            });
-        }
+        let _ = quota.change(host, |quota| {
+            quota.ran(sees_ahead, now);
+            quota.shards = quota.shards.bound(kv.namespace.as_str(), &kv.prefix);
+            quota.shards.found(is_complete, now);
+        });
     }
     let (other, served) = (other.map(|(schedule, _)| schedule), course.served);
-    let decided = Decided { kv, report, schedule, held, blocked, served, other, shards };
+    let decided = Decided { kv, report, schedule, held, blocked, served, other };
     Prepared::Decided(Box::new(decided))
-}
-
-/// Whether there is anything to remember of the layout `shards`.
-fn is_in_use(kv: &Kv, course: &Course) -> bool {
-    kv.layout != KvLayout::Keys || course.marker.is_some()
 }
 
 /// Sends what was decided.
@@ -126,15 +116,15 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
-    let Decided { kv, mut report, mut schedule, held, blocked, served, other, mut shards } =
-        *decided;
+    let Decided { kv, mut report, schedule, held, blocked, served, other } = *decided;
     let Access { session, settings, clients, may_write, until, .. } = access;
-    let mut other = other.filter(|other| !other.bulks().is_empty());
+    let other = other.filter(|other| !other.bulks().is_empty());
     if settings.dry_run {
         let is_there = report.drift == Some(0);
         report.outcome = if is_there { Outcome::InSync } else { Outcome::Planned };
         return report;
     }
+    let waits = (schedule.is_over_budget(), schedule.describe_waiting());
     if !schedule.bulks().is_empty() || other.is_some() {
         if !may_write {
             report.outcome = Outcome::Partial(ANOTHER_RUN.to_owned());
@@ -145,14 +135,20 @@ pub(super) async fn finish<H: Host>(
             namespace: &kv.namespace,
             daily_max: kv.daily_writes_max,
         };
-        let is_written = !schedule.bulks().is_empty();
-        report.applied = kv::apply(session, &target, &mut schedule, quota, *until).await;
-        if is_written {
+        if !schedule.bulks().is_empty() {
             report.outcome = Outcome::Applied;
         }
         // What is served comes first, and what holds it up holds up the other.
-        if let (None, Some(other)) = (&report.applied.stopped, &mut other) {
-            let applied = kv::apply(session, &target, other, quota, *until).await;
+        for (mut schedule, is_served) in [(Some(schedule), true), (other, false)] {
+            let Some(schedule) = &mut schedule else { break };
+            let applied = kv::apply(session, &target, schedule, quota, *until).await;
+            if is_served {
+                report.applied = applied;
+                if report.applied.stopped.is_some() {
+                    break;
+                }
+                continue;
+            }
             report.applied.writes += applied.writes;
             report.applied.generations.extend(applied.generations);
             if let Some(stopped @ Stopped::Failed(_)) = applied.stopped {
@@ -164,8 +160,8 @@ pub(super) async fn finish<H: Host>(
         }
         let generations = std::mem::take(&mut report.applied.generations);
         if !generations.is_empty() {
-            let _ = shards.change(session.host(), |shards| {
-                generations.iter().for_each(|(unit, at)| shards.wrote(*unit, *at));
+            let _ = quota.change(session.host(), |quota| {
+                generations.iter().for_each(|(unit, at)| quota.shards.wrote(*unit, *at));
             });
         }
     }
@@ -176,14 +172,14 @@ pub(super) async fn finish<H: Host>(
         let (exhausted, now) = ([Spending::Writes, Spending::Deletes], session.unix_now());
         let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending, now)) {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
-        } else if schedule.is_over_budget() {
+        } else if waits.0 {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"
         } else if blocked > 0 {
             &format!("the key {:?} is not ours to write", beside_key(served, &kv.prefix))
         } else {
             "written a moment ago, perhaps by another run"
         };
-        report.outcome = Outcome::Partial(format!("{} wait: {why}", schedule.describe_waiting()));
+        report.outcome = Outcome::Partial(format!("{} wait: {why}", waits.1));
     }
     if let (Outcome::Partial(_), Some(left)) = (&report.outcome, report.drift_left()) {
         report.waiting = left.saturating_sub(report.held);

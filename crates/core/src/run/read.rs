@@ -249,20 +249,23 @@ async fn namespace<H: Host>(
     until: Duration,
 ) -> Result<ObservedKv, Failure> {
     let mut observed = ObservedKv::default();
-    if target.layout != KvLayout::Keys {
+    // Twice the same, so that the component has one copy of each.
+    for reads_shards in [target.layout != KvLayout::Keys, target.layout == KvLayout::Keys] {
+        if !reads_shards {
+            observed.keys = Some(keys(session, clients, target, until).await?);
+            continue;
+        }
+        if observed.keys.as_ref().is_some_and(|keys| !keys.has_units()) {
+            break;
+        }
         let read = shards(session, clients, target, until).await?;
         let is_alone = target.layout == KvLayout::Shards
             && read.marker.is_some_and(|marker| marker.serves == Layout::Shards && marker.alone);
         observed.shards = Some(read);
         if is_alone {
-            return Ok(observed);
+            break;
         }
     }
-    let read = keys(session, clients, target, until).await?;
-    if target.layout == KvLayout::Keys && read.has_units() {
-        observed.shards = Some(shards(session, clients, target, until).await?);
-    }
-    observed.keys = Some(read);
     Ok(observed)
 }
 

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Record, ShardsHistory};
 
 const DAY_SECS: u64 = 24 * 3_600;
 /// The time between two runs where it is not known yet.
@@ -43,6 +43,8 @@ pub struct Quota {
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
     ahead_since: u64,
+    /// Of the layout `shards`.
+    pub shards: ShardsHistory,
 }
 
 /// Writes or deletes.
@@ -61,13 +63,15 @@ impl Record for Quota {
     fn settle(&mut self, now: u64) {
         let today = now / DAY_SECS;
         if self.day != today {
-            let Self { ran_at, gap, interval, ahead_since, .. } = *self;
-            *self = Self { day: today, ran_at, gap, interval, ahead_since, ..Self::default() };
+            let Self { ran_at, gap, interval, ahead_since, shards, .. } = *self;
+            *self =
+                Self { day: today, ran_at, gap, interval, ahead_since, shards, ..Self::default() };
         }
         self.writes_exhausted_at = self.writes_exhausted_at.min(now);
         self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);
         self.ran_at = self.ran_at.min(now);
         self.ahead_since = self.ahead_since.min(now);
+        self.shards.settle(now);
     }
 }
 

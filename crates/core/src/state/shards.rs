@@ -1,66 +1,63 @@
 //! What is remembered of the layout `shards`: the generation of each value, so that one which reads older is
 //! not written over, and since when the layout that is to be served next is complete.
+//!
+//! It is kept beside the day's quota, as numbers only: a record of its own would be six kilobytes of code.
 
 use serde::{Deserialize, Serialize};
-
-use super::Record;
 
 /// For so long a value that reads older than what we wrote is KV's delay (a minute, facts cloudflare 2.5).
 /// After that it is what is there: the write was lost, or somebody put an older value back.
 const STALE_SECS: u64 = 300;
+/// All values of the layout.
+const UNITS: usize = 17;
 
-/// See the module.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ShardsHistory {
-    /// Namespace and prefix that the rest is about.
-    of: String,
-    /// When each value was last written, Unix seconds of our clock.
-    at: Vec<u64>,
-    /// Since when every run has found the layout complete that is to be served next; 0 = it is not.
-    complete_since: u64,
-}
-
-impl Record for ShardsHistory {
-    const KEY: &'static str = "kv-shards";
-    const VERSION: u32 = 1;
-
-    fn settle(&mut self, now: u64) {
-        self.at.iter_mut().for_each(|at| *at = (*at).min(now));
-        self.complete_since = self.complete_since.min(now);
-    }
-}
+/// See the module. Namespace and prefix, as one number; since when the next layout is complete, or 0; when
+/// each value was last written, Unix seconds of our clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardsHistory([u64; 2 + UNITS]);
 
 impl ShardsHistory {
+    /// Brings times in the future back to `now`.
+    pub(super) fn settle(&mut self, now: u64) {
+        self.0[1..].iter_mut().for_each(|at| *at = (*at).min(now));
+    }
+
     /// What of it is about this namespace and prefix.
     #[must_use]
-    pub fn bound(&self, namespace: &str, prefix: &str) -> Self {
-        let of = format!("{namespace}/{prefix}");
-        if self.of == of { self.clone() } else { Self { of, ..Self::default() } }
+    pub fn bound(self, namespace: &str, prefix: &str) -> Self {
+        let bytes = namespace.bytes().chain(prefix.bytes());
+        // FNV-1a, of 64 bits: it only has to differ from that of the settings before.
+        let of = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        if self.0[0] == of {
+            return self;
+        }
+        let mut new = Self::default();
+        new.0[0] = of;
+        new
     }
 
     /// Whether a value that reads as written `at` is older than the one that we wrote.
     pub fn is_stale(&self, unit: usize, at: u64, now: u64) -> bool {
-        let ours = self.at.get(unit).copied().unwrap_or(0);
+        let ours = self.0[2 + unit];
         at < ours && now < ours.saturating_add(STALE_SECS)
     }
 
     /// A value was written.
     pub fn wrote(&mut self, unit: usize, at: u64) {
-        if self.at.len() <= unit {
-            self.at.resize(unit + 1, 0);
-        }
-        self.at[unit] = at;
+        self.0[2 + unit] = at;
     }
 
     /// For how long the layout that is to be served next has been complete, in seconds; `None` = it was not.
     pub fn complete_secs(&self, now: u64) -> Option<u64> {
-        (self.complete_since > 0).then(|| now.saturating_sub(self.complete_since))
+        (self.0[1] > 0).then(|| now.saturating_sub(self.0[1]))
     }
 
     /// Whether the layout that is to be served next is complete `now`.
     pub fn found(&mut self, is_complete: bool, now: u64) {
-        self.complete_since = match (is_complete, self.complete_since) {
+        self.0[1] = match (is_complete, self.0[1]) {
             (false, _) => 0,
             (true, 0) => now,
             (true, since) => since,

@@ -192,3 +192,26 @@ async fn marker_that_is_gone_comes_back_with_the_next_run() {
     assert_eq!((marker(&world).as_str(), blocked(&world).0), ("shards alone", 4));
     tokio::time::sleep(INTERVAL).await;
 }
+
+/// What the community lifts while the shards are prepared must not be in force again when they are served.
+#[tokio::test(start_paused = true)]
+async fn address_that_is_lifted_half_way_does_not_come_back_with_the_other_layout() {
+    let mut world = world("keys");
+    let until = world.front.elapsed() + 90 * HOUR;
+    let community = |address: &str| simulator::Decision::ban(address).origin("CAPI").until(until);
+    world.front.world().lapi().add(community("203.0.113.7"));
+    world.front.world().lapi().add(community("203.0.113.8"));
+    world.run().await.unwrap();
+    world.set("kv_layout", "shards");
+    runs(&world, 2).await;
+    world.front.world().lapi().remove_value("203.0.113.7");
+    let mut was_free = false;
+    for _ in 0..12 {
+        runs(&world, 1).await;
+        let now = world.front.elapsed();
+        let is_free = ours(&Past::of(&world), "203.0.113.7", now, NOT).is_none();
+        assert!(is_free || !was_free, "{}", marker(&world));
+        was_free = is_free;
+    }
+    assert_eq!((marker(&world).as_str(), was_free), ("shards alone", true));
+}

@@ -103,6 +103,10 @@ impl Draw {
                 let dry = self.one(&["true", "false"]).to_owned();
                 self.event(What::Setting("dry_run".to_owned(), dry));
             }
+            _ if self.script.targets.kv && self.chance(60) => {
+                let layout = self.kv_layout_changes();
+                self.event(layout);
+            }
             _ => {
                 let places = *super::pick(&mut self.rng, &[2_u32, 5, 10_000, 10_000]);
                 self.event(What::Setting("list_items_max".to_owned(), places.to_string()));

@@ -16,7 +16,16 @@ const BULK: [&str; 9] = [
     "delay 25s",
 ];
 
+/// `kv_layout`.
+const LAYOUTS: [&str; 4] = ["shards", "shards", "both", "keys"];
+
 impl Draw {
+    /// Another layout from now on.
+    pub(super) fn kv_layout_changes(&mut self) -> What {
+        let layout = self.one(&LAYOUTS);
+        What::Setting("kv_layout".to_owned(), layout.to_owned())
+    }
+
     pub(super) fn kv_settings(&mut self) {
         if self.chance(25) {
             let writes = *super::pick(&mut self.rng, &[4_u32, 10, 40, 1_000]);
@@ -36,6 +45,11 @@ impl Draw {
         self.knob("cloudflare.kv_bulk_reply", reply);
         if self.chance(20) {
             self.knob("cloudflare.kv_key_write_interval", "1s");
+        }
+        // Settings come once, and once more as they change, so that migrations go both ways.
+        if self.chance(45) {
+            let layout = self.one(&LAYOUTS);
+            self.set("kv_layout", layout);
         }
         if self.chance(10) {
             let (writes, deletes) = (5 + self.rng.u32(..40), 5 + self.rng.u32(..40));
@@ -77,7 +91,7 @@ impl Draw {
     pub(super) fn kv_fault(&mut self, skip: &str, times: &str) -> String {
         match self.rng.u32(..10) {
             0..3 => {
-                let path = self.one(&["/keys", "/values"]);
+                let path = self.one(&["GET /keys", "GET /values", "POST /bulk/get"]);
                 let action = self.one(&[
                     "refuse",
                     "silent",
@@ -91,7 +105,7 @@ impl Draw {
                     "empty-page-with-cursor",
                     "repeat-cursor",
                 ]);
-                format!("cloudflare GET {path}{skip}{times}: {action}")
+                format!("cloudflare {path}{skip}{times}: {action}")
             }
             _ => {
                 let request = self.one(&["PUT /bulk", "POST /bulk/delete", "/bulk"]);

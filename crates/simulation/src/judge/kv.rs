@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 use simulator::{KvEntryView, Simulator};
 
+mod shards;
+
 use super::guard::Removals;
 use super::lists::word;
 use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, network, written};
@@ -35,7 +37,10 @@ pub(crate) struct Kv {
 }
 
 /// What a visitor meets by KV alone.
+#[derive(Default)]
 struct Enforced {
+    /// The layout `shards` is served.
+    by_shards: bool,
     keys: BTreeMap<IpNet, (Strength, KvEntryView)>,
     ranges: BTreeMap<IpNet, (Strength, u64)>,
     /// The key of the ranges is somebody else's.
@@ -55,9 +60,17 @@ impl Kv {
     }
 
     fn enforced(&self, simulator: &mut Simulator, prefix: &str) -> Enforced {
-        let mut enforced =
-            Enforced { keys: BTreeMap::new(), ranges: BTreeMap::new(), is_foreign: false };
-        for (key, entry) in simulator.cloudflare().kv_entries(&self.namespace) {
+        let unix = simulator_unix(simulator, simulator.now());
+        Self::enforced_by(simulator.cloudflare().kv_entries(&self.namespace), prefix, unix)
+    }
+
+    /// What the Worker finds: by the marker in one layout, or in the other.
+    fn enforced_by(all: BTreeMap<String, KvEntryView>, prefix: &str, unix: u64) -> Enforced {
+        if let Some(enforced) = shards::enforced(&all, prefix, unix) {
+            return enforced;
+        }
+        let mut enforced = Enforced::default();
+        for (key, entry) in all {
             if key == RANGES {
                 match ranges_in(&entry.value) {
                     Some(ranges) => enforced.ranges = ranges,
@@ -115,6 +128,12 @@ impl Judge {
         let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
         let before = self.kv.enforced(simulator, &terms.kv_prefix);
         let unix = simulator_unix(simulator, sent.at);
+        if before.by_shards || shards::touches(&body, &terms.kv_prefix) {
+            let mut all = simulator.cloudflare().kv_entries(&self.kv.namespace);
+            shards::apply(&mut all, &body, unix);
+            let after = Kv::enforced_by(all, &terms.kv_prefix, unix);
+            return self.kv_whole(sent, (before, after), &reading, &terms, unix);
+        }
         if is_first && !disturbed {
             let owners: Vec<String> =
                 before.keys.keys().filter(|net| terms.protects(net)).map(written).collect();
@@ -134,6 +153,42 @@ impl Judge {
             About::KvPut => self.kv_put(sent, &body, &before, &reading, &terms, unix),
             _ => self.kv_delete(sent, &body, &before, &reading, &terms, unix),
         }
+    }
+
+    /// A write that is judged by what a visitor meets before and after it.
+    fn kv_whole(
+        &mut self,
+        sent: &Sent,
+        (before, after): (Enforced, Enforced),
+        reading: &Reading,
+        terms: &Terms,
+        unix: u64,
+    ) {
+        let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+        let is_clock_true = self.past.is_clock_true();
+        for (net, want) in &reading.keys {
+            let (old, new) = (before.strength(net, unix), after.strength(net, unix));
+            if new < old.min(want.strength) && is_clock_true {
+                let text =
+                    format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
+                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
+            }
+        }
+        let new = after.keys.keys().chain(after.ranges.keys());
+        let mut new =
+            new.filter(|net| !before.keys.contains_key(net) && !before.ranges.contains_key(net));
+        if let Some(net) = new.clone().find(|net| terms.protects(net)) {
+            let text = format!("{net} is written");
+            return self.fail("what is protected never comes", sent.run, sent.at, text);
+        }
+        if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| !disturbed) {
+            let text = format!("{net} is written, and nobody asks for it");
+            return self.fail("only what is desired is written", sent.run, sent.at, text);
+        }
+        let there = before.keys.keys().chain(before.ranges.keys());
+        let stays = |net: &IpNet| after.keys.contains_key(net) || after.ranges.contains_key(net);
+        let gone = there.filter(|net| !stays(net)).copied().collect();
+        self.kv_guard(sent, gone, &before, reading, terms, unix);
     }
 
     fn kv_put(
@@ -337,6 +392,12 @@ impl Judge {
             net.is_some_and(|net| terms.protects(&net))
         };
         let items = asked.as_array().into_iter().flatten();
+        // An owner may leave a value of many by a write beyond the budget.
+        let is_unit = |item: &Value| {
+            let key = item["key"].as_str().and_then(|key| key.strip_prefix(&terms.kv_prefix));
+            key.is_some_and(shards::is_unit)
+        };
+        let items = items.filter(|item| !is_unit(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;
         self.kv.spent[usize::from(!is_put)] += counted;
         let spent = self.kv.spent[usize::from(!is_put)];
@@ -376,7 +437,8 @@ impl Judge {
             // A decision that ended in the meantime is nobody's.
             let is_over = want.ends <= reading.unix + unix.saturating_sub(simulated(reading)) + 120;
             // A range has its end in it, by the clock of the host.
-            let is_over = is_over || !is_single(net) && !self.past.is_clock_true();
+            let has_end = !is_single(net) || now.by_shards;
+            let is_over = is_over || has_end && !self.past.is_clock_true();
             let (there, is_key) = match is_single(net) {
                 true => (now.keys.get(*net).map(|(strength, _)| *strength), true),
                 false => {
@@ -408,7 +470,8 @@ impl Judge {
             let ends_soon = entry.expiration_unix.is_some_and(|at| at <= unix + SOON_SECS);
             // What a range is to cover waits for it.
             let waits = now.is_foreign && reading.keys.keys().any(|range| range.contains(*net));
-            !reading.keys.contains_key(*net) && !ends_soon && !waits
+            // What the community lifted waits for the next write of its shard.
+            !reading.keys.contains_key(*net) && !ends_soon && !waits && !now.by_shards
         });
         if let Some((net, _)) = stays {
             return Err(format!("kv: {} should not be there", written(net)));

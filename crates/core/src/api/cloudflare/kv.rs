@@ -6,7 +6,7 @@
 pub mod shards;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::IgnoredAny;
@@ -126,10 +126,8 @@ pub enum Ranges {
         written: u64,
         /// Each range, those that have run out included.
         entries: BTreeMap<Address, RangeEntry>,
-        /// Countries and autonomous systems, as `country:CN` and `as:64496`.
-        regions: BTreeMap<String, RangeEntry>,
-        /// Whom no region meets.
-        never: BTreeSet<Address>,
+        /// Countries and autonomous systems, and whom they never meet.
+        regions: Regions,
     },
     /// Something else: another tool's, or that of a later version of this program.
     Foreign,
@@ -155,6 +153,22 @@ impl Ranges {
     }
 }
 
+/// What stands beside the ranges.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Regions {
+    /// Countries and autonomous systems, as `country:CN` and `as:64496`.
+    pub entries: Vec<(String, RangeEntry)>,
+    /// Whom no region meets; nobody where there is none. In order.
+    pub never: Vec<Address>,
+}
+
+impl Regions {
+    /// What is decided about a region.
+    pub fn get(&self, region: &str) -> Option<&RangeEntry> {
+        self.entries.iter().find(|(name, _)| name == region).map(|(_, entry)| entry)
+    }
+}
+
 /// What is decided about a range. It expires by itself, because the key is shared by all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeEntry {
@@ -170,16 +184,13 @@ struct WireRanges<'a> {
     at: u64,
     #[serde(borrow)]
     ranges: Vec<WireRange<'a>>,
-    /// Workers of before do not know these two, and do not look.
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    regions: Vec<WireRange<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
-    never: Vec<Cow<'a, str>>,
+    /// The regions, as lines of the layout `shards`. Workers of before do not know it, and do not look.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    more: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireRange<'a> {
-    /// Of a region its name.
     range: Cow<'a, str>,
     value: Cow<'a, str>,
     expires: u64,
@@ -222,35 +233,23 @@ fn read_ranges(value: &[u8]) -> Option<Ranges> {
         let (range, entry) = entry(wire)?;
         entries.insert(range, entry);
     }
-    let mut regions = BTreeMap::new();
-    for WireRange { range, value, expires } in wire.regions {
-        let value = Remediation::from_type(&value).filter(|_| shards::is_region(&range))?;
-        regions.insert(range.into_owned(), RangeEntry { value, expires });
+    let mut regions = Regions::default();
+    for line in wire.more.lines() {
+        shards::read_one(line, &mut entries, &mut regions)?;
     }
-    let mut never = BTreeSet::new();
-    for text in wire.never {
-        never.insert(text.parse().ok()?);
-    }
-    let ours = Ranges::Ours { written: wire.at, entries, regions, never };
-    (wire.v == RANGES_VERSION).then_some(ours)
+    (wire.v == RANGES_VERSION).then_some(Ranges::Ours { written: wire.at, entries, regions })
 }
 
 fn write_ranges(content: &Content, now: u64) -> String {
-    let wire = |(range, entry): (String, &RangeEntry)| WireRange {
-        range: range.into(),
+    let ranges = content.ranges.iter().map(|(range, entry)| WireRange {
+        range: range.to_string().into(),
         value: entry.value.as_str().into(),
         expires: entry.expires,
-    };
-    let ranges = content.ranges.iter().map(|(range, entry)| wire((range.to_string(), entry)));
-    let regions = content.regions.iter().map(|(region, entry)| wire((region.clone(), entry)));
-    let never = content.never.iter().map(|address| address.to_string().into());
-    let wire = WireRanges {
-        v: RANGES_VERSION,
-        at: now,
-        ranges: ranges.collect(),
-        regions: regions.collect(),
-        never: never.collect(),
-    };
+    });
+    let mut more = String::new();
+    shards::push_regions(&mut more, &content.regions);
+    let wire =
+        WireRanges { v: RANGES_VERSION, at: now, ranges: ranges.collect(), more: more.into() };
     serde_json::to_string(&wire).expect("strings and numbers always serialise")
 }
 
@@ -283,16 +282,14 @@ pub struct Content {
     /// Each range.
     pub ranges: BTreeMap<Address, RangeEntry>,
     /// Countries and autonomous systems.
-    pub regions: BTreeMap<String, RangeEntry>,
-    /// Whom no region meets; nobody where there is none.
-    pub never: BTreeSet<Address>,
+    pub regions: Regions,
 }
 
 impl Content {
     /// When the last of it runs out, Unix seconds; `None` = nothing is in it.
     pub fn last(&self) -> Option<u64> {
-        let entries = self.ranges.values().chain(self.regions.values());
-        entries.map(|entry| entry.expires).max()
+        let regions = self.regions.entries.iter().map(|(_, entry)| entry);
+        self.ranges.values().chain(regions).map(|entry| entry.expires).max()
     }
 }
 
@@ -408,15 +405,14 @@ mod tests {
             written: 1_793_000_000,
             entries: content.ranges.clone(),
             regions: content.regions.clone(),
-            never: content.never.clone(),
         };
         assert_eq!(decode_ranges(&answer(&text)), Ok(ours(&content)));
         let entry = RangeEntry { value: Remediation::Ban, expires: 1_793_000_600 };
-        content.regions.insert("country:CN".to_owned(), entry);
-        content.never.insert("203.0.113.7".parse().unwrap());
+        content.regions.entries.push(("country:CN".to_owned(), entry));
+        content.regions.never.push("203.0.113.7".parse().unwrap());
         let more = write_ranges(&content, 1_793_000_000);
         assert!(more.starts_with(text.strip_suffix('}').unwrap()));
-        assert!(more.ends_with(r#","regions":[{"range":"country:CN","value":"ban","expires":1793000600}],"never":["203.0.113.7"]}"#));
+        assert!(more.ends_with(r#","more":"203.0.113.7 never 0\ncountry:CN ban 1793000600\n"}"#));
         assert_eq!(decode_ranges(&answer(&more)), Ok(ours(&content)));
     }
 

@@ -355,11 +355,16 @@ pub fn decode_any(answer: &Answer) -> Result<(serde_json::Value, Option<String>)
 /// The result is read by itself: an error's may be of any form, and the component has one reader of
 /// envelopes instead of one for each kind of result.
 fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<Option<T>, CallError> {
-    let envelope: Envelope<&RawValue> =
-        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
-    let (result, _) = envelope.success(answer)?;
+    let result = raw(answer)?;
     let result = result.map(|json| serde_json::from_slice(json.get().as_bytes())).transpose();
     result.map_err(|_| not_the_api(answer))
+}
+
+/// The same as text, for whoever reads it piece by piece.
+fn raw(answer: &Answer) -> Result<Option<&RawValue>, CallError> {
+    let envelope: Envelope<&RawValue> =
+        serde_json::from_slice(&answer.body).map_err(|_| not_the_api(answer))?;
+    Ok(envelope.success(answer)?.0)
 }
 
 /// Unwraps a page of a listing, in one pass: there may be hundreds of them. A success without a result

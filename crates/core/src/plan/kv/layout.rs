@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{Layout, Marker};
 use crate::observed::kv::{ObservedKeys, ObservedKv};
+use crate::order::Gather;
 use crate::settings::KvLayout;
 
 use super::{KvPlan, Why};
@@ -131,22 +132,26 @@ pub fn is_ready(complete_secs: Option<u64>, youngest: u64, now: u64) -> bool {
     settled >= COMPLETE_SECS || is_known && settled >= SETTLED_SECS
 }
 
-/// Whether whoever is in force in the layout that is served is so in the other too.
+/// Whether whoever is in force in the layout that is served is so in the other too, and nobody else is: what
+/// was lifted must not come back with it.
 pub fn is_complete(served: &KvPlan, other: &KvPlan) -> bool {
-    let lacking = |plan: &KvPlan| -> BTreeSet<Address> {
+    let differs = |plan: &KvPlan| -> BTreeSet<Address> {
         let puts = plan.puts().iter().chain(plan.ranges().puts());
-        puts.filter(|put| put.why != Why::Refresh).map(|put| put.address).collect()
+        let puts = puts.filter(|put| put.why != Why::Refresh).map(|put| put.address);
+        let deletes = plan.deletes().iter().filter_map(|delete| delete.address);
+        puts.chain(deletes).chain(plan.ranges().removals().iter().map(|gone| gone.range)).gather()
     };
-    let regions = |plan: &KvPlan| -> BTreeSet<String> {
-        let changes = plan.ranges().regions().iter();
-        let comes = changes.filter(|change| change.value.is_some() && change.why != Why::Refresh);
-        comes.map(|change| change.region.clone()).collect()
+    let differs_in = |plan: &KvPlan, region: &str| {
+        let mut comes = plan.ranges().regions().iter();
+        comes.any(|change| change.region == region && change.why != Why::Refresh)
     };
+    let mut regions = other.ranges().regions().iter();
+    let allowed = differs(served);
     served.held() == 0
         && other.held() == 0
         && other.ranges().blocked().count == 0
-        && lacking(other).is_subset(&lacking(served))
-        && regions(other).is_subset(&regions(served))
+        && differs(other).iter().all(|address| allowed.contains(address))
+        && regions.all(|change| change.why == Why::Refresh || differs_in(served, &change.region))
         && (!other.ranges().exceptions_differ() || served.ranges().exceptions_differ())
 }
 

@@ -152,7 +152,8 @@ impl RangesPlan {
                 .into_iter()
                 .partition(|change| change.value.is_some());
             self.regions = comes;
-            self.content.regions.extend(goes.into_iter().map(|gone| (gone.region, gone.entry)));
+            let goes = goes.into_iter().map(|gone| (gone.region, gone.entry));
+            self.content.regions.entries.extend(goes);
         }
     }
 }
@@ -275,8 +276,7 @@ mod tests {
     }
 
     fn of_entries(written: u64, entries: BTreeMap<Address, RangeEntry>) -> Ranges {
-        let (regions, never) = Default::default();
-        Ranges::Ours { written, entries, regions, never }
+        Ranges::Ours { written, entries, regions: Default::default() }
     }
 
     fn plan_by(desired: &[(&str, Remediation, u32)], observed: Ranges, rules: Rules<'_>) -> KvPlan {

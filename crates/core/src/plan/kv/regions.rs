@@ -3,11 +3,14 @@
 //! They are compared by the rules of keys. The guard does not count them, for they are few and each is
 //! somebody's decision; but while it holds anything back, none of them leaves.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::api::cloudflare::kv::{RangeEntry, Ranges};
+use crate::address::Address;
+use crate::api::cloudflare::kv::{RangeEntry, Ranges, Regions};
 use crate::decision::{Remediation, Source};
 use crate::desired::{Desired, KeyWanted, Region};
+use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::settings::protected::NEVER_BLOCK;
 
@@ -39,30 +42,16 @@ fn name(region: &Region) -> String {
 
 impl KvPlan {
     pub(super) fn add_regions(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
-        let Ranges::Ours { written, regions: there, never, .. } = observed else {
-            return self.compare_regions(desired, &[], 0, rules);
+        let nothing = Regions::default();
+        let (there, written) = match observed {
+            Ranges::Ours { regions, written, .. } => (regions, *written),
+            Ranges::Absent | Ranges::Foreign => (&nothing, 0),
         };
-        let in_force = there.iter().filter(|(_, entry)| entry.expires > rules.now);
-        let in_force: Vec<_> = in_force.map(|(name, entry)| (name.as_str(), *entry)).collect();
-        self.compare_regions(desired, &in_force, *written, rules);
-        if !self.ranges.content.regions.is_empty() {
-            // An owner who is new among them must not be caught in a country.
-            self.ranges.exceptions_differ = self.ranges.content.never != *never;
-        }
-    }
-
-    fn compare_regions(
-        &mut self,
-        desired: &Desired,
-        there: &[(&str, RangeEntry)],
-        written: u64,
-        rules: Rules<'_>,
-    ) {
+        let is_in_force = |entry: &&RangeEntry| entry.expires > rules.now;
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
         for (region, wanted) in desired.regions() {
             let region = name(region);
-            let of = there.iter().find(|(name, _)| *name == region);
-            let of = of.map(|(_, entry)| entry.as_key(written));
+            let of = there.get(&region).filter(is_in_force).map(|entry| entry.as_key(written));
             // The rules of keys look at value and time, and not at whose key it is.
             let wanted = KeyWanted {
                 address: nowhere,
@@ -82,27 +71,33 @@ impl KvPlan {
                 }
                 None => self.keep += 1,
             }
-            self.ranges.content.regions.insert(region, entry);
+            self.ranges.content.regions.entries.push((region, entry));
         }
-        for (name, entry) in there {
-            if self.ranges.content.regions.contains_key(*name) {
+        for (region, entry) in there.entries.iter().filter(|(_, entry)| is_in_force(&entry)) {
+            let content = &mut self.ranges.content.regions;
+            if content.get(region).is_some() {
                 continue;
             }
-            let (region, entry) = ((*name).to_owned(), *entry);
+            let (region, entry) = (region.clone(), *entry);
             if entry.expires <= rules.now + 2 * SLACK_SECS {
                 self.running_out += 1;
             } else if is_fresh(&entry.as_key(written), rules) {
+                content.entries.push((region, entry));
                 self.wait(Why::Lifted);
-                self.ranges.content.regions.insert(region, entry);
             } else {
                 let (why, class) = (Why::Lifted, Class::Lift);
                 let gone = RegionChange { why, class, own: false, region, value: None, entry };
                 self.ranges.regions.push(gone);
             }
         }
-        if !self.ranges.content.regions.is_empty() {
+        let content = &mut self.ranges.content.regions;
+        if !content.entries.is_empty() {
             let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
-            self.ranges.content.never = own.map(|(address, _)| *address).collect();
+            let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
+            content.never.extend(own);
+            // An owner who is new among them must not be caught in a country.
+            self.ranges.exceptions_differ =
+                !there.entries.is_empty() && content.never != there.never;
         }
     }
 }

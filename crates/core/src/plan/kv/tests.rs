@@ -154,7 +154,6 @@ fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force() {
                 written: NOW - 3_600,
                 entries,
                 regions: Default::default(),
-                never: Default::default(),
             });
         }
         let desired = Desired::of_keys(&[("203.0.113.0/24", wanted, 3_600)]);

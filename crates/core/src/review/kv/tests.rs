@@ -39,7 +39,6 @@ fn plan(
         written: NOW - 3_600,
         entries,
         regions: Default::default(),
-        never: Default::default(),
     });
     let tolerance = Duration::from_secs(600);
     let rules = Rules {

@@ -118,12 +118,8 @@ pub struct KvVerdict {
 impl<H: Host> Look<'_, H> {
     pub(super) fn decide_keys(&self, kv: &Kv, states: (&Desired, &ObservedKv)) -> Decision {
         let held = self.memory.guard.held(self.host, TARGET);
-        let remembered = Remembered {
-            quota: &self.memory.quota,
-            held: held.as_ref(),
-            ends: &self.memory.ends,
-            shards: &self.memory.shards,
-        };
+        let remembered =
+            Remembered { quota: &self.memory.quota, held: held.as_ref(), ends: &self.memory.ends };
         let when = When { began: self.began, now: self.now };
         decide(self.settings, kv, states, remembered, when)
     }

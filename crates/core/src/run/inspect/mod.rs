@@ -28,7 +28,7 @@ use crate::settings::{GuardLimits, Settings};
 use crate::state::guard;
 use crate::state::writes::Cause;
 use crate::state::{
-    Ends, GuardHistory, LeaseRecord, Quota, Remembered, RulesHistory, ShardsHistory, WriteHistory,
+    Ends, GuardHistory, LeaseRecord, Quota, Remembered, RulesHistory, WriteHistory,
 };
 
 use super::clients::Clients;
@@ -315,7 +315,6 @@ struct Memory {
     guard: Remembered<GuardHistory>,
     quota: Remembered<Quota>,
     rules: Remembered<RulesHistory>,
-    shards: Remembered<ShardsHistory>,
     ends: Ends,
     at_work_secs: Option<u64>,
     error: Option<StoreError>,
@@ -333,7 +332,6 @@ impl Memory {
             guard: Remembered::load(host, now),
             quota: Remembered::load(host, now),
             rules: Remembered::load(host, now),
-            shards: Remembered::load(host, now),
             ends: Ends::load(host),
             at_work_secs: lease.left(now).map(|left| left.as_secs()),
             error: history.store_error().cloned(),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{
-    Lines, Marker, SHARD_BYTES_MAX, UNITS, Unit, WIDE, push_line, push_never, shard, unit_key,
+    Lines, Marker, SHARD_BYTES_MAX, UNITS, Unit, WIDE, push_line, push_regions, shard, unit_key,
 };
 use crate::api::cloudflare::kv::{Pair, Ranges, Value, ranges_key};
 use crate::decision::Remediation;
@@ -41,6 +41,8 @@ pub struct Shards<'a> {
     pub history: &'a ShardsHistory,
     /// What Workers shall read.
     pub marker: Marker,
+    /// Whether they read this layout now. Before, nothing rides: what was lifted must not come back when they do.
+    pub is_served: bool,
     /// What our keys begin with.
     pub prefix: &'a str,
     /// Now, in Unix seconds.
@@ -140,7 +142,7 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
 /// Whether a removal waits for another change of its shard.
 fn rides(why: Why, class: Class, unit: usize, input: Shards<'_>) -> bool {
     let is_old = input.now >= input.observed.units[unit].at().saturating_add(RIDE_SECS_MAX);
-    class == Class::Rest && (why == Why::RanOut || !is_old)
+    input.is_served && class == Class::Rest && (why == Why::RanOut || !is_old)
 }
 
 /// What changes, value by value, but for what finds no room.
@@ -238,11 +240,8 @@ impl Values {
     fn push_wide(&mut self, plan: &KvPlan) {
         let content = plan.ranges().content();
         let (body, last) = &mut self.bodies[WIDE];
-        content.never.iter().for_each(|address| push_never(body, address));
-        for (region, entry) in &content.regions {
-            push_line(body, region, entry.value, entry.expires);
-            *last = entry.expires.max(*last);
-        }
+        push_regions(body, &content.regions);
+        *last = content.last().unwrap_or(0);
         for (range, entry) in &content.ranges {
             self.push(&[true; UNITS], *range, entry.value, entry.expires);
         }

@@ -42,7 +42,6 @@ impl Case {
             written: NOON - 3_600,
             entries,
             regions: Default::default(),
-            never: Default::default(),
         });
     }
 

@@ -1,10 +1,13 @@
 //! The layout `shards`: 16 values that share the addresses, and one for everything else, which also says
 //! which layout is served. `docs/kv.md` has the form of the values; the Worker reads the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::address::Address;
 use crate::decision::Remediation;
@@ -12,8 +15,8 @@ use crate::ports::{Answer, Method, Request};
 use crate::settings::Id;
 
 use super::super::expression::{Asn, Country};
-use super::super::{Account, CallError, decode, not_the_api};
-use super::{RangeEntry, Ranges, path, write};
+use super::super::{Account, CallError, not_the_api, raw};
+use super::{RangeEntry, Ranges, Regions, path, write};
 
 /// How many values share the addresses. Always so many: more of them are colder at each location, and the
 /// free plan's reads of a day belong to the visitors.
@@ -147,25 +150,72 @@ pub fn decode_units(
     prefix: &str,
     each: &mut dyn FnMut(Address, RangeEntry, u64),
 ) -> Result<Units, CallError> {
-    #[derive(Deserialize)]
-    struct Result {
-        values: Option<BTreeMap<String, Option<String>>>,
-    }
-    let values = decode::<Result>(answer)?.and_then(|result| result.values);
-    let mut values = values.ok_or_else(|| not_the_api(answer))?;
     let mut read = Units::default();
-    for unit in 0..UNITS {
-        let value = values.remove(&unit_key(prefix, unit)).ok_or_else(|| not_the_api(answer))?;
-        let Some(text) = value else { continue };
-        read.units[unit] = match unit {
-            WIDE => read_wide(&text, &mut read).map_or(Unit::Foreign, Unit::Ours),
-            _ => read_shard(&text, unit, each).map_or(Unit::Foreign, Unit::Ours),
-        };
+    let mut seen = [false; UNITS];
+    // The values are read one after the other, and none is kept: together they may have megabytes.
+    let mut values = Values { prefix, each, read: &mut read, seen: &mut seen };
+    let text = raw(answer)?.map_or("", |result| result.get());
+    let taken = values.deserialize(&mut serde_json::Deserializer::from_str(text));
+    if taken.is_err() || seen.contains(&false) {
+        return Err(not_the_api(answer));
     }
     if read.units[WIDE] == Unit::Foreign {
         read.ranges = Ranges::Foreign;
     }
     Ok(read)
+}
+
+/// Takes the values of the answer as they come: `{"values": {"<key>": "<text>" or null, …}}`.
+struct Values<'a> {
+    prefix: &'a str,
+    each: &'a mut dyn FnMut(Address, RangeEntry, u64),
+    read: &'a mut Units,
+    seen: &'a mut [bool; UNITS],
+}
+
+impl Values<'_> {
+    fn take(&mut self, key: &str, value: Option<&str>) {
+        let Some(unit) = (0..UNITS).find(|unit| unit_key(self.prefix, *unit) == key) else {
+            return;
+        };
+        self.seen[unit] = true;
+        let Some(text) = value else { return };
+        let at = match unit {
+            WIDE => read_wide(text, self.read),
+            _ => read_shard(text, unit, self.each),
+        };
+        self.read.units[unit] = at.map_or(Unit::Foreign, Unit::Ours);
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Values<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Values<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("values by key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key == "values" {
+                map.next_value_seed(&mut *self)?;
+            } else if key.starts_with(self.prefix) {
+                let value: Option<Cow<'de, str>> = map.next_value()?;
+                self.take(&key, value.as_deref());
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What of the first line follows kind and version; and the other lines.
@@ -242,29 +292,26 @@ fn read_wide(text: &str, into: &mut Units) -> Option<u64> {
     if head.next().is_some() {
         return None;
     }
-    let (mut entries, mut regions, mut never) = Default::default();
+    let (mut entries, mut regions) = Default::default();
     for line in lines {
-        let (what, word, expires) = read_line(line)?;
-        read_one(what, word, expires, &mut entries, &mut regions, &mut never)?;
+        read_one(line, &mut entries, &mut regions)?;
     }
     into.marker = Some(Marker { serves, since, alone });
-    into.ranges = Ranges::Ours { written: at, entries, regions, never };
+    into.ranges = Ranges::Ours { written: at, entries, regions };
     Some(at)
 }
 
 /// One entry beside the addresses: a range, a region, or an exception from regions.
-fn read_one(
-    what: &str,
-    word: &str,
-    expires: u64,
+pub(super) fn read_one(
+    line: &str,
     entries: &mut BTreeMap<Address, RangeEntry>,
-    regions: &mut BTreeMap<String, RangeEntry>,
-    never: &mut BTreeSet<Address>,
+    regions: &mut Regions,
 ) -> Option<()> {
+    let (what, word, expires) = read_line(line)?;
     if word == NEVER {
-        never.insert(read_address(what)?);
+        regions.never.push(read_address(what)?);
     } else if is_region(what) {
-        regions.insert(what.to_owned(), read_entry(word, expires)?);
+        regions.entries.push((what.to_owned(), read_entry(word, expires)?));
     } else {
         let range = read_address(what).filter(|range| !range.is_single())?;
         entries.insert(range, read_entry(word, expires)?);
@@ -273,7 +320,7 @@ fn read_one(
 }
 
 /// Whether this names a region as we do: `country:CN`, `as:64496`.
-pub(super) fn is_region(text: &str) -> bool {
+fn is_region(text: &str) -> bool {
     let is = |code: &str, own: Option<String>| own.as_deref() == Some(code);
     match text.split_once(':') {
         Some(("country", code)) => is(code, code.parse::<Country>().ok().map(|of| of.to_string())),
@@ -287,9 +334,14 @@ pub fn push_line(body: &mut String, what: &str, value: Remediation, expires: u64
     push(body, what, value.as_str(), expires);
 }
 
-/// A line of an exception from regions.
-pub fn push_never(body: &mut String, address: &Address) {
-    push(body, &address.to_string(), NEVER, 0);
+/// The lines of regions and of the exceptions from them.
+pub fn push_regions(body: &mut String, regions: &Regions) {
+    for address in &regions.never {
+        push(body, &address.to_string(), NEVER, 0);
+    }
+    for (region, entry) in &regions.entries {
+        push_line(body, region, entry.value, entry.expires);
+    }
 }
 
 fn push(body: &mut String, what: &str, word: &str, number: u64) {
@@ -391,14 +443,14 @@ mod tests {
         let marker = Marker { serves: Layout::Shards, since: 90, alone: true };
         let mut body = String::new();
         push_line(&mut body, "198.51.100.0/24", Ban, 600);
-        push_line(&mut body, "country:CN", Captcha, 700);
-        push_line(&mut body, "as:64496", Ban, 800);
-        push_never(&mut body, &one);
+        let region = |name: &str, value, expires| (name.to_owned(), RangeEntry { value, expires });
+        let entries = vec![region("country:CN", Captcha, 700), region("as:64496", Ban, 800)];
+        push_regions(&mut body, &Regions { entries, never: vec![one] });
         let lines = Lines { unit: WIDE, marker: Some(marker), body };
         values[unit_key("ip:", WIDE)] = lines.text(101).into();
         assert_eq!(
             lines.text(101),
-            "edge-sync wide 1 101 shards 90 alone\n198.51.100.0/24 ban 600\ncountry:CN captcha 700\nas:64496 ban 800\n203.0.113.7 never 0\n"
+            "edge-sync wide 1 101 shards 90 alone\n198.51.100.0/24 ban 600\n203.0.113.7 never 0\ncountry:CN captcha 700\nas:64496 ban 800\n"
         );
         let (units, mut entries) = read(&values);
         entries.sort_by_key(|(_, entry)| entry.expires + u64::from(entry.value == Ban));
@@ -406,11 +458,9 @@ mod tests {
         assert_eq!(entries, [(six.to_string(), entry(Captcha)), (one.to_string(), entry(Ban))]);
         assert_eq!((units.marker, units.units[WIDE].at()), (Some(marker), 101));
         assert_eq!(units.units[shard(&one)], Unit::Ours(100));
-        let Ranges::Ours { written, entries, regions, never } = units.ranges else {
-            panic!("not ours")
-        };
-        assert_eq!((written, entries.len(), regions.len()), (101, 1, 2));
-        assert!(never.contains(&one) && never.len() == 1);
+        let Ranges::Ours { written, entries, regions } = units.ranges else { panic!("not ours") };
+        assert_eq!((written, entries.len(), regions.entries.len()), (101, 1, 2));
+        assert_eq!(regions.never, [one]);
     }
 
     #[test]
