@@ -350,10 +350,7 @@ impl Judge {
             }
             for (net, want, before) in before {
                 let in_zones = self.in_zones(&by.terms, &net, simulator);
-                // A later run may have lifted by a rule what this operation still moves.
-                if in_zones.is_some() && !self.rules.wants(&net) {
-                    continue;
-                }
+                let want = in_zones.map_or(want, |_| want.min(self.rules.wanted_last(&net)));
                 let after = in_zones.unwrap_or_else(|| self.lists.strength(&net));
                 if after >= before.min(want) {
                     continue;

@@ -148,6 +148,12 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Whether everything that stays could be sent.
+    fn keeps_only_what_is_taken(&self) -> bool {
+        let mut too_wide = self.observed.items().keys().filter(|address| !address.fits_list());
+        too_wide.all(|address| self.removals.iter().any(|removal| removal.address == *address))
+    }
+
     fn adds(&self, address: &Address) -> bool {
         self.additions.binary_search_by_key(address, |addition| addition.address).is_ok()
     }
@@ -241,7 +247,8 @@ fn drop_unreplaced(lists: &mut [List<'_>]) {
 /// the last write was, the youngest item tells; without it, or with a clock that is behind, it is taken to
 /// have been just now.
 ///
-/// A list with items that could not be understood is never rewritten, since that would delete them.
+/// A list with items that could not be understood is never rewritten, since that would delete them; nor is one
+/// that keeps an item which it would not take from us.
 fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
     let is_scarce = inputs.history.is_scarce(inputs.now);
     if !inputs.history.may_rewrite(inputs.now) {
@@ -254,7 +261,7 @@ fn choose_rewrites(lists: &mut [List<'_>], inputs: Inputs<'_>) {
     let mut candidates: Vec<(u64, &mut List<'_>)> = lists
         .iter_mut()
         .filter(|list| !list.additions.is_empty() && !list.removals.is_empty())
-        .filter(|list| list.observed.foreign().count == 0)
+        .filter(|list| list.observed.foreign().count == 0 && list.keeps_only_what_is_taken())
         .filter_map(|list| {
             let before = list.observed.len();
             let after = before + list.additions.len() as u64 - list.removals.len() as u64;
