@@ -44,8 +44,9 @@ struct Known {
     undesired_at: Option<Duration>,
 }
 
-/// How much earlier than told a decision may end: LAPI rounds, clocks differ.
-const ROUNDING_SECS: u64 = 125;
+/// How much earlier than told a decision may end: LAPI rounds, clocks differ, and an end within three minutes of
+/// the one that is known is no other.
+const ROUNDING_SECS: u64 = 305;
 
 impl Past {
     pub(super) fn of_keys() -> Self {
@@ -174,12 +175,22 @@ impl Judge {
         terms: &Terms,
     ) {
         let own = reading.lists.iter().filter(|(_, want)| want.own);
-        let own = own.filter(|(net, want)| self.lists.strength(net) < want.strength).count();
+        let is_there =
+            |net: &IpNet, want: &Want| self.lists.holds(usize::from(want.strength != BLOCK), net);
+        let own = own.filter(|(net, want)| !is_there(net, want)).count();
         // What the run has taken already was there when it decided.
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
-        let room = (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own);
+        let room = match self.lists.has_been_full {
+            true => own,
+            false => (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own),
+        };
         let there = self.lists.on(list).copied().collect();
-        let (gone, wanted, twice) = (gone.clone(), &reading.lists, self.lists.surplus());
+        let surplus = self.lists.surplus();
+        let twice = self.runs.get_mut(&sent.run).map_or(0, |view| {
+            view.twice = view.twice.max(surplus);
+            view.twice
+        });
+        let (gone, wanted) = (gone.clone(), &reading.lists);
         let removals = Removals { part: list, gone, there, twice, wanted, room };
         self.guard(sent, removals, terms);
     }

@@ -25,8 +25,8 @@ pub(crate) struct Lists {
     seen_operations: usize,
     /// An operation once failed because the account was full: capacity may be learned.
     pub(super) has_been_full: bool,
-    /// What others took off a list, and when last.
-    taken: BTreeMap<IpNet, Duration>,
+    /// What was taken off a list, when last, and by which run; by others, `None`.
+    taken: BTreeMap<IpNet, (Duration, Option<usize>)>,
     /// What was in a write that was refused because of a value.
     pub(super) refused: BTreeSet<IpNet>,
 }
@@ -210,8 +210,11 @@ impl Judge {
             "PUT" => {
                 // Another spelling is the same item.
                 let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
-                let texts = content.items.keys().filter(|text| !stays.contains(&network(text)));
-                texts.cloned().collect()
+                // What came after it was read is unseen.
+                let read = view.items[list].as_ref().map(|(at, _)| *at);
+                let seen = content.items.iter().filter(|(_, at)| read.is_none_or(|r| **at < r));
+                let texts = seen.map(|(text, _)| text);
+                texts.filter(|text| !stays.contains(&network(text))).cloned().collect()
             }
             _ => deleted(sent, &self.lists.ids[list], simulator),
         };
@@ -360,11 +363,12 @@ impl Judge {
             let of = by.as_ref().map(|by| by.run);
             let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
             others.for_each(|(_, view)| view.disturbed = true);
-            let Some(by) = by else {
-                let taken = change.removed.iter().filter_map(|text| network(text));
-                self.lists.taken.extend(taken.map(|net| (net, change.at)));
-                continue;
-            };
+            let taken = change.removed.iter().filter_map(|text| network(text));
+            let others_taken: Vec<(IpNet, (Duration, Option<usize>))> =
+                taken.map(|net| (net, (change.at, of))).collect();
+            let taken_before = self.lists.taken.clone();
+            self.lists.taken.extend(others_taken);
+            let Some(by) = by else { continue };
             // What others put there after the list was read is unseen, and a rewrite drops it.
             let unseen = |text: &&String| unseen.contains(*text);
             let foreign = change.removed.iter().filter(|text| !unseen(text));
@@ -386,13 +390,14 @@ impl Judge {
                 }
                 let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
                 // What it was to be replaced by is gone by another's hand, or is refused.
-                let is_taken = |(taken, at): (&IpNet, &Duration)| {
-                    taken.contains(&net) && by.read_at.is_none_or(|read| *at >= read)
+                let is_taken = |(taken, (at, of)): (&IpNet, &(Duration, Option<usize>))| {
+                    let is_late = by.read_at.is_none_or(|read| *at >= read);
+                    taken.contains(&net) && is_late && *of != Some(by.run)
                 };
                 // Without any free place a range can only go before what is inside comes.
                 let were = self.lists.count() + change.removed.len();
                 let was_full = were >= by.terms.items_max + change.added.len();
-                if self.lists.taken.iter().any(is_taken)
+                if taken_before.iter().any(is_taken)
                     || !is_itself && (was_full || self.lists.refused.contains(&net))
                 {
                     continue;

@@ -101,6 +101,8 @@ struct View {
     writes: usize,
     /// What its list writes so far have taken away that was not excused.
     opened: BTreeSet<(usize, ipnet::IpNet)>,
+    /// The most spellings beyond the first that were there when it wrote.
+    twice: usize,
     kv_writes: usize,
     freed_owner: bool,
     has_put: bool,
@@ -204,6 +206,7 @@ impl Judge {
                 items: [None, None],
                 writes: 0,
                 opened: BTreeSet::new(),
+                twice: 0,
                 kv_writes: 0,
                 freed_owner: false,
                 has_put: false,

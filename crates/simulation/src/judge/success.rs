@@ -152,8 +152,10 @@ impl Judge {
         let needed: BTreeSet<&IpNet> =
             reading.lists.keys().filter(|net| !(skips && covered(reading, net))).collect();
         // What a range covers keeps its place until the range has one.
-        let covered_there =
-            self.lists.networks().iter().filter(|net| skips && within(reading, net)).count();
+        let keeps_place =
+            |net: &IpNet| (skips || !reading.lists.contains_key(net)) && within(reading, net);
+        let there = self.lists.networks();
+        let covered_there = there.iter().filter(|net| keeps_place(net)).count();
         // Whoever moves needs two.
         let is_scarce = needed.len() + covered_there + 1 > fits || self.lists.has_been_full;
         let mut extra = Vec::new();
@@ -162,8 +164,7 @@ impl Judge {
                 let is_wanted =
                     reading.lists.get(net).is_some_and(|want| want.strength == strength)
                         && !(skips && covered(reading, net));
-                let keeps_place = is_scarce && within(reading, net);
-                if !is_wanted && !is_batched && !keeps_place {
+                if !is_wanted && !is_batched && !(is_scarce && within(reading, net)) {
                     extra.push(written(net));
                 }
             }

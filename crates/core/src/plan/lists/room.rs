@@ -89,7 +89,8 @@ fn with_evicted<'a>(
             fits = count;
         }
     }
-    if !of(fits).needs(rules).is_on_the_way() {
+    let is_on_the_way = of(fits).needs(rules).is_on_the_way();
+    if !is_on_the_way {
         // Nobody would move thereby.
         let stays = |count: &u64| {
             let needs = of(*count).needs(rules);
@@ -99,7 +100,7 @@ fn with_evicted<'a>(
             return (of(count), None);
         }
     }
-    (Places { are_kept: in_the_end == wanted, ..of(fits) }, Some(of(in_the_end)))
+    (Places { are_kept: is_on_the_way && in_the_end == wanted, ..of(fits) }, Some(of(in_the_end)))
 }
 
 /// What needs places.
