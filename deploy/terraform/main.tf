@@ -25,8 +25,9 @@ locals {
     },
   ]
 
+  # No list, no permission for lists: KV alone needs none.
   token_permissions = concat(
-    ["Account Rule Lists Write"],
+    length(local.lists) == 0 ? [] : ["Account Rule Lists Write"],
     var.kv_namespace_title == "" ? [] : ["Workers KV Storage Write"],
   )
 }

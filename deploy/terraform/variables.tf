@@ -9,7 +9,7 @@ variable "account_id" {
 }
 
 variable "ban_list_name" {
-  description = "Name of the list of banned addresses. The WAF rule names the list by it."
+  description = "Name of the list of banned addresses. The WAF rule names the list by it. \"\" = no such list: with captcha_list_name \"\" too it is KV alone."
   type        = string
   default     = "crowdsec_ban"
 }
@@ -21,7 +21,7 @@ variable "captcha_list_name" {
 }
 
 variable "kv_namespace_title" {
-  description = "Title of the Workers KV namespace. \"\" = none."
+  description = "Title of the Workers KV namespace, such as crowdsec-edge-sync, by which setup knows it. \"\" = none."
   type        = string
   default     = ""
 }

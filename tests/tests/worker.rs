@@ -14,20 +14,27 @@ async fn worker_answers_every_address_as_the_synced_namespace_says() {
     if let Err(why) = install(&worker).await {
         return skip::for_want_of(format_args!("the Worker's packages: {why}"));
     }
+    for layout in ["keys", "shards"] {
+        answers_as_synced(&worker, layout).await;
+    }
+}
+
+async fn answers_as_synced(worker: &Path, layout: &str) {
     let mut world = World::kv(|_| {}).await;
     world.set("scopes", "ip,range");
+    world.set("kv_layout", layout);
     world.simulator().lapi().add_all(generate_mix(120, 1, &Mix::untidy()));
     world.ban(&["203.0.113.7", "2001:DB8:0:0:0:0:0:1", "::ffff:203.0.113.9", "2001:db8::/128"]);
     world.captcha(&["203.0.113.8", "2001:db8:0:0:1:0:0:1", "203.0.113.7"]);
     world.ban(&["198.51.100.129/25", "2001:DB8:0:AB00::/56"]);
     world.captcha(&["198.51.100.0/24", "198.51.100.200"]);
     world.run_well().await;
-    assert!(world.keys().contains_key("ranges"));
+    assert!(world.keys().contains_key(if layout == "keys" { "ranges" } else { "ip:wide" }));
 
     let folder = tempfile::tempdir().unwrap();
     let dump = folder.path().join("kv.json");
     std::fs::write(&dump, serde_json::to_vec(&world.keys()).unwrap()).unwrap();
-    let tests = npm(&worker, &["test"]).env("EDGE_SYNC_KV_DUMP", &dump).output().await.unwrap();
+    let tests = npm(worker, &["test"]).env("EDGE_SYNC_KV_DUMP", &dump).output().await.unwrap();
     let said = String::from_utf8_lossy(&tests.stdout);
     assert!(tests.status.success(), "{said}{}", String::from_utf8_lossy(&tests.stderr));
 }

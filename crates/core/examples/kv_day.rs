@@ -2,7 +2,7 @@
 //! that are replaced over the day, remaining times that jitter. Prints what it cost, as JSON; `cargo
 //! xtask bench` sets it beside the program that this one replaces.
 //!
-//! `cargo run --profile tools -p edge-sync-core --example kv_day -- [DECISIONS] [RUNS]`
+//! `cargo run --profile measured -p edge-sync-core --example kv_day -- [DECISIONS] [RUNS] [LAYOUT]`
 #![expect(clippy::disallowed_macros, reason = "a program may print its result")]
 
 #[path = "../tests/common/mod.rs"]
@@ -23,19 +23,21 @@ const JITTER_MILLIS: u64 = 3_000;
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse().expect("a number"));
-    let decisions = arguments.next().unwrap_or(15_000);
-    let runs = arguments.next().unwrap_or(720);
-    let day = day(decisions, runs).await;
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |or| arguments.next().map_or(or, |text| text.parse().expect("a number"));
+    let (decisions, runs) = (number(15_000), number(720));
+    let layout = arguments.next().unwrap_or_else(|| "keys".to_owned());
+    let day = day(decisions, runs, &layout).await;
     println!("{day}");
 }
 
-async fn day(decisions: usize, runs: usize) -> serde_json::Value {
-    let world = World::kv(|options| {
+async fn day(decisions: usize, runs: usize, layout: &str) -> serde_json::Value {
+    let mut world = World::kv(|options| {
         // A minute is what Cloudflare documents.
         options.cloudflare.kv_list_lag = Duration::from_secs(60);
         options.chunk_bytes = 64 << 10;
     });
+    world.set("kv_layout", layout);
     let replaced = decisions * REPLACED_PERCENT / 100;
     // Those that replace others come after the first `decisions`. All outlive the day, so that a key
     // goes only because its decision was replaced.
@@ -76,10 +78,12 @@ async fn day(decisions: usize, runs: usize) -> serde_json::Value {
     let counters = world.kv_counters();
     let requests = world.front.world().counters(Service::Cloudflare).requests;
     serde_json::json!({
+        "layout": layout,
         "decisions": decisions,
         "runs": runs,
         "replaced": replaced,
         "requests": requests,
+        "keys_read": counters.keys_read,
         "list_calls": counters.list_calls,
         "keys_written": counters.pairs_written,
         "keys_deleted": counters.keys_deleted,

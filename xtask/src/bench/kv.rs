@@ -18,6 +18,9 @@ use std::path::Path;
 
 /// The promise about guest memory.
 const GUEST_MIB_MAX: f64 = 64.0;
+/// The same in shards, and how many values there are.
+const SHARDS_GUEST_MIB_MAX: f64 = 32.0;
+const VALUES: usize = 17;
 /// The promise about a day's writes: at most this share of the older program's.
 const SHARE_MAX: u64 = 1_000;
 /// The day: decisions, and runs of which as many are the older program's sample.
@@ -34,6 +37,8 @@ struct Billed {
 
 struct Row {
     keys: usize,
+    /// `kv_layout`.
+    layout: &'static str,
     ours: (Measured, Billed),
     seed: Option<(Measured, Billed)>,
 }
@@ -55,10 +60,14 @@ pub(super) fn execute(keys: &[usize], runs: usize, tools: &Tools) -> Result<()> 
     let mut rows = Vec::new();
     for &keys in keys {
         rows.push(step(&format!("{keys} keys, in sync"), || {
-            in_sync(keys, runs, tools, seed.as_deref())
+            in_sync(keys, "keys", runs, tools, seed.as_deref())
+        })?);
+        rows.push(step(&format!("{keys} entries in shards, in sync"), || {
+            in_sync(keys, "shards", runs, tools, None)
         })?);
     }
-    let day = step("a day of ours, 720 runs in simulated time", our_day)?;
+    let day = step("a day of ours, 720 runs in simulated time", || our_day("keys"))?;
+    let day_in_shards = step("the same in shards", || our_day("shards"))?;
     let seeds_day = match &seed {
         Some(path) => Some(step("a day of the seed, 12 of its 720 runs", || {
             sampled_day(tools, path, day.replaced)
@@ -66,21 +75,33 @@ pub(super) fn execute(keys: &[usize], runs: usize, tools: &Tools) -> Result<()> 
         None => None,
     };
     print(&rows);
-    print_day(&day, seeds_day);
-    print_promises(promises(&rows, &day, seeds_day));
+    print_day(&day, &day_in_shards, seeds_day);
+    let mut all = promises(&rows, &day, seeds_day);
+    all.extend(promises_of_shards(&rows, &day_in_shards));
+    print_promises(all);
     Ok(())
 }
 
 /// One run that finds nothing to do, of each program in turn.
-fn in_sync(keys: usize, runs: usize, tools: &Tools, seed: Option<&Path>) -> Result<Row> {
+fn in_sync(
+    keys: usize,
+    layout: &'static str,
+    runs: usize,
+    tools: &Tools,
+    seed: Option<&Path>,
+) -> Result<Row> {
     // Rendering LAPI's body is not what is measured.
     let flags = [format!("--decisions={keys}"), "--set=lapi.body_cache=10m".to_owned()];
     let mut world = World::start(tools, &flags)?;
     world.target_kv();
+    world.set("kv_layout", layout);
     let content = format!("/kv/{}", world.namespace);
     // Also compiles the component, as Spin does when it loads an application.
     measure::run(&Program::Ours(tools), &world)?;
-    let synced = world.get("/kv")?[&world.namespace].to_string();
+    let synced = world.get("/kv")?[&world.namespace].clone();
+    let values = synced.as_object().map_or(0, |values| values.len());
+    ensure!(values == if layout == "keys" { keys } else { VALUES }, "{values} keys were written");
+    let synced = synced.to_string();
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for _ in 0..runs {
@@ -92,7 +113,7 @@ fn in_sync(keys: usize, runs: usize, tools: &Tools, seed: Option<&Path>) -> Resu
             let measured = measure::run(program, &world)?;
             let values = world.get("/kv")?;
             let count = values[&world.namespace].as_object().map_or(0, |keys| keys.len());
-            ensure!(count == keys, "{program:?} left {count} keys");
+            ensure!(count == values, "{program:?} left {count} keys");
             Ok((measured, billed(&world)?))
         };
         ours.push(one(&Program::Ours(tools))?);
@@ -104,18 +125,24 @@ fn in_sync(keys: usize, runs: usize, tools: &Tools, seed: Option<&Path>) -> Resu
         let measured: Vec<_> = runs.iter().map(|(measured, _)| *measured).collect();
         Some((Measured::median(&measured)?, runs.last()?.1))
     };
-    Ok(Row { keys, ours: median(&ours).context("no run was counted")?, seed: median(&theirs) })
+    Ok(Row {
+        keys,
+        layout,
+        ours: median(&ours).context("no run was counted")?,
+        seed: median(&theirs),
+    })
 }
 
 fn billed(world: &World) -> Result<Billed> {
     Ok(serde_json::from_value(world.get("/kv-counters")?)?)
 }
 
-fn our_day() -> Result<Day> {
+fn our_day(layout: &str) -> Result<Day> {
     let mut command = cargo("run");
     command.args(["--quiet", "--profile", MEASURED, "--package", "edge-sync-core"]);
     command.args(["--example", "kv_day", "--"]);
-    let output = command.args([DAY_DECISIONS.to_string(), DAY_RUNS.to_string()]).output()?;
+    command.args([DAY_DECISIONS.to_string(), DAY_RUNS.to_string(), layout.to_owned()]);
+    let output = command.output()?;
     ensure!(output.status.success(), "kv_day: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -161,7 +188,8 @@ fn print(rows: &[Row]) {
         "MB moved",
     ]);
     for row in rows {
-        table.add_row(cells(row.keys.to_string(), "this", &row.ours));
+        let program = if row.layout == "keys" { "this" } else { "this, shards" };
+        table.add_row(cells(row.keys.to_string(), program, &row.ours));
         if let Some(seed) = &row.seed {
             table.add_row(cells(String::new(), "seed", seed));
         }
@@ -193,18 +221,20 @@ fn cells(keys: String, program: &str, (measured, billed): &(Measured, Billed)) -
     ]
 }
 
-fn print_day(day: &Day, seed: Option<Billed>) {
+fn print_day(day: &Day, in_shards: &Day, seed: Option<Billed>) {
     println!(
         "A day of {DAY_RUNS} runs with {DAY_DECISIONS} decisions, {} of them replaced, and remaining times that jitter:",
         day.replaced
     );
-    println!(
-        "  this  {} keys written, {} deleted, {} list calls; before that, {} written once by the first run ever",
-        day.keys_written - day.keys_written_by_the_first_run,
-        day.keys_deleted,
-        day.list_calls,
-        day.keys_written_by_the_first_run,
-    );
+    for (name, day) in [("this  ", day), ("shards", in_shards)] {
+        println!(
+            "  {name}  {} keys written, {} deleted, {} list calls; before that, {} written once by the first run ever",
+            day.keys_written - day.keys_written_by_the_first_run,
+            day.keys_deleted,
+            day.list_calls,
+            day.keys_written_by_the_first_run,
+        );
+    }
     if let Some(seed) = seed {
         println!(
             "  seed  {} keys written ({DAY_SAMPLE} runs over the day, scaled to {DAY_RUNS}), {} deleted",
@@ -212,6 +242,27 @@ fn print_day(day: &Day, seed: Option<Billed>) {
         );
     }
     println!();
+}
+
+fn promises_of_shards(rows: &[Row], day: &Day) -> Vec<(String, bool)> {
+    let guest = rows.iter().filter(|row| row.layout == "shards");
+    let guest = guest.map(|row| row.ours.0.guest_peak_bytes).max().unwrap_or_default();
+    let guest = guest as f64 / MIB;
+    let first = day.keys_written_by_the_first_run;
+    vec![
+        (
+            format!("KV in shards: guest memory at most {SHARDS_GUEST_MIB_MAX} MiB ({guest:.1})"),
+            guest <= SHARDS_GUEST_MIB_MAX,
+        ),
+        (
+            format!("KV in shards: the first sync at most {VALUES} writes ({first})"),
+            first <= VALUES as u64,
+        ),
+        (
+            format!("KV in shards: the day at most 1,000 writes ({})", day.keys_written),
+            day.keys_written + day.keys_deleted <= 1_000,
+        ),
+    ]
 }
 
 fn promises(rows: &[Row], day: &Day, seed: Option<Billed>) -> Vec<(String, bool)> {

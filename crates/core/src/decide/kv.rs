@@ -7,7 +7,7 @@ use crate::plan::kv::layout::{Course, Other, is_complete, is_ready, youngest_key
 use crate::plan::kv::{KvPlan, Rules, diff};
 use crate::review::{Approved, Review, follow, review};
 use crate::schedule::kv::{
-    Budget, Schedule, Shards, clear_keys, clear_shards, schedule as schedule_keys, shards,
+    Budget, Bulk, Schedule, Shards, clear_keys, clear_shards, schedule as schedule_keys, shards,
 };
 use crate::settings::{Kv, Settings};
 use crate::state::Ends;
@@ -92,39 +92,52 @@ pub fn decide(
             && matches!(there.shards.units[WIDE], Unit::Ours(_));
         other = Some(plan);
     }
+    let schedules = |course: &Course| {
+        let mut budget = Budget::new(&quota, kv.daily_writes_max, now);
+        let marker = course.marker.unwrap_or_default();
+        let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
+            Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
+            Layout::Shards => {
+                let (observed, prefix) = (there.shards, &*kv.prefix);
+                let is_served = course.served == Layout::Shards;
+                let input = Shards { desired, observed, history, marker, is_served, prefix, now };
+                shards(plan, input, budget)
+            }
+        };
+        let schedule = send(course.served, &review.approved, &mut budget);
+        let other = match (course.other, &other, course.served) {
+            (Other::Kept, Some(plan), served) => {
+                Some(send(served.other(), plan, &mut budget.spare(kv.daily_writes_max)))
+            }
+            (Other::Cleared, _, Layout::Shards) => {
+                Some(clear_keys(there.keys, &kv.prefix, &mut budget))
+            }
+            (Other::Cleared, _, Layout::Keys) => {
+                Some(clear_shards(there.shards, &kv.prefix, &mut budget))
+            }
+            _ => None,
+        };
+        (schedule, other)
+    };
+    let (mut schedule, mut sent) = schedules(&course);
     let secs = history.complete_secs(now);
-    if complete && may_trust && is_ready(secs, there.youngest(course.wanted), now) {
+    // What changes in one layout with this run has to change in the other too.
+    let goes_along = |sent: &Schedule| sent.waiting() == 0 && sent.riding() == 0;
+    if complete
+        && may_trust
+        && sent.as_ref().is_some_and(goes_along)
+        && is_ready(secs, there.youngest(course.wanted), now)
+    {
         course = course.switched(now);
+        (schedule, sent) = schedules(&course);
     }
-    let mut budget = Budget::new(&quota, kv.daily_writes_max, now);
-    let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
-        Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
-        Layout::Shards => {
-            let marker = course.marker.unwrap_or_default();
-            let (observed, prefix) = (there.shards, &*kv.prefix);
-            let is_served = course.served == Layout::Shards;
-            let input = Shards { desired, observed, history, marker, is_served, prefix, now };
-            shards(plan, input, budget)
-        }
-    };
-    let schedule = send(course.served, &review.approved, &mut budget);
-    let other = match (course.other, other) {
-        (Other::Kept, Some(plan)) => {
-            let mut budget = budget.spare(kv.daily_writes_max);
-            let schedule = send(course.served.other(), &plan, &mut budget);
-            let drift = plan.drift() - schedule.riding();
-            Some((schedule, drift))
-        }
-        (Other::Cleared, _) => {
-            let schedule = match course.served {
-                Layout::Shards => clear_keys(there.keys, &kv.prefix, &mut budget),
-                Layout::Keys => clear_shards(there.shards, &kv.prefix, &mut budget),
-            };
-            let drift = schedule.bulks().iter().map(|bulk| bulk.len()).sum::<u64>();
-            Some((schedule, drift))
-        }
-        _ => None,
-    };
+    let other = sent.map(|sent| {
+        let drift = match &other {
+            Some(plan) => plan.drift() - sent.riding(),
+            None => sent.bulks().iter().map(Bulk::len).sum(),
+        };
+        (sent, drift)
+    });
     Decision { review, schedule, course, other, is_complete: complete }
 }
 

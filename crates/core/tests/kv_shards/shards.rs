@@ -254,3 +254,15 @@ async fn another_prefix_has_values_and_ranges_of_its_own() {
         assert!(world.values().contains_key("ranges"), "the other deployment's");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn budget_that_is_short_goes_to_the_marker_first() {
+    let mut world = world("shards");
+    world.set("kv_daily_writes_max", "4");
+    for n in 0..40 {
+        world.decide("ban", &format!("203.0.113.{n}"), 90 * HOUR);
+    }
+    world.run().await.unwrap();
+    assert_eq!((marker(&world).as_str(), world.kv_counters().pairs_written), ("shards alone", 4));
+    assert!(!lines(&world).is_empty());
+}

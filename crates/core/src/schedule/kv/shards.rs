@@ -81,7 +81,8 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     let mut goes = [false; UNITS];
     let mut is_over = [false; UNITS];
     for class in Class::ALL {
-        for unit in (0..UNITS).filter(|unit| changes[*unit].class == Some(class)) {
+        // Of equals the one with the marker first: without that, none of the others is read.
+        for unit in (0..UNITS).rev().filter(|unit| changes[*unit].class == Some(class)) {
             if is_kept(unit) {
                 continue;
             }
