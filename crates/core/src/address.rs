@@ -5,6 +5,7 @@
 //! normalised (facts cloudflare 1.4), and refuses a whole request for one duplicate after
 //! normalisation (code 10028).
 
+mod blocks;
 pub mod map;
 
 use std::fmt;

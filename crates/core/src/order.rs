@@ -28,18 +28,18 @@ impl<T> Order<T> for [T] {
 
     fn order_by(&mut self, compare: impl Fn(&T, &T) -> Ordering) {
         let mut from = ordered(self.len(), &|a, b| compare(&self[a], &self[b]));
-        permute(self, &mut from);
+        permute(&mut from, |one, other| self.swap(one, other));
     }
 }
 
 /// Puts at each place what stands at the one that `from` names for it, which is used up.
-pub(crate) fn permute<T>(items: &mut [T], from: &mut [usize]) {
+pub(crate) fn permute(from: &mut [usize], mut swap: impl FnMut(usize, usize)) {
     // Each cycle of the permutation is gone round once.
     for start in 0..from.len() {
         let mut place = start;
         while from[place] != start {
             let next = from[place];
-            items.swap(place, next);
+            swap(place, next);
             from[place] = place;
             place = next;
         }

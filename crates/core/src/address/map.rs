@@ -13,11 +13,12 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::order::{Order, permute};
 
 use super::Address;
+use super::blocks::Blocks;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct AddressMap<T> {
-    v4: Vec<V4<T>>,
+    v4: Blocks<V4<T>>,
     v6: Vec<(Address, T)>,
     is_settled: bool,
     /// Where the last search of each kind ended.
@@ -46,7 +47,7 @@ impl<T> V4<T> {
 
 impl<T> Default for AddressMap<T> {
     fn default() -> Self {
-        Self { v4: Vec::new(), v6: Vec::new(), is_settled: true, last: Default::default() }
+        Self { v4: Blocks::default(), v6: Vec::new(), is_settled: true, last: Default::default() }
     }
 }
 
@@ -64,12 +65,10 @@ impl<T> AddressMap<T> {
         self.is_settled &= self.is_after_all(&address);
         match address.0 {
             IpNet::V4(net) => {
-                room(&mut self.v4);
                 let (addr, prefix_len) = (net.addr().to_bits(), net.prefix_len());
                 self.v4.push(V4 { addr, prefix_len, value });
             }
             IpNet::V6(_) => {
-                room(&mut self.v6);
                 self.v6.push((address, value));
             }
         }
@@ -89,7 +88,7 @@ impl<T> AddressMap<T> {
             return;
         }
         sort(&mut self.v4);
-        self.v4.dedup_by(|next, last| {
+        self.v4.dedup(|last, next| {
             let is_same = next.key() == last.key();
             if is_same {
                 merge(&mut last.value, &next.value);
@@ -119,7 +118,7 @@ impl<T> AddressMap<T> {
     /// The value of `address`.
     pub fn get(&self, address: &Address) -> Option<&T> {
         match (self.find(address)?, address.is_ipv4()) {
-            (at, true) => Some(&self.v4[at].value),
+            (at, true) => self.v4.get(at).map(|entry| &entry.value),
             (at, false) => Some(&self.v6[at].1),
         }
     }
@@ -127,7 +126,7 @@ impl<T> AddressMap<T> {
     /// The value of `address`, to change it.
     pub(crate) fn get_mut(&mut self, address: &Address) -> Option<&mut T> {
         match (self.find(address)?, address.is_ipv4()) {
-            (at, true) => Some(&mut self.v4[at].value),
+            (at, true) => self.v4.get_mut(at).map(|entry| &mut entry.value),
             (at, false) => Some(&mut self.v6[at].1),
         }
     }
@@ -139,7 +138,7 @@ impl<T> AddressMap<T> {
 
     /// All entries, by address.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { v4: &self.v4, v6: &self.v6 }
+        Iter { v4: &self.v4, at: 0, v6: &self.v6 }
     }
 
     /// The entries of its kind that come after `address`, in order: those inside a range come first.
@@ -175,7 +174,7 @@ impl<T> AddressMap<T> {
             // A multiplication alone carries nothing downwards.
             hash ^= hash >> 32;
         };
-        self.v4.iter().for_each(|entry| take(entry.key()));
+        (0..self.v4.len()).for_each(|at| take(self.key_at(at)));
         for (address, _) in &self.v6 {
             if let IpNet::V6(net) = address.0 {
                 let bits = net.addr().to_bits();
@@ -187,11 +186,15 @@ impl<T> AddressMap<T> {
         hash
     }
 
+    fn key_at(&self, at: usize) -> u64 {
+        self.v4.get(at).map_or(u64::MAX, V4::key)
+    }
+
     fn find(&self, address: &Address) -> Option<usize> {
         match address.0 {
             IpNet::V4(net) => {
                 let key = key(net);
-                seek(&self.last[0], self.v4.len(), &|at| self.v4[at].key().cmp(&key))
+                seek(&self.last[0], self.v4.len(), &|at| self.key_at(at).cmp(&key))
             }
             IpNet::V6(_) => seek(&self.last[1], self.v6.len(), &|at| self.v6[at].0.cmp(address)),
         }
@@ -200,13 +203,6 @@ impl<T> AddressMap<T> {
 
 fn key(net: Ipv4Net) -> u64 {
     u64::from(net.addr().to_bits()) << 6 | u64::from(net.prefix_len())
-}
-
-/// Room for one more: a quarter more than there is, where the standard library would take twice as much.
-fn room<E>(entries: &mut Vec<E>) {
-    if entries.len() == entries.capacity() {
-        entries.reserve_exact(entries.len() / 4 + 64);
-    }
 }
 
 /// Looks for what `compare` calls equal, from where the last search ended.
@@ -252,7 +248,8 @@ fn seek(last: &Cell<usize>, len: usize, compare: &dyn Fn(usize) -> Ordering) -> 
 /// Entries by address. Not a chain of two iterators, of which every use would have a copy.
 #[derive(Debug)]
 pub struct Iter<'a, T> {
-    v4: &'a [V4<T>],
+    v4: &'a Blocks<V4<T>>,
+    at: usize,
     v6: &'a [(Address, T)],
 }
 
@@ -260,8 +257,8 @@ impl<'a, T> Iterator for Iter<'a, T> {
     type Item = (Address, &'a T);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some((next, rest)) = self.v4.split_first() {
-            self.v4 = rest;
+        if let Some(next) = self.v4.get(self.at) {
+            self.at += 1;
             return Some((next.address(), &next.value));
         }
         let ((address, value), rest) = self.v6.split_first()?;
@@ -271,9 +268,9 @@ impl<'a, T> Iterator for Iter<'a, T> {
 }
 
 /// Sorts by key.
-fn sort<T>(entries: &mut [V4<T>]) {
-    let mut from = sorted(entries.len(), &|at| entries[at].key());
-    permute(entries, &mut from);
+fn sort<T>(entries: &mut Blocks<V4<T>>) {
+    let mut from = sorted(entries.len(), &|at| entries.get(at).map_or(u64::MAX, V4::key));
+    permute(&mut from, |one, other| entries.swap(one, other));
 }
 
 /// The places of what stands at first, second, … when sorted by key: digit by digit from the lowest on, which

@@ -95,10 +95,15 @@ impl Ends {
         desired: impl Fn() -> I,
         is_at_edge: impl Fn(&Address) -> bool,
     ) -> Result<(), StoreError> {
-        if self.merged(desired(), &is_at_edge).eq(self.0.iter()) {
+        let (mut known, mut count, mut is_same) = (self.0.iter(), 0, true);
+        for entry in self.merged(desired(), &is_at_edge) {
+            is_same &= known.next() == Some(entry);
+            count += 1;
+        }
+        if is_same && known.next().is_none() {
             return Ok(());
         }
-        let next = self.next(desired(), is_at_edge).0.to_bytes();
+        let next = Table::from_sorted_of(count, self.merged(desired(), is_at_edge)).to_bytes();
         parts::save(store, KEY, parts::next_generation(store, KEY), &next)
     }
 

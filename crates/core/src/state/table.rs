@@ -47,7 +47,14 @@ impl<V: Cell> Table<V> {
 
     /// From entries by address, ascending; one that does not come after the one before is left out.
     pub fn from_sorted(entries: impl Iterator<Item = (Address, V)>) -> Self {
+        Self::from_sorted_of(0, entries)
+    }
+
+    /// The same of about so many entries, for which there is room from the beginning: what grows is there twice
+    /// while it is moved.
+    pub fn from_sorted_of(count: usize, entries: impl Iterator<Item = (Address, V)>) -> Self {
         let mut table = Self::default();
+        table.v4.reserve_exact(count * Self::ENTRY_V4);
         let mut last = None;
         for (address, value) in entries {
             if last.replace(address).is_some_and(|last| last >= address) {
