@@ -44,6 +44,12 @@ impl<E> Blocks<E> {
         self.0.last()?.last()
     }
 
+    /// How many entries, which stand first, are `before`.
+    pub(super) fn partition_point(&self, mut before: impl FnMut(&E) -> bool) -> usize {
+        let full = self.0.partition_point(|block| block.last().is_some_and(&mut before));
+        full * BLOCK + self.0.get(full).map_or(0, |block| block.partition_point(before))
+    }
+
     pub(super) fn swap(&mut self, one: usize, other: usize) {
         if one != other {
             let (first, second) = self.two(one.min(other), one.max(other));

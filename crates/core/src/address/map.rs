@@ -146,11 +146,11 @@ impl<T> AddressMap<T> {
         match address.0 {
             IpNet::V4(net) => {
                 let at = self.v4.partition_point(|entry| entry.key() <= key(net));
-                Iter { v4: &self.v4[at..], v6: &[] }
+                Iter { v4: &self.v4, at, v6: &[] }
             }
             IpNet::V6(_) => {
                 let at = self.v6.partition_point(|(of, _)| of <= address);
-                Iter { v4: &[], v6: &self.v6[at..] }
+                Iter { v4: &self.v4, at: self.v4.len(), v6: &self.v6[at..] }
             }
         }
     }
