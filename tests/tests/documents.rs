@@ -163,6 +163,31 @@ fn links_of_the_documents_lead_to_files_and_headings_that_exist() {
     assert!(followed > 50, "{followed} links");
 }
 
+/// Folders of the checkout whose files documents name, as `crates/core/src/lib.rs`.
+const ROOMS: [&str; 7] = [".ci/", ".github/", "crates/", "deploy/", "docs/", "tests/", "xtask/"];
+
+#[test]
+fn files_that_the_documents_name_exist() {
+    let mut met = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for span in
+            text.split("\n```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))
+        {
+            // What a person makes: his installation, his settings.
+            let is_made = span.ends_with("/mine") || span.ends_with("/.env");
+            let is_path = ROOMS.iter().any(|room| span.starts_with(room));
+            if !is_path || is_made || span.contains(char::is_whitespace) {
+                continue;
+            }
+            let at = document.display();
+            assert!(workspace::root().join(span).exists(), "{at}: there is no {span}");
+            met += 1;
+        }
+    }
+    assert!(met > 30, "{met}");
+}
+
 #[test]
 fn heading_with_marks_made_an_anchor_is_as_on_github() {
     assert_eq!(anchor(" With `cf_rules_zones`"), "with-cf_rules_zones");
