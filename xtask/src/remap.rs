@@ -18,7 +18,7 @@ pub(crate) struct Sources {
 
 /// Half of what opt-level "s" puts in the place of a call: 20 kB less of the component for 2 % more processor time.
 /// Opt-level "z" takes 75 kB more off, and a third more time.
-const INLINE: &str = "-Cllvm-args=-inline-threshold=25";
+const INLINE: &str = "-Cllvm-args=-inline-threshold=10";
 
 impl Sources {
     /// The folders whose paths must not be in the component.

@@ -183,6 +183,20 @@ impl Judge {
         zones.map(|zone| verdict(simulator, zone, net.addr(), &nobody)).min()
     }
 
+    /// What visitors from there met in the zone where that was least, until `at`.
+    pub(super) fn met_before(
+        &self,
+        terms: &Terms,
+        net: &IpNet,
+        at: Duration,
+        simulator: &mut Simulator,
+    ) -> Strength {
+        let (nobody, before) = (Visitor::default(), at.saturating_sub(Duration::from_millis(1)));
+        let met =
+            |zone: &String| strength(simulator.edge().decide_at(zone, before, net.addr(), &nobody));
+        terms.zones.iter().map(met).min().unwrap_or(BLOCK)
+    }
+
     /// So that one cause is told from another.
     fn with_refusals(&self, text: String) -> String {
         match self.marks.count("answer value refused") {
