@@ -167,7 +167,7 @@ impl<H: Host> Part<'_, '_, '_, H> {
                     None => there.expression(rule)?,
                 };
                 Some(RuleReport {
-                    rule: rule,
+                    rule,
                     fresh: says.parts().fresh.of.len() as u64,
                     lifted: says.parts().lifted.len() as u64,
                     waiting: decided.waiting.len() as u64,

@@ -129,7 +129,9 @@ impl Judge {
         let mut networks = self.lists.networks().into_iter();
         networks.find(|net| {
             let is_wanted = reading.lists.contains_key(net) && !(skips && covered(reading, net));
-            !is_wanted && self.past.gone_since(net).is_some_and(|at| at < since)
+            // What a range is to cover waits for that, and for its place.
+            let is_free = !is_wanted && !within(reading, net);
+            is_free && self.past.gone_since(net).is_some_and(|at| at < since)
         })
     }
 
