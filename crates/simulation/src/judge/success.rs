@@ -166,7 +166,8 @@ impl Judge {
                 let is_wanted =
                     reading.lists.get(net).is_some_and(|want| want.strength == strength)
                         && !(skips && covered(reading, net));
-                if !is_wanted && !is_batched && !(is_scarce && within(reading, net)) {
+                let stays = is_wanted || is_batched || is_scarce && within(reading, net);
+                if !stays {
                     extra.push(written(net));
                 }
             }
