@@ -246,6 +246,24 @@ async fn rule_changed_by_hand_is_corrected_with_its_page_and_one_switched_off_st
     account.requests();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_that_a_run_changes_while_the_plan_is_read_is_not_touched_and_said() {
+    let account = Account::new().await;
+    account.set_up().unwrap();
+    let by_hand = |rule: &mut RuleView| rule.action = "log".to_owned();
+    account.simulator().cloudflare().edit_rule(&account.zone, BAN, by_hand);
+    let plan = account.plan().unwrap();
+    let by_a_run = |rule: &mut RuleView| rule.expression = DELTA.to_owned();
+    account.simulator().cloudflare().edit_rule(&account.zone, BAN, by_a_run);
+    let error = format!("{:#}", account.apply(&plan).unwrap_err());
+    assert!(error.contains("it was changed meanwhile") && error.contains("run again"), "{error}");
+    assert_eq!(account.rules()[0].expression, DELTA);
+    account.set_up().unwrap();
+    let ban = account.rules().remove(0);
+    assert_eq!((ban.expression.as_str(), ban.action.as_str()), (DELTA, "block"));
+    account.requests();
+}
+
 /// What a run has put on top of the list of bans.
 const DELTA: &str =
     "(ip.src in $crowdsec_ban and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.7}";

@@ -68,7 +68,8 @@ pub fn render(status: &Status, place: &str) -> String {
             let dry = if *dry_run { ", a dry run" } else { "" };
             let took = duration(ended.saturating_sub(*began));
             line("last run", &format!("{}{dry}, took {took}", ago(*ended)));
-            for (name, end) in [("  lists", &last.lists), ("  KV", &last.kv)] {
+            let ends = [("  lists", &last.lists), ("  KV", &last.kv), ("  rules", &last.rules)];
+            for (name, end) in ends {
                 if let Some(end) = end {
                     line(name, &ended_as(end));
                 }

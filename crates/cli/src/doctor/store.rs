@@ -61,7 +61,7 @@ fn last_run(status: &Status) -> Finding {
         return Finding::skipped(LAST_CHECK, "no run has ended yet, as far as is remembered there");
     };
     let ago = age(status.now.saturating_sub(last.ended));
-    let targets = [("lists", &last.lists), ("KV", &last.kv)];
+    let targets = [("lists", &last.lists), ("KV", &last.kv), ("rules", &last.rules)];
     let ends = targets.into_iter().filter_map(|(name, end)| Some((name, end.as_ref()?)));
     let told: Vec<_> = ends
         .clone()

@@ -72,6 +72,7 @@ async fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), 
             client.call(Area::Waf, Method::Post, &rules.path(), Some(&body)).await?;
         }
         Step::CorrectRule { rules, seen, rule, expression, .. } => {
+            look_again(client, rules, seen).await?;
             let body = corrected(seen, rule, expression);
             client.call(Area::Waf, Method::Patch, &rules.of(&seen.id), Some(&body)).await?;
         }
@@ -96,6 +97,19 @@ async fn run(client: &Client, step: &Step, applied: &mut Applied) -> Result<(), 
     Ok(())
 }
 
+/// There is no lock, and a person thinks before he says yes: what a run, or somebody, has written into the rule
+/// meanwhile would be undone.
+async fn look_again(client: &Client, path: &RulesPath, seen: &RuleSeen) -> Result<(), StepError> {
+    let RulesPath { zone, ruleset } = path;
+    let answer = client.get(Area::Waf, &format!("/zones/{zone}/rulesets/{ruleset}")).await?;
+    let now: RulesetSeen =
+        serde_json::from_value(answer.result).map_err(|_| StepError::Unexpected)?;
+    match now.rules.contains(seen) {
+        true => Ok(()),
+        false => Err(StepError::Changed),
+    }
+}
+
 /// Deleting a ruleset deletes all rules that are in it, so it is looked at once more.
 async fn remove_ruleset(client: &Client, path: &RulesPath) -> Result<(), StepError> {
     let RulesPath { zone, ruleset } = path;
@@ -118,6 +132,8 @@ enum StepError {
     Unexpected,
     #[error("a rule was added meanwhile")]
     NotEmpty,
+    #[error("it was changed meanwhile, by a run or by somebody else; nothing of it was touched")]
+    Changed,
 }
 
 impl RulesPath {
@@ -194,7 +210,7 @@ fn reason_to_leave(step: &Step, error: &StepError) -> Option<String> {
 fn explained(step: &Step, error: StepError) -> Error {
     let call = match &error {
         StepError::Call(call) => Some(call),
-        StepError::Unexpected | StepError::NotEmpty => None,
+        StepError::Unexpected | StepError::NotEmpty | StepError::Changed => None,
     };
     let is_refused = call.is_some_and(CallError::is_about_the_request);
     let context = match step {
@@ -206,6 +222,9 @@ fn explained(step: &Step, error: StepError) -> Error {
             "failed: {step}; if the zone has no room for it (the Free plan has five custom rules), \
              remove one or use --ban-only"
         ),
+        _ if matches!(error, StepError::Changed) => {
+            format!("failed: {step}; run again, setup looks first at what is there")
+        }
         _ if call.is_some_and(CallError::is_refused) => format!("failed: {step}"),
         _ => format!("could not confirm: {step}; run again, setup looks first at what is there"),
     };

@@ -93,7 +93,7 @@ impl Base {
         };
         let sides =
             known.plan.lists().iter().zip(known.observed.lists()).map(|(plan, (list, content))| {
-                let mut side = Side::new(plan, content, known);
+                let mut side = Side::new(plan, content, desired, known);
                 side.regions = regions(desired, lists, list);
                 (list, side)
             });
@@ -121,7 +121,7 @@ fn regions(desired: &Desired, lists: &Lists, list: Remediation) -> Vec<Region> {
 }
 
 impl Side {
-    fn new(plan: &ListPlan, content: &ObservedList, known: Known<'_>) -> Self {
+    fn new(plan: &ListPlan, content: &ObservedList, desired: &Desired, known: Known<'_>) -> Self {
         let comes = |(list, address): &(Remediation, Address)| {
             let of = known.plan.lists().iter().find(|of| of.list == *list);
             of.is_some_and(|of| {
@@ -141,10 +141,15 @@ impl Side {
             .map(|removal| (removal.address, removal.class))
             .gather();
         let (added, removed) = done(plan, content, known.done);
-        let kept_class = |address: &Address| match (plan.list, known.ends.get(address)) {
-            (Remediation::Captcha, _) => Class::Captcha,
-            (Remediation::Ban, Some(known)) if !known.own => Class::CommunityBan,
-            (Remediation::Ban, _) => Class::OwnBan,
+        // What is held back is not desired: of that only what is remembered tells whose it was.
+        let is_own = |address: &Address| match desired.candidate(address) {
+            Some(candidate) => candidate.source == Source::Own,
+            None => known.ends.get(address).is_none_or(|known| known.own),
+        };
+        let kept_class = |address: &Address| match plan.list {
+            Remediation::Captcha => Class::Captcha,
+            Remediation::Ban if is_own(address) => Class::OwnBan,
+            Remediation::Ban => Class::CommunityBan,
         };
         let item = |address: Address, class| Item { address, class, order: 0 };
         let is_lost =

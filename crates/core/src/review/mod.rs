@@ -161,8 +161,9 @@ pub fn review<P: Reviewable>(
     make_room(&plan, &removals, &mut stays);
     let yielded = confirmed.iter().map(|group| group.runs).max();
     let yielded = yielded.map(|runs| Yielded::Confirmed { removals: confirmed.len() as u64, runs });
-    let rule = objection(&plan, &removals, limits).unwrap_or(held.streak.rule);
-    let refusal = Refusal::of(rule, &stays, &removals, &held, limits, now);
+    // What was wrong last: a run that finds nothing wrong any more still waits for what was.
+    held.streak.rule = objection(&plan, &removals, limits).unwrap_or(held.streak.rule);
+    let refusal = Refusal::of(held.streak.rule, &stays, &removals, &held, limits, now);
     Review {
         approved: Approved(plan.without(&stays)),
         held: stays,

@@ -337,3 +337,18 @@ fn refusal_says_rule_numbers_and_the_way_out() {
     );
     assert_eq!((says.runs_left(), says.seconds_left()), (3, 1_800));
 }
+
+#[test]
+fn what_was_wrong_last_is_what_is_said_while_it_waits() {
+    let mut site = Site::with(0..30);
+    site.desires(0..0).run();
+    let said = |site: &Site| site.history.as_ref().unwrap().streak.rule;
+    assert_eq!(said(&site), Rule::Empty);
+    // Others are desired by now: LAPI did not lose everything.
+    site.desires(100..105).run();
+    assert_eq!(said(&site), Rule::Replaced);
+    // And with so many that nothing would be wrong any more.
+    site.desires(100..300).run();
+    site.desires(100..300).run();
+    assert_ne!(said(&site), Rule::Empty);
+}

@@ -21,6 +21,8 @@ pub(super) fn remember<H: Host>(host: &H, report: &Report, began: u64, dry_run: 
     }
     let lists = report.lists.as_ref().map(|lists| &lists.outcome);
     let kv = report.kv.as_ref().map(|kv| &kv.outcome);
+    let zones = report.rules.iter().flat_map(|rules| &rules.zones);
+    let rules = zones.min_by_key(|zone| zone.outcome.is_success());
     let lapi = report.skipped.is_some();
     let all = lapi && lists.is_none_or(was_read) && kv.is_none_or(was_read);
     let at = |read: bool, before: u64| if read { now } else { before };
@@ -30,8 +32,20 @@ pub(super) fn remember<H: Host>(host: &H, report: &Report, began: u64, dry_run: 
         dry_run,
         lapi_read_at: at(lapi, last.lapi_read_at),
         all_read_at: at(all, last.all_read_at),
-        lists: lists.map(end),
-        kv: kv.map(end),
+        lists: report.lists.as_ref().map(|lists| end(&lists.outcome, lists.is_success())),
+        kv: kv.map(|kv| end(kv, kv.is_success())),
+        rules: rules.map(|zone| match (&zone.outcome, zone.outcome.is_success()) {
+            (outcome, true) => end(outcome, true),
+            (outcome, false) => {
+                let of = end(outcome, false);
+                // A failure names its zone already.
+                let said = match of.said.starts_with("zone ") {
+                    true => of.said,
+                    false => clip(&format!("zone {}: {}", zone.zone, of.said), SAID_CHARS_MAX),
+                };
+                End { said, ..of }
+            }
+        }),
     };
     let _ = last.change(host, |last| *last = next);
 }
@@ -43,7 +57,7 @@ fn was_read(outcome: &Outcome) -> bool {
     !failed
 }
 
-fn end(outcome: &Outcome) -> End {
+fn end(outcome: &Outcome, success: bool) -> End {
     let said = match outcome {
         Outcome::Skipped(said) | Outcome::Partial(said) => said.clone(),
         Outcome::Held(said) => (*said).to_owned(),
@@ -54,9 +68,5 @@ fn end(outcome: &Outcome) -> End {
         | Outcome::Waits(..)
         | Outcome::Batched(_) => String::new(),
     };
-    End {
-        outcome: outcome.word().to_owned(),
-        success: outcome.is_success(),
-        said: clip(&said, SAID_CHARS_MAX),
-    }
+    End { outcome: outcome.word().to_owned(), success, said: clip(&said, SAID_CHARS_MAX) }
 }

@@ -152,6 +152,8 @@ pub(super) async fn finish<H: Host>(
         }
     };
     let backoff = history.wait(&settings.pace, token, session.unix_now());
+    let done = applied.completed.iter().map(|effect| effect.added + effect.removed);
+    let left = counts.drift.saturating_sub(done.sum());
     let outcome = match (held, outcome.is_well(), left_out) {
         (Some(held), true, _) => held,
         (None, true, Some(left_out)) => Outcome::Partial(format!(
@@ -164,6 +166,13 @@ pub(super) async fn finish<H: Host>(
             plural(counts.set_aside.count, "desired address"),
             counts.set_aside.describe()
         )),
+        // Whatever kept it from being sent: success is said only of an edge that is as desired.
+        (None, true, None) if left > 0 && !matches!(outcome, Outcome::Batched(_)) => {
+            Outcome::Partial(format!(
+                "{} could not go in this run; the next goes on",
+                plural(left, "change")
+            ))
+        }
         _ => outcome,
     };
     let done = schedule.into_first(applied.completed.len());

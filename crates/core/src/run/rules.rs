@@ -9,7 +9,7 @@ use crate::apply::rules::{AppliedRules, Target, apply};
 use crate::decide::rules::{Base, Decision, Known, decide};
 use crate::desired::Desired;
 use crate::failure::Failure;
-use crate::log::plural;
+use crate::log::{clip, plural};
 use crate::observed::lists::Observed;
 use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
 use crate::plan::lists::Plan;
@@ -205,12 +205,17 @@ impl<H: Host> Part<'_, '_, '_, H> {
         let mut problems = Vec::new();
         for (remediation, rule) in there.ours.iter() {
             problems.extend(rule.problem(remediation));
-            if let OurRule::Ours { rule, .. } = rule
-                && !rule.enabled
-            {
+            let OurRule::Ours { rule, .. } = rule else { continue };
+            let name = reference(remediation);
+            if !rule.enabled {
                 says(&format!(
-                    "the rule {:?} is switched off, and stays so: somebody did that",
-                    reference(remediation)
+                    "the rule {name:?} is switched off, and stays so: somebody did that"
+                ));
+            }
+            if !rule.stops_visitors() {
+                let action = clip(&rule.action, 32);
+                says(&format!(
+                    "the rule {name:?} has the action {action:?}, which stops nobody, and keeps it: somebody did that; `edge-sync setup` with this zone mends it"
                 ));
             }
         }

@@ -24,6 +24,9 @@ pub struct LastRun {
     /// How it ended for KV, if it is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv: Option<End>,
+    /// How it ended for the rules, if zones are named: in the first zone that is not as desired, or in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<End>,
 }
 
 /// How a run ended for a target.

@@ -26,8 +26,8 @@ pub struct LeaseRecord {
     until: u64,
 }
 
-/// Its end is in the future as long as it is held, and how far it may be depends on the budget: that it
-/// is not farther is seen when it is taken.
+/// Its end is in the future as long as it is held, and how far it may be depends on the budget: one that is
+/// farther is brought back when the next run looks.
 impl Record for LeaseRecord {
     const KEY: &'static str = "lease";
     const VERSION: u32 = 1;
@@ -65,9 +65,13 @@ impl Lease {
             return Ok(Self { mine: None, is_new: false });
         }
         let until = now.saturating_add(budget.as_secs()).saturating_add(GRACE_SECS);
-        // A lease that ends later than one taken now is from a clock that was put back.
-        if let Some(left) = remembered.left(now).filter(|_| remembered.until <= until) {
-            return Err(Leased(left));
+        if remembered.left(now).is_some() {
+            // One that ends later than one taken now is from a clock that is ahead, or that was put back:
+            // whoever holds it may be at work, and it lasts no longer than a lease from here on.
+            if remembered.until > until {
+                let _ = remembered.change(store, |lease| lease.until = until);
+            }
+            return Err(Leased(remembered.left(now).unwrap_or_default()));
         }
         let (mine, is_new) = (LeaseRecord { holder, until }, remembered.is_new());
         match remembered.change(store, |lease| *lease = mine.clone()) {
@@ -85,7 +89,8 @@ impl Lease {
     pub fn is_mine(&self, store: &impl Store, now: u64) -> bool {
         match &self.mine {
             None => true,
-            Some(mine) => *Remembered::<LeaseRecord>::load(store, now) == *mine,
+            // Its end may have been brought back by a run whose clock is behind.
+            Some(mine) => Remembered::<LeaseRecord>::load(store, now).holder == mine.holder,
         }
     }
 
@@ -93,7 +98,7 @@ impl Lease {
     pub fn release(self, store: &impl Store, now: u64) {
         let Some(mine) = self.mine else { return };
         let mut remembered = Remembered::<LeaseRecord>::load(store, now);
-        if *remembered == mine {
+        if remembered.holder == mine.holder {
             // Not given back, it runs out by itself.
             let _ = remembered.change(store, |lease| lease.until = 0);
         }
@@ -133,9 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn lease_of_a_clock_that_was_put_back_holds_nobody_off() {
+    fn lease_of_a_clock_that_was_put_back_holds_others_off_no_longer_than_a_lease() {
         let store = Memory::with("lease", r#"{"v":1,"holder":9,"until":18446744073709551615}"#);
-        assert!(Lease::take(&store, 1, 1_000, BUDGET).unwrap().is_mine(&store, 1_000));
+        let held = |now| Lease::take(&store, 1, now, BUDGET).err();
+        assert_eq!(held(1_000), Some(Leased(Duration::from_secs(120))));
+        assert_eq!(held(1_100), Some(Leased(Duration::from_secs(20))));
+        assert_eq!(held(1_120), None);
+    }
+
+    #[test]
+    fn lease_of_a_clock_that_is_ahead_is_respected_and_stays_its_holders() {
+        let store = Memory::default();
+        let ahead = Lease::take(&store, 1, 1_010, BUDGET).unwrap();
+        assert!(Lease::take(&store, 2, 1_000, BUDGET).is_err());
+        assert!(ahead.is_mine(&store, 1_011));
+        ahead.release(&store, 1_012);
+        assert!(Lease::take(&store, 2, 1_003, BUDGET).is_ok());
     }
 
     #[test]

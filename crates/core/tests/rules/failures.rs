@@ -395,3 +395,38 @@ async fn runs_that_overlap_change_each_rule_once() {
     assert_eq!(zones.patches().len(), 2);
     assert_eq!(zones.verdict("203.0.113.7"), Block);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_whose_action_stops_nobody_is_said_and_keeps_it() {
+    let zones = Zones::new(1);
+    zones.run().await.unwrap();
+    let edit =
+        |rule: &mut simulator::cloudflare::rulesets::RuleView| rule.action = "log".to_owned();
+    zones.front.world().cloudflare().edit_rule(&zones.ids[0], BAN, edit);
+    zones.next().await.unwrap();
+    zones.assert_says(Level::Warn, "has the action \"log\", which stops nobody");
+    zones.lock();
+    zones.ban("203.0.113.7");
+    zones.next().await.unwrap();
+    assert_eq!(zones.rule(0, BAN).action, "log");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_the_rules_part_of_the_last_run_ended_is_remembered_with_the_zone_that_failed() {
+    let zones = with_fault("PATCH: answer 403 {\"success\":false,\"errors\":[{\"message\":\"request is not authorized\"}],\"result\":null}").await;
+    zones.next().await.unwrap_err();
+    zones.assert_says(Level::Error, "HTTP 403: request is not authorized");
+    let last = || {
+        let run = zones.store.borrow().as_ref().unwrap()["run"].clone();
+        serde_json::from_slice::<serde_json::Value>(&run).unwrap()["rules"].clone()
+    };
+    assert_eq!((&last()["outcome"], &last()["success"]), (&"failed".into(), &false.into()));
+    assert!(last()["said"].as_str().unwrap().contains(&zones.ids[1]), "{}", last());
+    zones.unlock();
+    zones.lock();
+    // An hour, for the token's sake.
+    for _ in 0..32 {
+        let _ = zones.next().await;
+    }
+    assert_eq!((&last()["success"], &last()["said"]), (&true.into(), &"".into()));
+}

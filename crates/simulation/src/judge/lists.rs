@@ -378,11 +378,12 @@ impl Judge {
             }
             for (net, want, before) in before {
                 let in_zones = self.in_zones(&by.terms, &net, simulator);
-                // A later run may have changed by a rule what this operation still moves.
-                let is_late = self.last.as_ref().is_some_and(|last| last.run > by.run);
-                if in_zones.is_some() && (is_late || !self.rules.wants(&net)) {
-                    continue;
-                }
+                let want = in_zones.map_or(want, |_| want.min(self.rules.wanted_last(&net)));
+                // A rule may have let him through all the time.
+                let before = match in_zones {
+                    Some(_) => before.min(self.met_before(&by.terms, &net, change.at, simulator)),
+                    None => before,
+                };
                 let after = in_zones.unwrap_or_else(|| self.lists.strength(&net));
                 if after >= before.min(want) {
                     continue;

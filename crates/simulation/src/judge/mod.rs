@@ -111,6 +111,8 @@ struct View {
     said: BTreeMap<String, (String, bool)>,
     /// Somebody else changed the edge while it was at work, or a read of it was not true.
     disturbed: bool,
+    /// Somebody else changed the edge while it was at work.
+    others_acted: bool,
     operations_seen: BTreeSet<String>,
 }
 
@@ -211,6 +213,7 @@ impl Judge {
                 has_put_and_deleted: false,
                 said: BTreeMap::new(),
                 disturbed: overlaps,
+                others_acted: false,
                 operations_seen: BTreeSet::new(),
             },
         );
@@ -227,7 +230,10 @@ impl Judge {
     /// What happens at the edge or in its store without a run.
     pub(crate) fn others_act(&mut self) {
         self.rules.others_did = true;
-        self.runs.values_mut().for_each(|view| view.disturbed = true);
+        self.runs.values_mut().for_each(|view| {
+            view.disturbed = true;
+            view.others_acted = true;
+        });
     }
 
     /// What was there before is nobody's doing.

@@ -26,14 +26,19 @@ pub(crate) struct Rules {
     pub(super) others_did: bool,
     /// Who had to go for the more urgent in a full expression.
     displaced: BTreeSet<IpNet>,
+    /// Somebody has gone without a place on the lists.
+    was_scarce: bool,
     before: Option<Before>,
     readings: Vec<Rc<Reading>>,
 }
 
 impl Rules {
-    /// Whether whoever read last was asked for it.
-    pub(super) fn wants(&self, net: &IpNet) -> bool {
-        self.readings.last().is_none_or(|reading| reading.lists.contains_key(net))
+    /// What whoever read last was asked for it; a later run may say by a rule what an operation of an earlier
+    /// one still moves.
+    pub(super) fn wanted_last(&self, net: &IpNet) -> Strength {
+        let wanted =
+            |reading: &Rc<Reading>| reading.lists.get(net).map_or(PASS, |want| want.strength);
+        self.readings.last().map_or(BLOCK, wanted)
     }
 }
 
@@ -80,6 +85,7 @@ impl Judge {
     /// What a run with zones has read.
     pub(super) fn rules_read(&mut self, reading: &Rc<Reading>) {
         self.rules.readings.push(Rc::clone(reading));
+        self.rules.was_scarce |= self.lists.is_scarce(reading, &self.terms);
     }
 
     pub(super) fn rule_write(&mut self, sent: &Sent, zone: &str, simulator: &mut Simulator) {
@@ -102,6 +108,7 @@ impl Judge {
         let (run, at) = (self.requests[index].sent.run, self.requests[index].sent.at);
         let Some(view) = self.runs.get(&run) else { return };
         let (Some(reading), terms) = (view.reading.clone(), Rc::clone(&view.terms)) else { return };
+        let others_acted = view.others_acted;
         let after = simulator.cloudflare().rules(zone).unwrap_or_default();
         // Somebody else may act between the two; then it is not ours to judge.
         if !self.rules.others_wrote {
@@ -126,6 +133,7 @@ impl Judge {
             let Some(ip) = visitor_of(&net, &reading) else { continue };
             let now = verdict(simulator, zone, ip, &nobody);
             let may_go = terms.protects(&net)
+                || others_acted
                 || self.rules.others_wrote
                 || self.lists.is_scarce(&reading, &terms);
             let loses_room = || {
@@ -173,6 +181,20 @@ impl Judge {
         let nobody = Visitor::default();
         let zones = terms.zones.iter();
         zones.map(|zone| verdict(simulator, zone, net.addr(), &nobody)).min()
+    }
+
+    /// What visitors from there met in the zone where that was least, until `at`.
+    pub(super) fn met_before(
+        &self,
+        terms: &Terms,
+        net: &IpNet,
+        at: Duration,
+        simulator: &mut Simulator,
+    ) -> Strength {
+        let (nobody, before) = (Visitor::default(), at.saturating_sub(Duration::from_millis(1)));
+        let met =
+            |zone: &String| strength(simulator.edge().decide_at(zone, before, net.addr(), &nobody));
+        terms.zones.iter().map(met).min().unwrap_or(BLOCK)
     }
 
     /// So that one cause is told from another.
@@ -296,6 +318,7 @@ impl Judge {
             || self.rules.others_wrote
             || self.rules.others_did
             || self.lists.has_been_full
+            || self.rules.was_scarce
         {
             return;
         }

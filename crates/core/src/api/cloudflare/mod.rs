@@ -155,7 +155,12 @@ where
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.code, clip(&self.message, 200))?;
+        // Some refusals have no code (facts cloudflare-rules 1.5), and 0 is none.
+        match (self.code, clip(&self.message, 200)) {
+            (0, said) if said.is_empty() => f.write_str("without a reason")?,
+            (0, said) => f.write_str(&said)?,
+            (code, said) => write!(f, "{code} {said}")?,
+        }
         for cause in &self.error_chain {
             write!(f, " ({cause})")?;
         }

@@ -160,6 +160,11 @@ impl Rule {
         is_plain(&self.id) && !self.action.is_empty()
     }
 
+    /// Whether its action keeps anybody out, or challenges him; `log` and `skip` do neither.
+    pub fn stops_visitors(&self) -> bool {
+        matches!(self.action.as_str(), "block" | "managed_challenge" | "js_challenge" | "challenge")
+    }
+
     /// Whether nobody wrote it between the two readings. Its version tells that too.
     fn is_as(&self, other: &Self) -> bool {
         let names = |rule: &Self| -> BTreeSet<String> {

@@ -7,7 +7,7 @@
 //!
 //! The invariants, of which the last one needs room:
 //! - a protected address never matches, and FRESH names none;
-//! - nobody who shall match and is on the list is let through, however little room there is;
+//! - nobody in force who shall match is let through for the sake of what is lifted around him;
 //! - while the rule may not drain, it is right for the list as it was read and for what the list held
 //!   before: nothing leaves that either of them needs;
 //! - with room, the rule matches what it shall match and nothing else.
@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::api::cloudflare::expression::{
-    AddressSet, Clause, Expression, Length, Parts, may_match,
+    AddressSet, Clause, ClauseLength, Expression, Length, Parts, may_match,
 };
 use crate::desired::Region;
 use crate::plan::Class;
@@ -113,23 +113,29 @@ pub fn decide(situation: &Situation<'_>) -> Decided {
 
     let view = View::new(situation);
     let already = observed.parts();
-    let add_fresh = |length: &mut Length, address: &Address| {
-        length.fresh.of += Length::entry(address);
-        length.fresh.except += Length::sum(view.protected.inside(address));
-    };
     let (lifted, without) = room::choose(view.lifted_candidates(), &already.lifted, |address| {
-        // With room for whoever shall match inside of it: he would be let through for others' sake.
+        // With room for whoever is in force inside of it: he would be let through for others' sake.
         room.take(|length| {
             length.lifted += Length::entry(address);
-            view.shall_match.inside(address).iter().for_each(|one| add_fresh(length, one));
+            let inside =
+                view.shall_match.inside(address).iter().flat_map(|one| view.in_force_of(one));
+            inside.for_each(|kept| length.fresh += view.fresh_length(kept));
         })
     });
     waiting.extend(without.map(|one| Waiting::Lifted(one.address, one.key.class)));
     // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
     let candidates = view.fresh_candidates(&lifted);
     let (fresh, without) = room::choose(candidates, &already.fresh.of, |address| {
-        let has_room = view.shall_match.has_entry(address) && lifted.covers(address);
-        has_room || room.take(|length| add_fresh(length, address))
+        let around = view.shall_match.covering(address).filter(|one| lifted.covers(one));
+        let has_room = around.map_or(&[][..], |one| view.in_force_of(one));
+        has_room.contains(address)
+            || room.take(|length| {
+                length.fresh += view.fresh_length(address);
+                // It takes the place of its parts.
+                if around == Some(address) {
+                    has_room.iter().for_each(|part| length.fresh -= view.fresh_length(part));
+                }
+            })
     });
     waiting.extend(without.map(|one| Waiting::Fresh(one.address, one.key.class)));
     let except = fresh.iter().flat_map(|range| view.protected.inside(range)).copied().collect();
@@ -186,18 +192,42 @@ struct View<'a> {
     /// What shall match, as wide as it is wanted; what is protected altogether is not in it.
     shall_match: AddressSet,
     on_list: AddressSet,
+    /// What the rule matches now.
+    in_force: AddressSet,
 }
 
 impl<'a> View<'a> {
     fn new(situation: &'a Situation<'a>) -> Self {
         let protected = situation.protected.union(situation.never_block);
         let wanted = situation.shall_match.iter().map(|item| item.address);
+        let on_list = situation.on_list.iter().map(|item| item.address).collect();
         Self {
             situation,
             shall_match: wanted.filter(|address| !protected.covers(address)).collect(),
-            on_list: situation.on_list.iter().map(|item| item.address).collect(),
+            in_force: situation.observed.matched(&on_list),
+            on_list,
             protected,
         }
+    }
+
+    /// What has to be in FRESH for `one`, which shall match, when its list's item around it is lifted: what FRESH
+    /// has of it, unless there is more of it in force, or all of it takes no more room.
+    fn in_force_of<'o>(&'o self, one: &'o Address) -> &'o [Address] {
+        let parts = self.situation.observed.parts().fresh.of.inside(one);
+        let is_part = |other: &Address| parts.iter().any(|part| part.contains(other));
+        let is_more = self.in_force.covers(one) || !self.in_force.inside(one).iter().all(is_part);
+        let length = |address| {
+            let ClauseLength { of, except } = self.fresh_length(address);
+            of + except
+        };
+        let is_longer = !parts.is_empty() && parts.iter().map(length).sum::<usize>() >= length(one);
+        if is_more || is_longer { std::slice::from_ref(one) } else { parts }
+    }
+
+    /// What an entry of FRESH takes, with its exceptions.
+    fn fresh_length(&self, address: &Address) -> ClauseLength {
+        let except = Length::sum(self.protected.inside(address));
+        ClauseLength { of: Length::entry(address), except }
     }
 
     /// LIFTED, by urgency: owners, then what is on the list and shall not match, then what was lifted

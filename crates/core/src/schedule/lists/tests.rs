@@ -196,6 +196,14 @@ fn list_with_an_item_not_understood_is_never_rewritten_also_where_writes_are_sca
 }
 
 #[test]
+fn list_that_keeps_an_item_too_wide_to_be_sent_is_not_rewritten() {
+    let held = case((&["1.1.1.1", "0.0.0.0/0"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
+    assert_eq!(held.says(), ["POST ban +1 -0", "DELETE ban +0 -1"]);
+    let goes = case((&["1.1.1.1"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
+    assert_eq!(goes.says(), ["PUT ban +1 -2"]);
+}
+
+#[test]
 fn rewritten_list_keeps_the_remarks_of_what_stays() {
     let mut case = case((&["1.1.1.1", "1.1.1.3"], &["1.1.1.2"]), NONE);
     let remark = r#"{"id":"x","ip":"1.1.1.1","comment":"why"}"#;

@@ -2,6 +2,7 @@
 //! by entry, and the text is built once.
 
 use std::fmt::{self, Write};
+use std::ops::{AddAssign, SubAssign};
 
 use super::{ADDRESS, ASN, COUNTRY, Expression, ListName, Quoted};
 
@@ -28,6 +29,20 @@ pub struct ClauseLength {
     pub of: usize,
     /// Of what is excepted. Counts only if something matches.
     pub except: usize,
+}
+
+impl AddAssign for ClauseLength {
+    fn add_assign(&mut self, more: Self) {
+        self.of += more.of;
+        self.except += more.except;
+    }
+}
+
+impl SubAssign for ClauseLength {
+    fn sub_assign(&mut self, less: Self) {
+        self.of -= less.of;
+        self.except -= less.except;
+    }
 }
 
 impl Length {

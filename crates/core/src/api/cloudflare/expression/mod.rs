@@ -47,7 +47,7 @@ use std::str::FromStr;
 
 use crate::address::Address;
 
-pub use length::Length;
+pub use length::{ClauseLength, Length};
 pub use parser::NotOurs;
 pub use region::{Asn, Country, NotACountry, NotAnAsn};
 pub use set::AddressSet;

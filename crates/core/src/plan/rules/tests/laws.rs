@@ -130,8 +130,12 @@ fn is_legal(rule: &Rule, decided: &Decided) -> Result<(), TestCaseError> {
             prop_assert!(rule.shall_match(address), "{} in {}", address, text);
         }
     }
-    for address in pool().filter(|address| rule.shall_match(*address) && rule.is_on_list(*address))
-    {
+    let is_in_force = |address: &IpAddr| {
+        rule.shall_match(*address)
+            && rule.is_on_list(*address)
+            && !is_lifted(&rule.observed, *address)
+    };
+    for address in pool().filter(is_in_force) {
         let applies = rule.applies(&decided.desired, Client::at(address));
         prop_assert!(applies, "{} is on the list, and let through by {}", address, text);
     }
@@ -212,9 +216,13 @@ proptest! {
         };
         let room_for = |lifted: Vec<Address>, of: Vec<Address>| {
             // Whoever shall match inside of what is lifted needs room too.
+            let on_list = rule.on_list.iter().map(|item| item.address).collect();
+            let in_force = rule.observed.matched(&on_list);
             let inside = rule.shall_match.iter().map(|item| item.address).filter(|one| {
-                lifted.iter().any(|entry| entry.contains(one)) && !protected.covers(one)
+                let is_lifted = lifted.iter().any(|entry| entry.contains(one));
+                is_lifted && !protected.covers(one) && in_force.touches(one)
             });
+            let inside: Vec<Address> = inside.collect();
             let of: AddressSet = of.into_iter().chain(inside).collect();
             let except = of.iter().flat_map(|entry| protected.inside(entry)).copied().collect();
             let fresh = Clause { of, except };
