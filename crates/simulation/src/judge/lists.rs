@@ -212,7 +212,7 @@ impl Judge {
                 let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
                 // What came after it was read is unseen.
                 let read = view.items[list].as_ref().map(|(at, _)| *at);
-                let seen = content.items.iter().filter(|(_, at)| read.is_none_or(|r| **at < r));
+                let seen = content.items.iter().filter(|(_, at)| read.is_none_or(|r| **at <= r));
                 let texts = seen.map(|(text, _)| text);
                 texts.filter(|text| !stays.contains(&network(text))).cloned().collect()
             }

@@ -129,7 +129,9 @@ impl Judge {
         let mut networks = self.lists.networks().into_iter();
         networks.find(|net| {
             let is_wanted = reading.lists.contains_key(net) && !(skips && covered(reading, net));
-            !is_wanted && self.past.gone_since(net).is_some_and(|at| at < since)
+            // What a range is to cover waits for that, and for its place.
+            let is_free = !is_wanted && !within(reading, net);
+            is_free && self.past.gone_since(net).is_some_and(|at| at < since)
         })
     }
 
@@ -164,7 +166,8 @@ impl Judge {
                 let is_wanted =
                     reading.lists.get(net).is_some_and(|want| want.strength == strength)
                         && !(skips && covered(reading, net));
-                if !is_wanted && !is_batched && !(is_scarce && within(reading, net)) {
+                let stays = is_wanted || is_batched || is_scarce && within(reading, net);
+                if !stays {
                     extra.push(written(net));
                 }
             }

@@ -142,7 +142,6 @@ impl Compared<'_> {
         }
         match self.places.around(list, address) {
             Around::Nothing => {}
-            Around::Evicted => return Some((Why::Displaced, Class::Rest, None)),
             Around::Covered(after) => return Some((Why::Covered, Class::Rest, after)),
             Around::Weaker(after) => return Some((Why::Moved, Class::Rest, after)),
             // What stays until its range comes does so on one list.

@@ -14,8 +14,6 @@ pub(super) struct Places<'a> {
     pub(super) observed: &'a Observed,
     /// The first who goes without; `None` = there are places for all.
     pub(super) first_without: Option<(Rank, Address)>,
-    /// What is not desired and goes before the range that covers it has come, because that needs its place.
-    pub(super) evicted: Option<(Remediation, Address)>,
     /// Some go without only until others have moved: in the end there is a place for all.
     pub(super) are_kept: bool,
 }
@@ -76,8 +74,7 @@ impl Rank {
 impl<'a> Places<'a> {
     /// Gives `places` to the desired addresses.
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
-        let mut all =
-            Self { desired, observed, first_without: None, evicted: None, are_kept: false };
+        let mut all = Self { desired, observed, first_without: None, are_kept: false };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
         if desired.count_on_lists() > places {
             let mut ranked: Vec<(Rank, Address)> = desired

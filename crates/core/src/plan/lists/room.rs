@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::decision::{Remediation, Source};
+use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
@@ -28,8 +28,6 @@ pub(super) enum Around {
     Weaker(Option<(Remediation, Address)>),
     /// None has a place: it keeps its own until one has.
     Waits,
-    /// One that covers it gets its place.
-    Evicted,
 }
 
 /// Gives as many places as Cloudflare allows for what is to be there in the end, and for what is there on the way:
@@ -43,25 +41,10 @@ pub(super) fn assign<'a>(
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let (places, in_the_end) = with_evicted(desired, observed, rules, None);
-    match in_the_end.and_then(|in_the_end| places.waits_for_one_put_out(&in_the_end)) {
-        None => places,
-        // What is not desired makes room for the range that covers it: a ban that was decided here has to come.
-        Some(evicted) => with_evicted(desired, observed, rules, Some(evicted)).0,
-    }
-}
-
-/// The places that are given, and those in the end if that are more.
-fn with_evicted<'a>(
-    desired: &'a Desired,
-    observed: &'a Observed,
-    rules: Rules<'_>,
-    evicted: Option<(Remediation, Address)>,
-) -> (Places<'a>, Option<Places<'a>>) {
-    let of = |count| Places { evicted, ..Places::assign(desired, observed, count) };
+    let of = |count| Places::assign(desired, observed, count);
     let wanted = desired.candidates().count() as u64;
     if observed.count() + wanted <= rules.items_max {
-        return (of(wanted), None);
+        return of(wanted);
     }
     // With fewer places fewer ranges have one, and more has to stay because of that.
     let mut in_the_end = wanted.min(rules.items_max);
@@ -77,7 +60,7 @@ fn with_evicted<'a>(
         needs.stays + count > rules.items_max || needs.on_the_way() > rules.items_max
     };
     if !is_too_many(&needs, in_the_end) {
-        return (of(in_the_end), None);
+        return of(in_the_end);
     }
     let (mut fits, mut too_many, mut step) = (0, in_the_end, 1);
     while fits + 1 < too_many {
@@ -97,10 +80,10 @@ fn with_evicted<'a>(
             needs.leaving == 0 && needs.stays + count <= rules.items_max
         };
         if let Some(count) = [in_the_end, too_many].into_iter().find(stays) {
-            return (of(count), None);
+            return of(count);
         }
     }
-    (Places { are_kept: is_on_the_way && in_the_end == wanted, ..of(fits) }, Some(of(in_the_end)))
+    Places { are_kept: is_on_the_way && in_the_end == wanted, ..of(fits) }
 }
 
 /// What needs places.
@@ -156,7 +139,6 @@ impl Places<'_> {
                     }
                     (None, Some(_)) => {}
                     (None, None) => match self.around(list, address) {
-                        Around::Evicted => {}
                         Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
                         Around::Covered(after) => needs.leaving += u64::from(after.is_some()),
                         Around::Weaker(Some(_)) => needs.leaving += 1,
@@ -168,22 +150,6 @@ impl Places<'_> {
             }
         }
         needs
-    }
-
-    /// Something that waits for a range that was decided here, which has a place in the end, and none of these.
-    fn waits_for_one_put_out(&self, in_the_end: &Places<'_>) -> Option<(Remediation, Address)> {
-        let items = self
-            .observed
-            .lists()
-            .flat_map(|(list, content)| content.items().keys().map(move |address| (list, address)));
-        let mut undesired = items.filter(|(_, address)| self.desired.on_list(address).is_none());
-        undesired.find(|(list, address)| match in_the_end.around(*list, address) {
-            Around::Covered(Some((_, range))) | Around::Weaker(Some((_, range))) => {
-                let source = self.desired.candidate(&range).map(|range| range.source);
-                source == Some(Source::Own) && self.on_list(&range).is_none()
-            }
-            _ => false,
-        })
     }
 
     /// Whether this list has `address`.
@@ -226,9 +192,6 @@ impl Places<'_> {
 
     /// See [`Around`]. A range that is at the edge already before one that has yet to come; the widest first.
     pub(super) fn around(&self, list: Remediation, address: &Address) -> Around {
-        if self.evicted == Some((list, *address)) {
-            return Around::Evicted;
-        }
         let around: Vec<_> = self.desired.ranges_around(address).collect();
         let best = |is_strong: bool| {
             let ranges = around.iter().filter(|(_, on)| (*on >= list) == is_strong);

@@ -152,18 +152,6 @@ fn covered_address_keeps_its_place_until_the_range_has_one() {
     scarce.items_max = 3;
     let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
-    let mut own = case(&["1.1.1.0/24"], &[], &["1.1.1.1", "1.1.1.2"], &[]);
-    own.items_max = 2;
-    let says = [
-        "+1.1.1.0/24 ban new_ban OwnBan",
-        "-1.1.1.1 ban displaced Rest",
-        "-1.1.1.2 ban covered Rest after 1.1.1.0/24 ban",
-    ];
-    assert_eq!(
-        own.says(),
-        says,
-        "one that nobody asks for makes room for a ban that was decided here"
-    );
     scarce.items_max = 2;
     assert_eq!(scarce.says(), ["-9.9.9.2 ban displaced Rest"], "it has no place at all");
 }

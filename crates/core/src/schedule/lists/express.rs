@@ -139,7 +139,8 @@ fn drop_unreplaced(lists: &mut [List<'_>]) {
 ///
 /// On full lists a range and what comes inside it can only change at the same moment, whatever that costs.
 ///
-/// A list with items that could not be understood is never rewritten, since that would delete them.
+/// A list with items that could not be understood is never rewritten, since that would delete them; nor is one
+/// that keeps an item which it would not take from us.
 fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
     let is_scarce = inputs.history.is_scarce(inputs.now);
     if !inputs.history.may_rewrite(inputs.now) {
@@ -152,7 +153,7 @@ fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
     let mut candidates: Vec<(u64, &mut List<'_>)> = lists
         .iter_mut()
         .filter(|list| !list.additions.is_empty() && !list.removals.is_empty())
-        .filter(|list| list.observed.may_be_rewritten())
+        .filter(|list| list.observed.foreign().count == 0 && list.keeps_only_what_is_taken())
         .filter_map(|list| {
             let before = list.observed.len();
             let after = before + list.additions.len() as u64 - list.removals.len() as u64;

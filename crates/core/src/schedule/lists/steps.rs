@@ -186,6 +186,16 @@ impl<'a> List<'a> {
         }
     }
 
+    /// Whether everything that stays could be sent.
+    pub(super) fn keeps_only_what_is_taken(&self) -> bool {
+        let mut too_wide = self.observed.items().keys().filter(|address| !address.fits_list());
+        let goes = |address: &Address| {
+            let mut removals = self.removals.iter().filter(|removal| removal.address == *address);
+            removals.any(|removal| self.waits_for(removal).next().is_none())
+        };
+        too_wide.all(|address| goes(&address))
+    }
+
     /// Whether something is left that is not among the operations.
     pub(super) fn has_rest(&self) -> bool {
         !self.additions.is_empty() || !self.removals.is_empty()
