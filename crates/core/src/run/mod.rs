@@ -211,7 +211,7 @@ async fn sync_leased<H: Host>(
     // At the same time, so that neither target waits for the other: an operation on a list may be watched
     // for half a minute.
     let lists = lists.map(|prepared| lists::finish(&access, prepared, &mut history));
-    let kv = kv.map(|prepared| kv::finish(&access, prepared, &mut quota));
+    let kv = kv.map(|prepared| Box::pin(kv::finish(&access, prepared, &mut quota)));
     let (lists, kv) = join(OptionFuture::from(lists), OptionFuture::from(kv)).await;
     let (lists, sides, done) = match lists {
         Some(Finished { report, sides, done }) => (Some(report), sides, done),

@@ -144,7 +144,8 @@ pub(crate) async fn all<H: Host, W: Watch>(
 ) -> Readings<W> {
     let targets = &settings.targets;
     let lists = targets.lists.as_ref().map(|lists| observed(session, clients, lists, until));
-    let keys = targets.kv.as_ref().map(|kv| namespace(session, clients, kv, until));
+    // On the heap: two layouts are read one after the other, and a future is as large as the largest of its steps.
+    let keys = targets.kv.as_ref().map(|kv| Box::pin(namespace(session, clients, kv, until)));
     let rules = targets.rules.as_ref().zip(targets.lists.as_ref());
     let rules = rules.map(|(rules, lists)| zones(session, clients, rules, lists, until));
     let (desired, lists, keys, rules) = join4(
