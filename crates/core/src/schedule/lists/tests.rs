@@ -199,8 +199,10 @@ fn list_with_an_item_not_understood_is_never_rewritten_also_where_writes_are_sca
 fn list_that_keeps_an_item_too_wide_to_be_sent_is_not_rewritten() {
     let held = case((&["1.1.1.1", "0.0.0.0/0"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
     assert_eq!(held.says(), ["POST ban +1 -0", "DELETE ban +0 -1"]);
-    let goes = case((&["1.1.1.1"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
+    let goes = case((&["2001:db8::1"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
     assert_eq!(goes.says(), ["PUT ban +1 -2"]);
+    let waits = case((&["1.1.1.1"], &["0.0.0.0/0", "1.1.1.2"]), NONE);
+    assert_eq!(waits.says(), ["POST ban +1 -0", "DELETE ban +0 -2"], "for what comes inside it");
 }
 
 #[test]
