@@ -213,6 +213,9 @@ impl<'a> View<'a> {
     /// What has to be in FRESH for `one`, which shall match, when its list's item around it is lifted: what FRESH
     /// has of it, unless there is more of it in force, or all of it takes no more room.
     fn in_force_of<'o>(&'o self, one: &'o Address) -> &'o [Address] {
+        if !self.in_force.touches(one) {
+            return &[];
+        }
         let parts = self.situation.observed.parts().fresh.of.inside(one);
         let is_part = |other: &Address| parts.iter().any(|part| part.contains(other));
         let is_more = self.in_force.covers(one) || !self.in_force.inside(one).iter().all(is_part);
