@@ -1,12 +1,16 @@
 //! A map of a few entries, compiled small: the standard library's tree is five kilobytes of the component for
 //! each type that is kept in one, and most have a dozen entries.
 
+mod sorted;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+pub use sorted::Sorted;
 
 /// Entries in the order of their keys, each once. With the methods of `BTreeMap` that are in use; an entry that
 /// comes out of order moves those behind it, so it is not for thousands.

@@ -3,17 +3,18 @@
 //! Decided twice in a run by the same code: before the lists are written, to know whether the delta has
 //! room for what the lists lack, and after, for what they then still lack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::address::map::AddressMap;
 use crate::api::cloudflare::expression::{AddressSet, Expression};
 use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Each, Remediation, Source};
 use crate::desired::{Desired, Region};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
-use crate::order::{Gather, Order};
+use crate::order::Order;
 use crate::plan::lists::{Addition, ListPlan, Plan};
 use crate::plan::rules::{
     Decided, Item, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
@@ -22,6 +23,7 @@ use crate::plan::{Class, Why};
 use crate::schedule::lists::{ByRules, Operation, Urgency};
 use crate::settings::protected::NEVER_BLOCK;
 use crate::settings::{Id, Lists, Rules, Settings};
+use crate::small::Sorted;
 use crate::state::rules::{Cause, RegionsTaken};
 use crate::state::writes::checksum;
 use crate::state::{Ends, RulesHistory};
@@ -133,13 +135,15 @@ impl Side {
         };
         // What goes only after another has come stays where that will not come, and what is displaced is
         // desired: the rule does not open what the list will lose.
-        let leaving: BTreeMap<Address, Class> = plan
+        let mut leaving: AddressMap<Class> = AddressMap::default();
+        let all = plan
             .removals
             .iter()
             .filter(|removal| !matches!(removal.why, Why::Surplus | Why::Displaced))
             .filter(|removal| removal.after.as_ref().is_none_or(comes))
-            .map(|removal| (removal.address, removal.class))
-            .gather();
+            .map(|removal| (removal.address, removal.class));
+        all.for_each(|(address, class)| leaving.push(address, class));
+        leaving.settle(|_, _| ());
         let (added, removed) = done(plan, content, known.done);
         // What is held back is not desired: of that only what is remembered tells whose it was.
         let is_own = |address: &Address| match desired.candidate(address) {
@@ -231,11 +235,11 @@ fn done(
                 added = now;
             }
             Operation::Delete { ids, .. } => {
-                let ids: BTreeSet<&ItemId> = ids.as_slice().iter().gather();
+                let ids: Sorted<&ItemId> = ids.as_slice().iter().collect();
                 let gone = plan
                     .removals
                     .iter()
-                    .filter(|removal| removal.why != Why::Surplus && ids.contains(&removal.id));
+                    .filter(|removal| removal.why != Why::Surplus && ids.contains(&&removal.id));
                 removed.extend(gone.map(|removal| removal.address));
             }
         }

@@ -13,13 +13,13 @@
 //! | 5xx, or no answer | two minutes, doubled up to the ladder's first step |
 //! | refused as a value | no wait: the value is set aside, or the next write carries half |
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::settings::Pace;
+use crate::small::SmallMap;
 
 use super::Record;
 
@@ -85,8 +85,8 @@ pub struct WriteHistory {
     /// Writes in a row that were refused for a value, since one was accepted.
     values_refused: u32,
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    set_aside: BTreeMap<Address, u64>,
+    #[serde(skip_serializing_if = "SmallMap::is_empty")]
+    set_aside: SmallMap<Address, u64>,
     /// No list is rewritten whole until then: an item that is there already was refused.
     no_rewrite_until: u64,
 }
@@ -247,7 +247,7 @@ impl WriteHistory {
     }
 
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
-    pub fn set_aside(&self) -> &BTreeMap<Address, u64> {
+    pub fn set_aside(&self) -> &SmallMap<Address, u64> {
         &self.set_aside
     }
 

@@ -8,10 +8,8 @@ mod failure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::decision::Remediation;
@@ -135,7 +133,7 @@ pub fn change(
 impl Rule {
     fn new(fields: SmallMap<String, Raw>) -> Self {
         let text = |name: &str| -> Option<String> {
-            serde_json::from_str(fields.get(name)?.0.get()).ok().flatten()
+            serde_json::from_slice(fields.get(name)?.0.get().as_bytes()).ok().flatten()
         };
         let enabled = fields.get("enabled").is_none_or(|value| value.0.get() != "false");
         Self {
@@ -168,11 +166,10 @@ impl Rule {
 
     /// Whether nobody wrote it between the two readings. Its version tells that too.
     fn is_as(&self, other: &Self) -> bool {
-        let names = |rule: &Self| -> BTreeSet<String> {
-            rule.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF).cloned().gather()
-        };
-        let here = names(self);
-        here == names(other) && here.iter().all(|name| self.has_same(name, other))
+        let names =
+            |rule: &Self| rule.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF).count();
+        let mut here = self.fields.keys().filter(|name| *name != CHANGES_BY_ITSELF);
+        names(self) == names(other) && here.all(|name| self.has_same(name, other))
     }
 
     /// Whether `after` is what was sent: every field that was given back.
@@ -183,13 +180,45 @@ impl Rule {
     /// Whether a field has the same value in both. As JSON: the same may be laid out in another way. Not
     /// every number that Cloudflare may send is one to us; its text is.
     fn has_same(&self, name: &str, other: &Self) -> bool {
-        let text = |rule: &Self| rule.fields.get(name).map(|value| value.0.get().to_owned());
-        let value = |text: &Option<String>| -> Option<Value> {
-            serde_json::from_str(text.as_deref()?).ok()
-        };
-        let (here, there) = (text(self), text(other));
-        here == there || value(&here).is_some_and(|here| value(&there) == Some(here))
+        match (self.fields.get(name), other.fields.get(name)) {
+            (Some(Raw(here)), Some(Raw(there))) => is_same(here.get(), there.get(), DEPTH_MAX),
+            (here, there) => here.is_none() && there.is_none(),
+        }
     }
+}
+
+/// How deep a field's value is compared. Cloudflare's have two levels.
+const DEPTH_MAX: u8 = 16;
+
+/// Whether two JSON texts say the same: members in any order, texts escaped in any way.
+fn is_same(here: &str, there: &str, depth: u8) -> bool {
+    fn read<T: DeserializeOwned>(texts: [&str; 2]) -> Option<[T; 2]> {
+        let [here, there] = texts.map(|text| serde_json::from_slice(text.as_bytes()).ok());
+        Some([here?, there?])
+    }
+    let Some(depth) = depth.checked_sub(1) else { return here == there };
+    let same = |[here, there]: [&Raw; 2]| is_same(here.0.get(), there.0.get(), depth);
+    let texts = [here, there];
+    here == there
+        || match texts.map(|text| text.bytes().next()) {
+            [Some(b'{'), Some(b'{')] => {
+                read::<SmallMap<String, Raw>>(texts).is_some_and(|[here, there]| {
+                    let mut both = here.iter().zip(there.iter());
+                    here.len() == there.len()
+                        && both.all(|((name, here), (other, there))| {
+                            name == other && same([here, there])
+                        })
+                })
+            }
+            [Some(b'['), Some(b'[')] => read::<Vec<Raw>>(texts).is_some_and(|[here, there]| {
+                let mut both = here.iter().zip(&there);
+                here.len() == there.len() && both.all(|(here, there)| same([here, there]))
+            }),
+            [Some(b'"'), Some(b'"')] => {
+                read::<String>(texts).is_some_and(|[here, there]| here == there)
+            }
+            _ => false,
+        }
 }
 
 /// What the answer to a change tells.

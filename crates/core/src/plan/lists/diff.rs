@@ -3,17 +3,16 @@
 //! What moves or is covered names what has to be at the edge before it goes; nothing here decides whether
 //! or when.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::address::Address;
 use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Remediation, Source};
 use crate::desired::{Candidate, Desired};
 use crate::observed::lists::{Observed, ObservedList};
-use crate::order::Gather;
+use crate::order::Order;
 use crate::plan::{Class, Why};
 use crate::settings::protected::Protected;
 use crate::skipped::Left;
+use crate::small::{SmallMap, Sorted};
 use crate::state::Ends;
 
 use super::places::{Places, Rank};
@@ -32,7 +31,7 @@ pub struct Rules<'a> {
     /// What was desired last: whether it was decided here, and when it ends.
     pub ends: &'a Ends,
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
-    pub set_aside: &'a BTreeMap<Address, u64>,
+    pub set_aside: &'a SmallMap<Address, u64>,
 }
 
 impl Rules<'_> {
@@ -170,18 +169,26 @@ fn keep_shared_ids(lists: &mut [ListPlan], observed: &Observed) {
         return;
     }
     for (plan, (_, content)) in lists.iter_mut().zip(observed.lists()) {
-        let going: BTreeSet<(Address, &ItemId)> =
-            plan.removals.iter().map(|removal| (removal.address, &removal.id)).gather();
-        let ids: BTreeSet<&ItemId> = going.iter().map(|(_, id)| *id).gather();
+        let going: Sorted<(Address, &ItemId)> =
+            plan.removals.iter().map(|removal| (removal.address, &removal.id)).collect();
+        let ids: Sorted<&ItemId> = going.iter().map(|(_, id)| *id).collect();
         let staying = content
             .items()
             .iter()
             .filter(|(address, id)| ids.contains(id) && !going.contains(&(*address, *id)));
-        let shared: BTreeSet<ItemId> = staying.map(|(_, id)| id.clone()).gather();
-        let mut seen = BTreeSet::new();
+        let shared: Sorted<&ItemId> = staying.map(|(_, id)| id).collect();
+        // Of those with the same id the first stays in the plan.
+        let mut by_id: Vec<usize> = (0..plan.removals.len()).collect();
+        by_id.order_by_key(|at| &plan.removals[*at].id);
+        let pairs = by_id.windows(2);
+        let again = pairs.filter(|pair| plan.removals[pair[0]].id == plan.removals[pair[1]].id);
+        let again: Sorted<usize> = again.map(|pair| pair[1]).collect();
         let before = plan.removals.len();
-        plan.removals
-            .retain(|removal| !shared.contains(&removal.id) && seen.insert(removal.id.clone()));
+        let mut at = 0..;
+        plan.removals.retain(|removal| {
+            let is_again = at.next().is_some_and(|at| again.contains(&at));
+            !shared.contains(&&removal.id) && !is_again
+        });
         plan.keep += (before - plan.removals.len()) as u64;
     }
 }

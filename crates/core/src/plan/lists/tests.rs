@@ -1,6 +1,6 @@
 //! Why something comes or goes, how urgent it is, and after what.
 
-use std::collections::BTreeMap;
+use crate::small::SmallMap;
 
 use super::*;
 use crate::desired::Desired;
@@ -16,7 +16,7 @@ struct Case {
     observed: Observed,
     ends: Ends,
     protected: Protected,
-    set_aside: BTreeMap<Address, u64>,
+    set_aside: SmallMap<Address, u64>,
     items_max: u64,
 }
 
@@ -27,7 +27,7 @@ fn case(ban: &[&str], captcha: &[&str], on_ban: &[&str], on_captcha: &[&str]) ->
         observed: Observed::of(ObservedList::of(on_ban), ObservedList::of(on_captcha)),
         ends: Ends::default(),
         protected: Protected::default(),
-        set_aside: BTreeMap::new(),
+        set_aside: SmallMap::default(),
         items_max: 10_000,
     }
 }

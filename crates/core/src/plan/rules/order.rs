@@ -8,13 +8,11 @@
 //! Addresses are compared with addresses and regions with regions: that somebody's own challenge becomes
 //! a ban of his country at the same moment is not looked for.
 
-use std::collections::BTreeSet;
-
 use crate::api::cloudflare::expression::{AddressSet, Clause, Expression, Parts};
 use crate::decision::Remediation;
 
 use crate::desired::Region;
-use crate::order::Gather;
+use crate::small::Sorted;
 
 use super::CHARACTERS_MAX;
 
@@ -99,7 +97,7 @@ pub fn order(
 /// Who leaves one rule for the other, and is not there yet.
 struct Movers<'a> {
     addresses: AddressSet,
-    regions: BTreeSet<Region>,
+    regions: Sorted<Region>,
     /// What they come to say there: the exceptions of its regions are the current ones.
     there: &'a Parts,
 }
@@ -109,14 +107,15 @@ impl<'a> Movers<'a> {
         let gone = |rule: &RuleChange<'_>| rule.observed.matched(rule.on_list);
         let left = gone(from).difference(&from.desired.matched(from.on_list));
         let come = to.desired.matched(to.on_list).difference(&gone(to));
-        let regions = |before: &Expression, after: &Expression| {
-            &regions(before.parts()) - &regions(after.parts())
+        let lost = |before: &Expression, after: &Expression| {
+            let (mut lost, left) = (regions(before.parts()), regions(after.parts()));
+            lost.retain(|region| !left.contains(region));
+            lost
         };
-        Self {
-            addresses: left.intersection(&come),
-            regions: &regions(from.observed, from.desired) & &regions(to.desired, to.observed),
-            there: to.desired.parts(),
-        }
+        let (mut moving, arrive) =
+            (lost(from.observed, from.desired), lost(to.desired, to.observed));
+        moving.retain(|region| arrive.contains(region));
+        Self { addresses: left.intersection(&come), regions: moving, there: to.desired.parts() }
     }
 
     fn is_empty(&self) -> bool {
@@ -145,12 +144,12 @@ impl<'a> Movers<'a> {
 }
 
 /// With the exceptions of where they go too: an owner is not caught in a country that stays longer.
-fn keep<T: Ord>(clause: &mut Clause<BTreeSet<T>>, one: T, there: &Clause<BTreeSet<T>>) {
+fn keep<T: Ord>(clause: &mut Clause<Sorted<T>>, one: T, there: &Clause<Sorted<T>>) {
     clause.of.insert(one);
     clause.except = clause.except.union(&there.except);
 }
 
-fn regions(parts: &Parts) -> BTreeSet<Region> {
+fn regions(parts: &Parts) -> Sorted<Region> {
     let countries = parts.countries.of.iter().map(|country| Region::Country(*country));
-    countries.chain(parts.asns.of.iter().map(|asn| Region::As(*asn))).gather()
+    countries.chain(parts.asns.of.iter().map(|asn| Region::As(*asn))).collect()
 }

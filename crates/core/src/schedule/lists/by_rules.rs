@@ -10,9 +10,9 @@ use crate::address::Address;
 use crate::api::cloudflare::expression::AddressSet;
 use crate::decision::{Each, Remediation};
 use crate::observed::lists::Observed;
-use crate::order::Gather;
 use crate::plan::lists::{Plan, Removal};
 use crate::plan::{Class, Why};
+use crate::small::Sorted;
 
 use super::Urgency;
 
@@ -32,7 +32,7 @@ pub(super) fn too_early(
     plan: &Plan,
     observed: &Observed,
     lifted: &Each<AddressSet>,
-) -> BTreeSet<(Remediation, Address)> {
+) -> Sorted<(Remediation, Address)> {
     let of_list = |list: Remediation| {
         let other = list.other();
         let lifted = lifted.get(other).filter(|lifted| !lifted.is_empty())?;
@@ -51,7 +51,7 @@ pub(super) fn too_early(
         let early = plan_of.removals.iter().filter(is_early);
         Some(early.map(|removal| (list, removal.address)).collect::<Vec<_>>())
     };
-    Remediation::ALL.into_iter().filter_map(of_list).flatten().gather()
+    Remediation::ALL.into_iter().filter_map(of_list).flatten().collect()
 }
 
 /// What `list` holds and keeps, or gets.

@@ -5,7 +5,6 @@
 //! and DELETE. The order is that of `steps`. What moves to where a rule still lifts it stays, until the rule is
 //! changed (`by_rules`).
 
-use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::address::Address;
@@ -13,6 +12,7 @@ use crate::decision::Remediation;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Plan, Room};
 use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
+use crate::small::Sorted;
 
 use super::steps::{List, find_what_comes_inside, in_steps};
 use super::{Inputs, Operation, Rest, by_rules};
@@ -72,7 +72,7 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     if over == 0 {
         return 0;
     }
-    let replacing: BTreeSet<(Remediation, Address)> =
+    let replacing: Sorted<(Remediation, Address)> =
         lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).gather();
     let mut all: Vec<_> = lists
         .iter()
@@ -81,7 +81,7 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
         .collect();
     all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
     let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
-    let cut: BTreeSet<(Remediation, Address)> =
+    let cut: Sorted<(Remediation, Address)> =
         all.drain(keep..).map(|(list, addition)| (list, addition.address)).gather();
     for list in lists {
         list.additions.retain(|addition| !cut.contains(&(list.list, addition.address)));
@@ -101,7 +101,7 @@ fn cut_to_half(lists: &mut [List<'_>], most: u64) -> bool {
         return false;
     }
     all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
-    let keep: BTreeSet<_> =
+    let keep: Sorted<_> =
         all.iter().take(most).map(|(list, addition)| (*list, addition.address)).gather();
     for list in lists {
         list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
@@ -115,7 +115,7 @@ fn drop_unreplaced(lists: &mut [List<'_>]) {
     if !lists.iter().any(is_replaced) {
         return;
     }
-    let coming: Vec<(Remediation, BTreeSet<Address>)> = lists
+    let coming: Vec<(Remediation, Sorted<Address>)> = lists
         .iter()
         .map(|list| (list.list, list.additions.iter().map(|addition| addition.address).collect()))
         .collect();

@@ -18,6 +18,7 @@ use crate::observed::lists::ObservedList;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, ListPlan, Removal, Room};
 use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
+use crate::small::Sorted;
 
 use super::{Items, Operation};
 
@@ -42,7 +43,7 @@ pub(super) struct List<'a> {
     inside: BTreeMap<Address, Vec<Place>>,
     is_rewritten: bool,
     came: Vec<Address>,
-    gone: BTreeSet<&'a ItemId>,
+    gone: Sorted<&'a ItemId>,
 }
 
 /// Finds the additions inside the ranges that go: without them, who is still to be blocked would slip
@@ -86,12 +87,12 @@ pub(super) fn in_steps(
 ) -> Vec<(Class, Operation)> {
     let mut operations = Vec::new();
     let Room { items, items_max } = room;
-    let [came, awaited, inside] = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    let [came, awaited, inside] = Default::default();
     let mut edge = AtEdge { came, awaited, inside, items, items_max };
     let mut parts = 0;
     loop {
-        edge.awaited = lists.iter().flat_map(List::replacements).gather();
-        edge.inside = lists.iter().flat_map(List::all_inside).gather();
+        edge.awaited = lists.iter().flat_map(List::replacements).collect();
+        edge.inside = lists.iter().flat_map(List::all_inside).collect();
         edge.awaited.retain(|place| !edge.came.contains(place) && !edge.inside.contains(place));
         edge.inside.retain(|place| !edge.came.contains(place));
         let offers = lists.iter().enumerate().flat_map(|(at, list)| list.offers(at, &edge));
@@ -106,11 +107,11 @@ pub(super) fn in_steps(
 
 /// What is at the edge after the operations so far, besides what was there before.
 struct AtEdge {
-    came: BTreeSet<Place>,
+    came: Sorted<Place>,
     /// What has yet to come before something goes, which then gives its place back, one after the other.
-    awaited: BTreeSet<Place>,
+    awaited: Sorted<Place>,
     /// What has yet to come, all of it, before a range around it goes.
-    inside: BTreeSet<Place>,
+    inside: Sorted<Place>,
     items: u64,
     items_max: u64,
 }
@@ -182,7 +183,7 @@ impl<'a> List<'a> {
             inside: BTreeMap::new(),
             is_rewritten: false,
             came: Vec::new(),
-            gone: BTreeSet::new(),
+            gone: Sorted::default(),
         }
     }
 
@@ -225,7 +226,7 @@ impl<'a> List<'a> {
     }
 
     /// The removals that can go when `came`, and what `with` brings to this list, is at the edge.
-    fn free(&self, came: &BTreeSet<Place>, with: &[&Addition]) -> Vec<&'a Removal> {
+    fn free(&self, came: &Sorted<Place>, with: &[&Addition]) -> Vec<&'a Removal> {
         let comes = |address: &Address| {
             with.binary_search_by_key(address, |addition| addition.address).is_ok()
         };
@@ -319,11 +320,11 @@ impl<'a> List<'a> {
     fn take(&mut self, offer: Offer<'a>) -> Vec<(Class, Operation)> {
         let Offer { kind, additions, removals, class, .. } = offer;
         let came: BTreeSet<Address> = additions.iter().map(|one| one.address).gather();
-        let gone: BTreeSet<&ItemId> = removals.iter().map(|removal| &removal.id).gather();
+        let gone: Sorted<&ItemId> = removals.iter().map(|removal| &removal.id).collect();
         self.additions.retain(|addition| !came.contains(&addition.address));
-        self.removals.retain(|removal| !gone.contains(&removal.id));
+        self.removals.retain(|removal| !gone.contains(&&removal.id));
         self.came.extend(came);
-        self.gone.extend(gone);
+        self.gone.extend(gone.iter().copied());
         match kind {
             Kind::Append => self.append(additions),
             Kind::Delete => self.delete(removals),

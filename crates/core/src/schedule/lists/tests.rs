@@ -1,6 +1,6 @@
 //! Which operations, in which order, and what waits.
 
-use std::collections::BTreeMap;
+use crate::small::SmallMap;
 
 use super::*;
 use crate::address::Address;
@@ -57,7 +57,7 @@ impl Case {
             items_max: self.items_max,
             protected: &self.protected,
             ends: &self.ends,
-            set_aside: &BTreeMap::new(),
+            set_aside: &SmallMap::default(),
         };
         let plan = diff(&self.desired, &observed, rules);
         let off = GuardLimits { percent: 0, count: 0, runs: 1, seconds: 0, approved_until: None };

@@ -41,11 +41,11 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::address::Address;
+use crate::small::Sorted;
 
 pub use length::{ClauseLength, Length};
 pub use parser::NotOurs;
@@ -70,9 +70,9 @@ pub struct Parts {
     /// FRESH: what matches although it is not on the list.
     pub fresh: Clause<AddressSet>,
     /// Countries that match.
-    pub countries: Clause<BTreeSet<Country>>,
+    pub countries: Clause<Sorted<Country>>,
     /// Autonomous systems that match.
-    pub asns: Clause<BTreeSet<Asn>>,
+    pub asns: Clause<Sorted<Asn>>,
 }
 
 /// What matches but for some addresses.

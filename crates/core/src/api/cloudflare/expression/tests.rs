@@ -17,11 +17,11 @@ fn set(text: &str) -> AddressSet {
     text.split_whitespace().map(|address| address.parse::<Address>().unwrap()).collect()
 }
 
-fn countries(text: &str) -> BTreeSet<Country> {
+fn countries(text: &str) -> Sorted<Country> {
     text.split_whitespace().map(|code| code.parse().unwrap()).collect()
 }
 
-fn asns(text: &str) -> BTreeSet<Asn> {
+fn asns(text: &str) -> Sorted<Asn> {
     text.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
@@ -237,8 +237,8 @@ prop_compose! {
         let parts = Parts {
             lifted,
             fresh: Clause { of: fresh.0, except: fresh.1 },
-            countries: Clause { of: countries.0, except: countries.1 },
-            asns: Clause { of: asns.0, except: asns.1 },
+            countries: Clause { of: countries.0.into_iter().collect(), except: countries.1 },
+            asns: Clause { of: asns.0.into_iter().collect(), except: asns.1 },
         };
         Expression::new(list(), parts).unwrap()
     }

@@ -154,8 +154,8 @@ pub fn decode_units(
     let mut seen = [false; UNITS];
     // The values are read one after the other, and none is kept: together they may have megabytes.
     let mut values = Values { prefix, each, read: &mut read, seen: &mut seen };
-    let text = raw(answer)?.map_or("", |result| result.get());
-    let taken = values.deserialize(&mut serde_json::Deserializer::from_str(text));
+    let text = raw(answer)?.map_or("", |result| result.get()).as_bytes();
+    let taken = values.deserialize(&mut serde_json::Deserializer::from_slice(text));
     if taken.is_err() || seen.contains(&false) {
         return Err(not_the_api(answer));
     }

@@ -92,7 +92,7 @@ fn patch_of_a_rule_sends_every_field_as_it_was_read_but_the_expression() {
 fn country_in_a_patch_is_escaped_as_json() {
     let ruleset = ruleset_of("7", &format!("[{OURS}]"));
     let text = r#"(ip.src in $crowdsec_ban) or ip.src.country in {"CN"}"#;
-    let body: Value =
+    let body: serde_json::Value =
         serde_json::from_str(&body_of(&patch_of(&ruleset, &expression(text)))).unwrap();
     assert_eq!(body["expression"], text);
 }
