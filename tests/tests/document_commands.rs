@@ -48,7 +48,7 @@ const COMMANDS: [(&str, Shown); 14] = [
     ),
     ("promtool check rules deploy/monitoring/alerts.yaml", Shown::Here),
     ("promtool test rules deploy/monitoring/alerts.test.yaml", Shown::Here),
-    ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(&worker, &[\"test\"])")),
+    ("npm ci && npm test", Shown::By("tests/tests/worker.rs", "npm(worker, &[\"test\"])")),
 ];
 
 /// Commands in the sentences of documents, by what they begin with.

@@ -153,10 +153,11 @@ impl Rule {
         fields.filter(|(name, value)| !NOT_ECHOED.contains(name) && value.get() != "null")
     }
 
-    /// Whether it can be changed: a path needs its id, and a definition its action (facts
-    /// cloudflare-rules 4.1).
+    /// Whether it can be changed: a path needs its id, and a definition its action (facts cloudflare-rules 4.1).
+    /// What is no word was not meant as one, and is not given back.
     pub fn is_whole(&self) -> bool {
-        is_plain(&self.id) && !self.action.is_empty()
+        let is_word = self.action.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        is_plain(&self.id) && (1..=32).contains(&self.action.len()) && is_word
     }
 
     /// Whether its action keeps anybody out, or challenges him; `log` and `skip` do neither.

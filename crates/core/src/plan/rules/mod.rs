@@ -194,17 +194,21 @@ struct View<'a> {
     on_list: AddressSet,
     /// What the rule matches now.
     in_force: AddressSet,
+    /// What FRESH has now and may keep.
+    fresh: AddressSet,
 }
 
 impl<'a> View<'a> {
     fn new(situation: &'a Situation<'a>) -> Self {
         let protected = situation.protected.union(situation.never_block);
+        let fresh = situation.observed.parts().fresh.of.iter().copied();
         let wanted = situation.shall_match.iter().map(|item| item.address);
         let on_list = situation.on_list.iter().map(|item| item.address).collect();
         Self {
             situation,
             shall_match: wanted.filter(|address| !protected.covers(address)).collect(),
             in_force: situation.observed.matched(&on_list),
+            fresh: fresh.filter(|address| !protected.covers(address)).collect(),
             on_list,
             protected,
         }
@@ -216,14 +220,18 @@ impl<'a> View<'a> {
         if !self.in_force.touches(one) {
             return &[];
         }
-        let parts = self.situation.observed.parts().fresh.of.inside(one);
+        let parts = self.fresh.inside(one);
         let is_part = |other: &Address| parts.iter().any(|part| part.contains(other));
         let is_more = self.in_force.covers(one) || !self.in_force.inside(one).iter().all(is_part);
         let length = |address| {
             let ClauseLength { of, except } = self.fresh_length(address);
-            of + except
+            (of + except, except)
         };
-        let is_longer = !parts.is_empty() && parts.iter().map(length).sum::<usize>() >= length(one);
+        let (whole, exceptions) = length(one);
+        let (sum, among) =
+            parts.iter().map(length).fold((0, 0), |all, part| (all.0 + part.0, all.1 + part.1));
+        // The first exception takes more than itself.
+        let is_longer = !parts.is_empty() && sum >= whole && (exceptions == 0 || among > 0);
         if is_more || is_longer { std::slice::from_ref(one) } else { parts }
     }
 

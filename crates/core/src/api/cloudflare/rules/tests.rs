@@ -102,6 +102,7 @@ fn rule_of_ours_is_found_by_its_ref_and_only_if_it_is_one() {
     let twice = format!("[{OURS},{OURS}]");
     let (nameless, odd_id) = (OURS.replace(r#""id":"b1","#, ""), OURS.replace("b1", "../x"));
     let idle = OURS.replace(r#""action":"block","#, "");
+    let garbled = OURS.replace(r#""action":"block""#, r#""action":"block event=summary""#);
     for (rules, is_whole) in [
         (format!("[{OURS}]"), Some(true)),
         ("[]".to_owned(), None),
@@ -111,6 +112,7 @@ fn rule_of_ours_is_found_by_its_ref_and_only_if_it_is_one() {
         (format!("[{nameless}]"), Some(false)),
         (format!("[{odd_id}]"), Some(false)),
         (format!("[{idle}]"), Some(false)),
+        (format!("[{garbled}]"), Some(false)),
     ] {
         let ruleset = ruleset_of("1", &rules);
         assert_eq!(ruleset.rule(Ban).map(Rule::is_whole), is_whole, "{rules}");
