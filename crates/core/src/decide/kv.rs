@@ -128,8 +128,13 @@ pub fn decide(
         && sent.as_ref().is_some_and(goes_along)
         && is_ready(secs, there.youngest(course.wanted), now)
     {
-        course = course.switched(now);
-        (schedule, sent) = schedules(&course);
+        let switched = course.switched(now);
+        let with_marker = schedules(&switched);
+        // The marker takes a write of its own, for which another may have to wait: then it is too early.
+        if with_marker.1.as_ref().is_some_and(goes_along) {
+            course = switched;
+            (schedule, sent) = with_marker;
+        }
     }
     let other = sent.map(|sent| {
         let drift = match &other {

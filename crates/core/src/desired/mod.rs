@@ -368,7 +368,12 @@ impl Desired {
     pub fn known(&self, now: u64) -> impl Iterator<Item = (Address, Known)> {
         self.wanted.iter().map(move |(address, wanted)| {
             let own = self.origins.source(wanted.origin) == Source::Own;
-            (address, Known::new(own, now.saturating_add(wanted.remaining_secs.into())))
+            let known = Known::new(own, now.saturating_add(wanted.remaining_secs.into()));
+            // What a range covers has no place on a list, and may have had one.
+            let on_list = wanted.list.is_some()
+                || wanted.key.is_none()
+                || self.ranges_around(&address).next().is_some();
+            (address, Known { on_list, ..known })
         })
     }
 

@@ -23,6 +23,8 @@ const SLACK_SECS: u64 = 60;
 pub struct Known {
     /// Whether it was decided here: not by the community, a subscribed list or an import.
     pub own: bool,
+    /// Whether it was for a list: what is desired in KV alone says nothing about an item of a list.
+    pub on_list: bool,
     /// When its decision ends, in whole minutes since the epoch.
     pub ends_mins: u32,
 }
@@ -30,8 +32,8 @@ pub struct Known {
 impl Known {
     /// Of a decision that ends at `ends`, in Unix seconds.
     pub fn new(own: bool, ends: u64) -> Self {
-        let ends_mins = u32::try_from(ends / 60).unwrap_or(u32::MAX).min(u32::MAX >> 1);
-        Self { own, ends_mins }
+        let ends_mins = u32::try_from(ends / 60).unwrap_or(u32::MAX).min(u32::MAX >> 2);
+        Self { own, on_list: true, ends_mins }
     }
 
     /// Whether its time is over at `now`, in Unix seconds.
@@ -41,21 +43,22 @@ impl Known {
 
     fn is_like(self, other: Self) -> bool {
         let apart = u64::from(self.ends_mins.abs_diff(other.ends_mins)) * 60;
-        self.own == other.own && apart <= TOLERANCE_SECS
+        (self.own, self.on_list) == (other.own, other.on_list) && apart <= TOLERANCE_SECS
     }
 }
 
-/// The end in minutes, shifted by one bit that says whether it was decided here.
+/// The end in minutes, shifted by two bits: whether it was for a list, and whether it was decided here.
 impl Cell for Known {
     const BYTES: usize = 4;
 
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend((self.ends_mins << 1 | u32::from(self.own)).to_be_bytes());
+        let bits = self.ends_mins << 2 | u32::from(self.on_list) << 1 | u32::from(self.own);
+        out.extend(bits.to_be_bytes());
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let bits = u32::from_be_bytes(bytes.try_into().ok()?);
-        Some(Self { own: bits & 1 == 1, ends_mins: bits >> 1 })
+        Some(Self { own: bits & 1 == 1, on_list: bits & 2 == 2, ends_mins: bits >> 2 })
     }
 }
 
@@ -183,5 +186,14 @@ mod tests {
         known.write(&mut bytes);
         assert_eq!(Known::read(&bytes), Some(known));
         assert!(!known.is_over(NOW));
+    }
+
+    #[test]
+    fn what_was_desired_in_kv_alone_is_stored_and_read_as_that() {
+        let known = Known { on_list: false, ..Known::new(true, NOW) };
+        let mut bytes = Vec::new();
+        known.write(&mut bytes);
+        assert_eq!(Known::read(&bytes), Some(known));
+        assert!(!known.is_like(Known::new(true, NOW)));
     }
 }

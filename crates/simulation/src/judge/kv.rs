@@ -181,7 +181,9 @@ impl Judge {
             let text = format!("{net} is written");
             return self.fail("what is protected never comes", sent.run, sent.at, text);
         }
-        if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| !disturbed) {
+        // What an entry of a shard says of its end is by the clock of who wrote it.
+        let is_known = !disturbed && is_clock_true;
+        if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);
         }

@@ -149,7 +149,7 @@ impl Compared<'_> {
             }
             Around::Waits => return None,
         }
-        Some(match self.rules.ends.get(address) {
+        Some(match self.rules.ends.get(address).filter(|known| known.on_list) {
             Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),
             Some(known) if !known.own => (Why::Lifted, Class::Rest, None),
             _ => (Why::Lifted, Class::Lift, None),

@@ -68,6 +68,16 @@ impl Case {
 }
 
 #[test]
+fn item_whose_address_ran_out_in_kv_alone_is_lifted_and_counts() {
+    let address = "1.1.1.1".parse().unwrap();
+    let mut case = case(&[], &[], &["1.1.1.1"], &[]).known("1.1.1.1", false, T);
+    assert_eq!(case.says(), ["-1.1.1.1 ban ran_out Rest"]);
+    let in_kv = Known { on_list: false, ..Known::new(false, T) };
+    case.ends = case.ends.next([(address, in_kv)].into_iter(), |_| true);
+    assert_eq!(case.says(), ["-1.1.1.1 ban lifted Lift"]);
+}
+
+#[test]
 fn addition_is_as_urgent_as_who_decided_it_and_what_it_is() {
     for (origin, class) in [
         ("crowdsec", "OwnBan"),
