@@ -109,8 +109,10 @@ fn promises(rows: &[Row], component_bytes: u64) -> Vec<(String, bool)> {
         };
         promises.extend([
             (
-                "requests never above the seed's".to_owned(),
-                all(&|_, o, s| o.requests <= s.requests),
+                // Which no program before this one told LAPI, and this one tells it four times in an hour.
+                "requests never above the seed's, but for one that tells what is enforced"
+                    .to_owned(),
+                all(&|_, o, s| o.requests <= s.requests + 1),
             ),
             (
                 "bulk operations never above the seed's".to_owned(),
