@@ -228,6 +228,7 @@ proptest! {
 }
 
 /// `OUTSIDE_BYTES` = how many of each; the default is what a test run can afford.
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is no setting")]
 fn cases() -> u32 {
     std::env::var("OUTSIDE_BYTES").map_or(150, |n| n.parse().expect("OUTSIDE_BYTES is a number"))
 }
