@@ -111,8 +111,8 @@ fn in_sync(
             world.post(&content, &synced)?;
             world.delete("/journal")?;
             let measured = measure::run(program, &world)?;
-            let values = world.get("/kv")?;
-            let count = values[&world.namespace].as_object().map_or(0, |keys| keys.len());
+            let there = world.get("/kv")?;
+            let count = there[&world.namespace].as_object().map_or(0, |keys| keys.len());
             ensure!(count == values, "{program:?} left {count} keys");
             Ok((measured, billed(&world)?))
         };
