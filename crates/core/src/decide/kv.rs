@@ -88,7 +88,12 @@ pub fn decide(
         let plan = diff(desired, there.of(course.served.other()), rules);
         let plan = follow(plan, &review.held);
         complete = course.is_waiting()
-            && is_complete(&review.approved, &plan)
+            && is_complete(
+                &review.approved,
+                &plan,
+                (there.of(course.served), there.of(course.served.other())),
+                now,
+            )
             && matches!(there.shards.units[WIDE], Unit::Ours(_));
         other = Some(plan);
     }

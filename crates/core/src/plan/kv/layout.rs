@@ -133,8 +133,21 @@ pub fn is_ready(complete_secs: Option<u64>, youngest: u64, now: u64) -> bool {
 }
 
 /// Whether whoever is in force in the layout that is served is so in the other too, and nobody else is: what
-/// was lifted must not come back with it.
-pub fn is_complete(served: &KvPlan, other: &KvPlan) -> bool {
+/// was lifted must not come back with it. What comes in both with this run may be absent from the other while
+/// the layouts change places, unless it is in force in the one that is served: `there` is what stands in both.
+pub fn is_complete(
+    served: &KvPlan,
+    other: &KvPlan,
+    there: (&ObservedKeys, &ObservedKeys),
+    now: u64,
+) -> bool {
+    let is_in = |keys: &ObservedKeys, address: &Address| {
+        keys.entries().contains_key(address)
+            || keys.ranges().in_force(now).any(|(range, _)| range == *address)
+    };
+    let would_be_let_through =
+        |address: &Address| is_in(there.0, address) && !is_in(there.1, address);
+    let mut comes = other.puts().iter().chain(other.ranges().puts());
     let differs = |plan: &KvPlan| -> BTreeSet<Address> {
         let puts = plan.puts().iter().chain(plan.ranges().puts());
         let puts = puts.filter(|put| put.why != Why::Refresh).map(|put| put.address);
@@ -150,6 +163,7 @@ pub fn is_complete(served: &KvPlan, other: &KvPlan) -> bool {
     served.held() == 0
         && other.held() == 0
         && other.ranges().blocked().count == 0
+        && !comes.any(|put| would_be_let_through(&put.address))
         && differs(other).iter().all(|address| allowed.contains(address))
         && regions.all(|change| change.why == Why::Refresh || differs_in(served, &change.region))
         && (!other.ranges().exceptions_differ() || served.ranges().exceptions_differ())

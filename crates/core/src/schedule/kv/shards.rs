@@ -102,6 +102,10 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     for put in plan.puts() {
         stays(shard(&put.address), put.why, Some(put.address));
     }
+    if is_kept(WIDE) && input.observed.marker != Some(input.marker) {
+        // Without the marker nothing of the layout is served.
+        stays(WIDE, Why::Refresh, None);
+    }
     let ranges = plan.ranges();
     ranges.puts().iter().for_each(|put| stays(WIDE, put.why, Some(put.address)));
     ranges.removals().iter().for_each(|gone| stays(WIDE, gone.why, Some(gone.range)));
