@@ -23,6 +23,9 @@ pub(crate) struct Args {
 /// The component's own package. It has no tests: it is built for its own target, and linted there.
 const COMPONENT: &str = "crowdsec-edge-sync";
 
+/// What the property tests make their cases from.
+const PROPTEST_SEED: &str = "PROPTEST_RNG_SEED";
+
 /// Packages with Wasmtime in them. Their tests are built by themselves, with the features that `demo` and
 /// `cargo run -p host` build them with: beside the other packages' test libraries they would have others, and
 /// Wasmtime would be compiled again.
@@ -86,6 +89,11 @@ fn suite(tally: &mut Tally, name: &str, packages: &[&str], clippy: Option<&Clipp
     let command = || {
         let mut cargo = cargo("test");
         cargo.args(["--locked", "--profile", tools::PROFILE]).args(packages);
+        // The same cases each time, so that what fails can be met again, and fails for whoever changed something.
+        // `cargo test` by itself tries others, and the variable any.
+        if std::env::var_os(PROPTEST_SEED).is_none() {
+            cargo.env(PROPTEST_SEED, "2");
+        }
         if let Some(clippy) = clippy {
             clippy.compile_by(&mut cargo);
         }
