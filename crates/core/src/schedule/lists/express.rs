@@ -53,7 +53,14 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     let is_cut = cut_to_half(&mut lists, inputs.history.additions_max(additions));
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
-    let operations = in_steps(&mut lists, plan.room(), inputs.history.is_scarce(inputs.now));
+    let is_scarce = inputs.history.is_scarce(inputs.now);
+    let mut operations = in_steps(&mut lists, plan.room(), is_scarce);
+    if operations.is_empty() && lists.iter().any(List::has_rest) {
+        // What comes inside of ranges that go has no place before they are gone, and nobody makes one: they
+        // would stay for ever.
+        lists.iter_mut().for_each(List::let_ranges_go);
+        operations = in_steps(&mut lists, plan.room(), is_scarce);
+    }
     let has_rest = is_cut || plan.keeps_places() || lists.iter().any(List::has_rest);
     let rest = match has_rest {
         true => Some(Rest::Later),

@@ -207,6 +207,11 @@ impl<'a> List<'a> {
         self.inside.values().flatten().any(|(on, _)| *on == self.list)
     }
 
+    /// Lets ranges go before what comes inside them.
+    pub(super) fn let_ranges_go(&mut self) {
+        self.inside.clear();
+    }
+
     /// What replaces something that is to go.
     fn replacements(&self) -> impl Iterator<Item = Place> {
         self.removals.iter().filter_map(|removal| removal.after)

@@ -571,3 +571,18 @@ fn range_that_frees_places_comes_before_others_take_the_last_one() {
     assert_eq!(full.says(), says);
     assert!(full.schedule().operations()[1].adds(&"1.1.1.0/24".parse::<Address>().unwrap()));
 }
+
+#[test]
+fn range_that_goes_from_full_lists_which_nobody_leaves_goes_before_what_comes_inside_it() {
+    let mut full =
+        case((&[], &["1.1.0.0/24", "1.1.1.0/24"]), (&["1.1.0.0", "1.1.1.0/24"], &["1.1.0.0/16"]));
+    full.ban = with_foreign_item(full.ban);
+    full.items_max = 4;
+    let schedule = full.schedule();
+    assert!(!schedule.operations().is_empty(), "all would wait for one another for ever");
+    let first = schedule.operations()[0].effect();
+    assert_eq!((first.added, first.removed > 0), (0, true), "it makes the place");
+    // With a place for what comes, that comes first, or at the same moment.
+    full.items_max = 9;
+    assert_eq!(full.schedule().operations()[0].effect().added, 2);
+}
