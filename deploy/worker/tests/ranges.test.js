@@ -2,34 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { Ranges } from "../src/ranges.js";
-import { CHALLENGE_BINDINGS, Edge } from "./support/edge.js";
-import { spellings } from "./support/spellings.js";
+import { CHALLENGE_BINDINGS } from "./support/edge.js";
+import { assertAnswers, scenario } from "./support/scenario.js";
 
 const LONG = 4102444800;
 const OVER = 1600000000;
 
 const text = (ranges, v = 1) => JSON.stringify({ v, at: 1, ranges });
 const range = (range, value = "ban", expires = LONG) => ({ range, value, expires });
-
-/** Each in a world of its own: an isolate keeps what it has read. */
-function scenario(name, { decisions, ...world }, check) {
-  test(name, async () => {
-    const edge = await Edge.start({ bindings: CHALLENGE_BINDINGS, decisions, ...world });
-    try {
-      await check(edge);
-    } finally {
-      await edge.stop();
-    }
-  });
-}
-
-/** Each address, in canonical and other spellings, gets what stands beside it. */
-async function assertAnswers(edge, expected) {
-  for (const [address, answer] of Object.entries(expected)) {
-    const asked = [address, ...spellings(address)];
-    assert.deepEqual(await edge.askAll(asked), asked.map(() => answer), address);
-  }
-}
 
 describe("ranges", { concurrency: 4 }, () => {
   const decisions = {

@@ -4,8 +4,8 @@ import { describe, test } from "node:test";
 
 import { Ranges } from "../src/ranges.js";
 import { decisionsIn, shardName } from "../src/shards.js";
-import { CHALLENGE_BINDINGS, Edge } from "./support/edge.js";
-import { spellings } from "./support/spellings.js";
+import { CHALLENGE_BINDINGS } from "./support/edge.js";
+import { assertAnswers, scenario } from "./support/scenario.js";
 
 const LONG = 4102444800;
 const OVER = 1600000000;
@@ -20,24 +20,6 @@ function shards(lines, prefix = "ip:") {
     values[key] = `${values[key] ?? "edge-sync shard 1 1767225600\n"}${line}\n`;
   }
   return values;
-}
-
-function scenario(name, { decisions, ...world }, check) {
-  test(name, async () => {
-    const edge = await Edge.start({ bindings: CHALLENGE_BINDINGS, decisions, ...world });
-    try {
-      await check(edge);
-    } finally {
-      await edge.stop();
-    }
-  });
-}
-
-async function assertAnswers(edge, expected) {
-  for (const [address, answer] of Object.entries(expected)) {
-    const asked = [address, ...spellings(address)];
-    assert.deepEqual(await edge.askAll(asked), asked.map(() => answer), address);
-  }
 }
 
 test("golden addresses have the shards that the sync knows", () => {
