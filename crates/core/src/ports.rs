@@ -222,6 +222,14 @@ pub struct Answer {
 }
 
 #[cfg(test)]
+impl Answer {
+    /// An answer with this status and body, for the tests of those who read one.
+    pub(crate) fn of(status: u16, body: impl AsRef<[u8]>) -> Self {
+        Self { head: ResponseHead { status, retry_after: None }, body: body.as_ref().to_vec() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

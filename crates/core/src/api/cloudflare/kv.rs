@@ -355,14 +355,9 @@ mod tests {
     use super::*;
     use crate::ports::ResponseHead;
 
-    fn answer(body: &str) -> Answer {
-        let head = ResponseHead { status: 200, retry_after: None };
-        Answer { head, body: body.as_bytes().to_vec() }
-    }
-
     #[test]
     fn keys_with_foreign_metadata_decoded_are_not_taken_for_ours() {
-        let page = decode_keys(&answer(
+        let page = decode_keys(&Answer::of(200,
             r#"{"success":true,"errors":[],"messages":[],"result":[
                 {"name":"ip:1.1.1.1","expiration":1793000600,"metadata":{"v":1,"value":"ban","at":1793000000}},
                 {"name":"ip:1.1.1.2","metadata":{"v":2,"value":"ban","at":1}},
@@ -406,14 +401,14 @@ mod tests {
             entries: content.ranges.clone(),
             regions: content.regions.clone(),
         };
-        assert_eq!(decode_ranges(&answer(&text)), Ok(ours(&content)));
+        assert_eq!(decode_ranges(&Answer::of(200, &text)), Ok(ours(&content)));
         let entry = RangeEntry { value: Remediation::Ban, expires: 1_793_000_600 };
         content.regions.entries.push(("country:CN".to_owned(), entry));
         content.regions.never.push("203.0.113.7".parse().unwrap());
         let more = write_ranges(&content, 1_793_000_000);
         assert!(more.starts_with(text.strip_suffix('}').unwrap()));
         assert!(more.ends_with(r#","more":"203.0.113.7 never 0\ncountry:CN ban 1793000600\n"}"#));
-        assert_eq!(decode_ranges(&answer(&more)), Ok(ours(&content)));
+        assert_eq!(decode_ranges(&Answer::of(200, &more)), Ok(ours(&content)));
     }
 
     #[test]
@@ -436,10 +431,13 @@ mod tests {
             of(r#"{"range":"203.0.113.0/24","value":"throttle","expires":1}"#),
             of(r#"{"range":"203.0.113.0/24","value":"ban"}"#),
         ] {
-            assert_eq!(decode_ranges(&answer(&body)), Ok(Ranges::Foreign), "{body}");
+            assert_eq!(decode_ranges(&Answer::of(200, &body)), Ok(Ranges::Foreign), "{body}");
         }
         let escaped = of(r#"{"range":"203.0.113.0\/24","value":"ban","expires":1}"#);
-        assert!(matches!(decode_ranges(&answer(&escaped)), Ok(Ranges::Ours { .. })), "{escaped}");
+        assert!(
+            matches!(decode_ranges(&Answer::of(200, &escaped)), Ok(Ranges::Ours { .. })),
+            "{escaped}"
+        );
     }
 
     #[test]
@@ -467,7 +465,7 @@ mod tests {
             "",
         ] {
             let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
-            assert_eq!(decode_keys(&answer(&body)).unwrap().next, None, "{info}");
+            assert_eq!(decode_keys(&Answer::of(200, &body)).unwrap().next, None, "{info}");
         }
     }
 
@@ -475,7 +473,7 @@ mod tests {
     fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
         for result in ["", r#","result":null"#] {
             let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
-            assert!(decode_keys(&answer(&body)).is_err(), "{result}");
+            assert!(decode_keys(&Answer::of(200, &body)).is_err(), "{result}");
         }
     }
 
@@ -488,7 +486,7 @@ mod tests {
             ("null", vec![]),
         ] {
             let body = format!(r#"{{"success":true,"result":{result}}}"#);
-            assert_eq!(decode_bulk(&answer(&body)).unwrap(), failed, "{result}");
+            assert_eq!(decode_bulk(&Answer::of(200, &body)).unwrap(), failed, "{result}");
         }
     }
 }

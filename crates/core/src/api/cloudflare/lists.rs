@@ -188,18 +188,10 @@ pub fn decode_operation(answer: &Answer) -> Result<OperationState, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::ResponseHead;
-
-    fn answer(body: &str) -> Answer {
-        Answer {
-            head: ResponseHead { status: 200, retry_after: None },
-            body: body.as_bytes().to_vec(),
-        }
-    }
 
     #[test]
     fn lists_of_the_account_decoded_have_whole_counts_and_none_is_no_list() {
-        let lists = decode_lists(&answer(
+        let lists = decode_lists(&Answer::of(200,
             r#"{"success":true,"errors":[],"messages":[],"result":[
                 {"id":"a","name":"crowdsec_ban","kind":"ip","num_items":12.0,"num_referencing_filters":1,"created_on":"x","modified_on":"2026-01-02T03:04:05Z"}]}"#,
         ))
@@ -214,15 +206,15 @@ mod tests {
                 modified_on: "2026-01-02T03:04:05Z".to_owned(),
             }]
         );
-        assert_eq!(decode_lists(&answer(r#"{"success":true,"result":[]}"#)), Ok(vec![]));
-        assert!(decode_lists(&answer(r#"{"success":true,"result":null}"#)).is_err());
+        assert_eq!(decode_lists(&Answer::of(200, r#"{"success":true,"result":[]}"#)), Ok(vec![]));
+        assert!(decode_lists(&Answer::of(200, r#"{"success":true,"result":null}"#)).is_err());
     }
 
     #[test]
     fn write_accepted_without_an_operation_is_not_taken_for_done() {
         for result in ["null", "{}", r#"{"operation_id":""}"#, r#"{"operation_id":"../x"}"#] {
             let body = format!(r#"{{"success":true,"result":{result}}}"#);
-            assert!(decode_accepted(&answer(&body)).is_err(), "{result}");
+            assert!(decode_accepted(&Answer::of(200, &body)).is_err(), "{result}");
         }
     }
 
@@ -240,7 +232,7 @@ mod tests {
             ("null", None),
         ] {
             let body = format!(r#"{{"success":true,"result":{result}}}"#);
-            assert_eq!(decode_operation(&answer(&body)).ok(), state, "{result}");
+            assert_eq!(decode_operation(&Answer::of(200, &body)).ok(), state, "{result}");
         }
     }
 }

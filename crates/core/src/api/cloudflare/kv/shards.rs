@@ -387,8 +387,7 @@ mod tests {
 
     fn answer(values: &serde_json::Value) -> Answer {
         let body = serde_json::json!({ "success": true, "result": { "values": values } });
-        let head = ResponseHead { status: 200, retry_after: None };
-        Answer { head, body: body.to_string().into_bytes() }
+        Answer::of(200, body.to_string())
     }
 
     fn all(value: Option<&str>) -> serde_json::Value {

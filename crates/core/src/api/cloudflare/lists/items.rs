@@ -205,16 +205,9 @@ mod tests {
     use crate::ports::ResponseHead;
     use proptest::prelude::*;
 
-    fn answer(body: &str) -> Answer {
-        Answer {
-            head: ResponseHead { status: 200, retry_after: None },
-            body: body.as_bytes().to_vec(),
-        }
-    }
-
     #[test]
     fn page_with_noise_decoded_keeps_what_we_use() {
-        let page = decode_items(&answer(
+        let page = decode_items(&Answer::of(200,
             r#"{"success":true,"errors":[],"messages":[],"result":[
                 {"id":"a","ip":"1.1.1.1","hostname":{},"redirect":{},"created_on":"2026-01-02T03:04:05.678Z","modified_on":"x"},
                 {"id":"b","hostname":{"url_hostname":"x"},"comment":"c","created_on":"yesterday"}],
@@ -238,7 +231,7 @@ mod tests {
             r#","result_info":{"cursors":{"after":""}}"#,
         ] {
             let body = format!(r#"{{"success":true,"result":[]{info}}}"#);
-            assert_eq!(decode_items(&answer(&body)).unwrap().next, None, "{info}");
+            assert_eq!(decode_items(&Answer::of(200, &body)).unwrap().next, None, "{info}");
         }
     }
 
@@ -246,7 +239,7 @@ mod tests {
     fn page_without_a_result_decoded_is_a_failure_and_no_empty_page() {
         for result in ["", r#","result":null"#] {
             let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
-            assert!(decode_items(&answer(&body)).is_err(), "{result}");
+            assert!(decode_items(&Answer::of(200, &body)).is_err(), "{result}");
         }
     }
 
@@ -280,9 +273,9 @@ mod tests {
             (format!(r#"{{"success":true,"result":[{item}]}}x"#), None),
             (r#"{"success":true,"result":7}"#.to_owned(), None),
         ] {
-            let read = decode_items(&answer(&body));
+            let read = decode_items(&Answer::of(200, &body));
             assert_eq!(read.as_ref().ok().map(|page| page.items.len()), items, "{body}");
-            assert_eq!(read, general(&answer(&body)), "{body}");
+            assert_eq!(read, general(&Answer::of(200, &body)), "{body}");
         }
     }
 

@@ -14,16 +14,12 @@ fn expression(text: &str) -> Expression {
     Expression::parse(text, &list()).unwrap()
 }
 
-fn answer(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer { head: ResponseHead { status, retry_after: None }, body: body.into() }
-}
-
 fn ruleset_of(version: &str, rules: &str) -> Ruleset {
     let text = format!(
         r#"{{"success":true,"errors":[],"messages":[],"result":{{"id":"r1","name":"default","kind":"zone",
             "version":"{version}","last_updated":"2026-01-01T00:00:00Z","rules":{rules}}}}}"#
     );
-    decode_ruleset(&answer(200, text)).unwrap()
+    decode_ruleset(&Answer::of(200, text)).unwrap()
 }
 
 const OTHER: &str = r#"{"id":"o1","version":"3","action":"skip","expression":"ssl","ref":"mine",
@@ -123,7 +119,7 @@ fn rule_of_ours_is_found_by_its_ref_and_only_if_it_is_one() {
 #[test]
 fn answer_that_is_no_ruleset_is_an_error_and_none_is_none() {
     let none = r#"{"success":false,"errors":[{"code":10003,"message":"could not find entrypoint"}],"result":null}"#;
-    assert!(decode_ruleset(&answer(404, none)).unwrap().rules.is_empty());
+    assert!(decode_ruleset(&Answer::of(404, none)).unwrap().rules.is_empty());
     // A zone that is not there is not a zone without rules.
     for (status, body) in [
         (404, r#"{"success":false,"errors":[{"code":7003,"message":"no route"}],"result":null}"#),
@@ -135,7 +131,7 @@ fn answer_that_is_no_ruleset_is_an_error_and_none_is_none() {
         (200, r#"{"success":true,"result":{"id":"r1","version":"7","rules":[1]}}"#),
         (200, r#"{"success":true,"result":{"id":"r1","version":"7","rules":[{"ref":"a"#),
     ] {
-        assert!(decode_ruleset(&answer(status, body)).is_err(), "{status} {body}");
+        assert!(decode_ruleset(&Answer::of(status, body)).is_err(), "{status} {body}");
     }
 }
 
@@ -196,7 +192,7 @@ fn failure_of_each_kind_has_its_consequence_by_the_status() {
         (200, r#"{"success":true,"result":null}"#, Consequence::ReadAgain),
         (302, "", Consequence::ReadAgain),
     ] {
-        let error = decode_ruleset(&answer(status, body)).unwrap_err();
+        let error = decode_ruleset(&Answer::of(status, body)).unwrap_err();
         assert_eq!(Consequence::of(&error), consequence, "{status} {body}");
         assert_eq!(consequence.is_unchanged(), consequence != Consequence::ReadAgain);
     }
