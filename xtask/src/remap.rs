@@ -16,8 +16,8 @@ pub(crate) struct Sources {
     pub(crate) sysroot: PathBuf,
 }
 
-/// A fifth of what opt-level "s" puts in the place of a call: 25 kB less of the component for 2 % more processor time.
-/// Opt-level "z" takes 75 kB more off, and a third more time.
+/// A fifth of what opt-level "s" puts in the place of a call, for all of it: 13 kB less of the component than 40, for
+/// 5 % more processor time.
 const INLINE: &str = "-Cllvm-args=-inline-threshold=10";
 
 impl Sources {

@@ -30,32 +30,28 @@
 //! | 12 | `report` | summary lines and metrics | logging in other rooms |
 //! | 13 | `run` | read -> decide -> apply -> report | anything else |
 //!
+//! The first floor is a crate of its own, `edge-sync-values`: it alone is compiled for speed.
+//!
 //! Data flows one way: settings and decisions become what is desired, together with what is observed a
 //! plan, what is approved of it requests, and what happened a line and numbers.
 //! [`run`](run::run) calls them in this order.
 
-pub mod address;
 pub mod api;
 pub mod apply;
 pub mod decide;
-pub mod decision;
 pub mod desired;
 pub mod failure;
-mod flat;
-pub mod log;
 pub mod observed;
-mod order;
 pub mod plan;
 pub mod ports;
 pub mod report;
 pub mod review;
 pub mod run;
 pub mod schedule;
-mod secret;
 pub mod session;
 pub mod settings;
-pub mod skipped;
-pub mod small;
 pub mod state;
 
+use edge_sync_values::{flat, order, secret};
+pub use edge_sync_values::{address, decision, log, skipped, small};
 pub use run::run;

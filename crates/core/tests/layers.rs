@@ -8,8 +8,15 @@ use std::path::{Path, PathBuf};
 /// For each room, the rooms that it uses and a place where it does.
 type Uses = BTreeMap<String, BTreeMap<String, String>>;
 
-fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+/// The sources of core, and those of its ground floor, a crate of its own.
+fn sources() -> [PathBuf; 2] {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [core.join("src"), core.join("../values/src")]
+}
+
+/// Core's `lib.rs`, which has the map.
+fn lib() -> String {
+    read(&sources()[0].join("lib.rs"))
 }
 
 fn read(path: &Path) -> String {
@@ -29,7 +36,7 @@ fn map(lib: &str) -> Vec<(String, u32)> {
     rooms.collect()
 }
 
-/// The modules that `lib.rs` declares.
+/// The modules that a `lib.rs` declares.
 fn modules(lib: &str) -> BTreeSet<String> {
     let declared = lib.lines().filter_map(|line| {
         line.strip_prefix("pub mod ").or(line.strip_prefix("mod "))?.strip_suffix(';')
@@ -116,9 +123,9 @@ fn named_after(root: &str, code: &str) -> Vec<String> {
 
 /// What every room uses, over all of its files.
 fn uses() -> Uses {
-    let src = src();
     let mut uses = Uses::new();
-    for path in files(&src) {
+    let of_each = sources().map(|src| files(&src).into_iter().map(move |path| (src.clone(), path)));
+    for (src, path) in of_each.into_iter().flatten() {
         let inside = path.strip_prefix(&src).unwrap().with_extension("");
         let mut modules: Vec<_> = inside.iter().map(|part| part.to_str().unwrap()).collect();
         if modules == ["lib"] || is_test_file(&path) {
@@ -175,19 +182,21 @@ fn circle(uses: &Uses) -> BTreeSet<String> {
 
 #[test]
 fn map_names_every_module_once_in_the_order_of_the_floors() {
-    let lib = read(&src().join("lib.rs"));
-    let map = map(&lib);
+    let map = map(&lib());
     assert!(map.is_sorted_by_key(|(_, floor)| *floor), "{map:?}");
     let rooms: BTreeSet<_> = map.iter().map(|(room, _)| room.clone()).collect();
     assert_eq!(rooms.len(), map.len(), "a room is there twice");
-    assert_eq!(rooms, modules(&lib));
+    let [core, ground] = sources().map(|src| modules(&read(&src.join("lib.rs"))));
+    let on_the_ground = map.iter().filter(|(_, floor)| *floor == 1).map(|(room, _)| room.clone());
+    assert_eq!(on_the_ground.collect::<BTreeSet<_>>(), ground);
+    assert_eq!(rooms, &core | &ground);
     let on_disk: BTreeSet<_> = uses().into_keys().collect();
     assert_eq!(rooms, on_disk, "files that no module declares, or the other way round");
 }
 
 #[test]
 fn no_room_uses_one_above_it() {
-    let wrong = upward(&map(&read(&src().join("lib.rs"))), &uses());
+    let wrong = upward(&map(&lib()), &uses());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

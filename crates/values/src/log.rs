@@ -63,7 +63,7 @@ impl Line {
     }
 
     /// The same line, saying `text`.
-    pub(crate) fn saying(self, text: String) -> Self {
+    pub fn saying(self, text: String) -> Self {
         Self { text, ..self }
     }
 
@@ -164,7 +164,7 @@ fn turns_text(c: char) -> bool {
 }
 
 /// A count as people read it: `4,996`.
-pub(crate) fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -177,7 +177,7 @@ pub(crate) fn thousands(n: u64) -> String {
 }
 
 /// `1 item`, `2 items`.
-pub(crate) fn plural(n: u64, noun: &str) -> String {
+pub fn plural(n: u64, noun: &str) -> String {
     let ending = match n {
         1 => "",
         _ if noun.ends_with('s') => "es",
@@ -187,13 +187,13 @@ pub(crate) fn plural(n: u64, noun: &str) -> String {
 }
 
 /// Seconds with one decimal, as in `0.8 s`.
-pub(crate) fn seconds(duration: std::time::Duration) -> String {
+pub fn seconds(duration: std::time::Duration) -> String {
     format!("{} s", decimal(duration, 1))
 }
 
 /// Seconds with so many decimals, at most six, rounded. Whole numbers only: the code that prints a float is as
 /// large as that of the whole log.
-pub(crate) fn decimal(duration: std::time::Duration, decimals: u32) -> String {
+pub fn decimal(duration: std::time::Duration, decimals: u32) -> String {
     let (micros, unit) = (duration.as_micros() as u64, 10_u64.pow(6 - decimals));
     let (units, second) = (micros.saturating_add(unit / 2) / unit, 10_u64.pow(decimals));
     format!("{}.{:0width$}", units / second, units % second, width = decimals as usize)

@@ -72,12 +72,12 @@ impl Address {
     }
 
     /// The network that it is.
-    pub(crate) fn net(&self) -> IpNet {
+    pub fn net(&self) -> IpNet {
         self.0
     }
 
     /// This network, if it is in canonical form.
-    pub(crate) fn from_canonical(net: IpNet) -> Option<Self> {
+    pub fn from_canonical(net: IpNet) -> Option<Self> {
         let address = Self::canonical(net);
         (address.0 == net).then_some(address)
     }

@@ -10,11 +10,11 @@
 const NAMES_MAX: usize = 8;
 
 /// The text of each known name, in the order of the names; `None` = it is not there.
-pub(crate) type Texts<'a> = [Option<&'a str>; NAMES_MAX];
+pub type Texts<'a> = [Option<&'a str>; NAMES_MAX];
 
 /// Reads the object that begins at `at`, and tells where it ends. `names` (at most eight) are best given in
 /// the order in which they are written.
-pub(crate) fn object<'a>(text: &'a str, at: usize, names: &[&str]) -> Option<(Texts<'a>, usize)> {
+pub fn object<'a>(text: &'a str, at: usize, names: &[&str]) -> Option<(Texts<'a>, usize)> {
     let bytes = text.as_bytes();
     let mut texts = Texts::default();
     let mut expected = 0;
@@ -62,7 +62,7 @@ pub(crate) fn object<'a>(text: &'a str, at: usize, names: &[&str]) -> Option<(Te
 
 /// Where the next token begins.
 #[inline(always)]
-pub(crate) fn token(bytes: &[u8], mut at: usize) -> usize {
+pub fn token(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
     }
@@ -71,7 +71,7 @@ pub(crate) fn token(bytes: &[u8], mut at: usize) -> usize {
 
 /// What comes after `byte`, if that is at `at`.
 #[inline(always)]
-pub(crate) fn expect(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
+pub fn expect(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
     (bytes.get(at) == Some(&byte)).then_some(at + 1)
 }
 

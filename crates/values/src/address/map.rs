@@ -61,7 +61,7 @@ impl<T: PartialEq> PartialEq for AddressMap<T> {
 impl<T> AddressMap<T> {
     /// Adds an entry at the end; before the next question the map has to be settled, unless this is the last
     /// address of all.
-    pub(crate) fn push(&mut self, address: Address, value: T) {
+    pub fn push(&mut self, address: Address, value: T) {
         self.is_settled &= self.is_after_all(&address);
         match address.0 {
             IpNet::V4(net) => {
@@ -75,7 +75,7 @@ impl<T> AddressMap<T> {
     }
 
     /// Whether `address` comes after all others of its kind.
-    pub(crate) fn is_after_all(&self, address: &Address) -> bool {
+    pub fn is_after_all(&self, address: &Address) -> bool {
         match address.0 {
             IpNet::V4(net) => self.v4.last().is_none_or(|last| last.key() < key(net)),
             IpNet::V6(_) => self.v6.last().is_none_or(|(last, _)| last < address),
@@ -83,7 +83,7 @@ impl<T> AddressMap<T> {
     }
 
     /// Brings the entries into order; of those with the same address one is made by `merge`.
-    pub(crate) fn settle(&mut self, mut merge: impl FnMut(&mut T, &T)) {
+    pub fn settle(&mut self, mut merge: impl FnMut(&mut T, &T)) {
         if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
@@ -124,7 +124,7 @@ impl<T> AddressMap<T> {
     }
 
     /// The value of `address`, to change it.
-    pub(crate) fn get_mut(&mut self, address: &Address) -> Option<&mut T> {
+    pub fn get_mut(&mut self, address: &Address) -> Option<&mut T> {
         match (self.find(address)?, address.is_ipv4()) {
             (at, true) => self.v4.get_mut(at).map(|entry| &mut entry.value),
             (at, false) => Some(&mut self.v6[at].1),
@@ -142,7 +142,7 @@ impl<T> AddressMap<T> {
     }
 
     /// The entries of its kind that come after `address`, in order: those inside a range come first.
-    pub(crate) fn after(&self, address: &Address) -> Iter<'_, T> {
+    pub fn after(&self, address: &Address) -> Iter<'_, T> {
         match address.0 {
             IpNet::V4(net) => {
                 let at = self.v4.partition_point(|entry| entry.key() <= key(net));
@@ -161,13 +161,13 @@ impl<T> AddressMap<T> {
     }
 
     /// All values, by address.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+    pub fn values(&self) -> impl Iterator<Item = &T> {
         self.iter().map(|(_, value)| value)
     }
 
     /// Tells one set of addresses from another: FNV-1a over the addresses in order, eight bytes at once. `seed`
     /// makes it another one.
-    pub(crate) fn digest(&self, seed: u64) -> u64 {
+    pub fn digest(&self, seed: u64) -> u64 {
         let mut hash = seed ^ 0xcbf2_9ce4_8422_2325;
         let mut take = |bits: u64| {
             hash = (hash ^ bits).wrapping_mul(0x0000_0100_0000_01b3);

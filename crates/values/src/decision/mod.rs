@@ -102,7 +102,7 @@ const NAMES: [&str; 6] = ["duration", "origin", "scenario", "scope", "type", "va
 impl<'a> Decision<'a> {
     /// Reads the decision that begins at `at`, if it is of the plain form that LAPI's are, and tells where it
     /// ends. What is read so the general reader would read the same.
-    pub(crate) fn read(text: &'a str, at: usize) -> Option<(Self, usize)> {
+    pub fn read(text: &'a str, at: usize) -> Option<(Self, usize)> {
         let (texts, end) = flat::object(text, at, &NAMES)?;
         let [duration, made_by, scenario, scope, kind, value, ..] = texts;
         let [duration, made_by, scenario] =

@@ -55,7 +55,7 @@ impl<'a> Origin<'a> {
     }
 
     /// Whether this is its name, as `Display` writes it.
-    pub(crate) fn is_named(&self, shown: &str) -> bool {
+    pub fn is_named(&self, shown: &str) -> bool {
         match shown.strip_prefix(self.name) {
             Some("") => self.list.is_empty(),
             Some(rest) => !self.list.is_empty() && rest.strip_prefix(':') == Some(self.list),

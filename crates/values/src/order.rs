@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 
 /// Stable sorting of what is short or rare.
-pub(crate) trait Order<T> {
+pub trait Order<T> {
     /// Like `sort_by_key`.
     fn order_by_key<'a, K: Ord>(&'a mut self, key: impl Fn(&T) -> K)
     where
@@ -33,7 +33,7 @@ impl<T> Order<T> for [T] {
 }
 
 /// Puts at each place what stands at the one that `from` names for it, which is used up.
-pub(crate) fn permute(from: &mut [usize], mut swap: impl FnMut(usize, usize)) {
+pub fn permute(from: &mut [usize], mut swap: impl FnMut(usize, usize)) {
     // Each cycle of the permutation is gone round once.
     for start in 0..from.len() {
         let mut place = start;
@@ -55,7 +55,7 @@ fn ordered(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize>
 }
 
 /// Collecting what is short or rare into a tree.
-pub(crate) trait Gather: Iterator + Sized {
+pub trait Gather: Iterator + Sized {
     /// Like `collect`, one after the other.
     fn gather<C: Default + Extend<Self::Item>>(self) -> C {
         let mut all = C::default();
