@@ -52,6 +52,6 @@ pub mod session;
 pub mod settings;
 pub mod state;
 
-use edge_sync_values::{flat, order, secret};
 pub use edge_sync_values::{address, decision, log, skipped, small};
+use edge_sync_values::{flat, order, secret};
 pub use run::run;
