@@ -186,23 +186,30 @@ impl fmt::Debug for Request {
 }
 
 /// The head of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
     /// `retry-after` in seconds, if it is there and a number (the form that Cloudflare sends), of any
     /// size: whoever waits has to bound it.
     pub retry_after: Option<Duration>,
+    /// When the server made the answer, by its own clock: its `date`.
+    pub date: Option<SystemTime>,
 }
 
 impl ResponseHead {
     /// Takes what we use of a status and headers (names in any casing).
     pub fn new<'a>(status: u16, headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
-        let retry_after = headers
-            .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
-            .and_then(|(_, value)| seconds(std::str::from_utf8(value).ok()?.trim()));
-        Self { status, retry_after }
+        let mut head = Self { status, ..Self::default() };
+        for (name, value) in headers {
+            let value = std::str::from_utf8(value).unwrap_or_default().trim();
+            if name.eq_ignore_ascii_case("retry-after") {
+                head.retry_after = seconds(value);
+            } else if name.eq_ignore_ascii_case("date") {
+                head.date = date(value);
+            }
+        }
+        head
     }
 }
 
@@ -210,6 +217,18 @@ impl ResponseHead {
 fn seconds(text: &str) -> Option<Duration> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+}
+
+/// A date in the one form in which servers may write it (RFC 9110, 5.6.7): `Wed, 21 Oct 2026 07:28:00 GMT`.
+fn date(text: &str) -> Option<SystemTime> {
+    let (_, text) = text.split_once(", ")?;
+    let mut words = text.split(' ');
+    let [day, month, year, time, "GMT"] = [(); 5].map(|()| words.next().unwrap_or_default()) else {
+        return None;
+    };
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3 + 1;
+    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
 /// A whole answer.
@@ -225,7 +244,10 @@ pub struct Answer {
 impl Answer {
     /// An answer with this status and body, for the tests of those who read one.
     pub(crate) fn of(status: u16, body: impl AsRef<[u8]>) -> Self {
-        Self { head: ResponseHead { status, retry_after: None }, body: body.as_ref().to_vec() }
+        Self {
+            head: ResponseHead { status, ..ResponseHead::default() },
+            body: body.as_ref().to_vec(),
+        }
     }
 }
 
@@ -257,5 +279,23 @@ mod tests {
             assert_eq!(head(value).retry_after, read, "{value:?}");
         }
         assert_eq!(ResponseHead::new(429, []).retry_after, None);
+    }
+
+    #[test]
+    fn date_read_is_that_of_the_server_and_no_other_form_is_a_date() {
+        for (value, date) in [
+            ("Wed, 21 Oct 2026 07:28:00 GMT", Some("2026-10-21T07:28:00Z")),
+            ("Sun, 31 Jan 2027 00:00:00 GMT", Some("2027-01-31T00:00:00Z")),
+            ("Wed, 21 anF 2026 07:28:00 GMT", None),
+            ("Wed, 21 OctNov 2026 07:28:00 GMT", None),
+            ("Wed, 21  2026 07:28:00 GMT", None),
+            ("Wed, 21 Oct 2026 07:28:00 CET", None),
+            ("Wed, 99 Oct 2026 07:28:00 GMT", None),
+            ("2026-10-21T07:28:00Z", None),
+            ("", None),
+        ] {
+            let date = date.map(|date| humantime::parse_rfc3339(date).unwrap());
+            assert_eq!(ResponseHead::new(200, [("Date", value.as_bytes())]).date, date, "{value}");
+        }
     }
 }

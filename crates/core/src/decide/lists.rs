@@ -2,7 +2,7 @@
 
 use crate::desired::Desired;
 use crate::observed::lists::Observed;
-use crate::plan::lists::{Plan, Rules, diff};
+use crate::plan::lists::{ListPlan, Plan, Rules, diff};
 use crate::review::{Review, review};
 use crate::schedule::lists::{ByRules, Inputs, Schedule, schedule};
 use crate::settings::{Lists, Settings};
@@ -30,6 +30,18 @@ pub struct Decision {
     pub schedule: Schedule,
     /// Fewer items fit than the settings say, as Cloudflare has shown.
     pub is_capacity_learned: bool,
+}
+
+impl Decision {
+    /// Whether nothing is taken off, and nothing added where there is not room for everything: all that may be
+    /// decided on lists as they are remembered.
+    pub fn only_appends(&self) -> bool {
+        let plan = &self.review.approved;
+        let comes: u64 = plan.lists().iter().map(ListPlan::added).sum();
+        let room = plan.room();
+        let has_room = plan.dropped() == 0 && room.items + comes <= room.items_max;
+        plan.drift() == comes && (comes == 0 || has_room)
+    }
 }
 
 /// The name under which what the guard holds is remembered.

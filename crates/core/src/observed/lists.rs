@@ -141,6 +141,17 @@ impl ObservedList {
         self.foreign.count == 0 && self.items.keys().all(|address| address.fits_list())
     }
 
+    /// Whether its items and [`newest`](Self::newest) are all that there is to know, but for remarks.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.spellings.is_empty() && self.surplus.is_empty() && self.foreign.count == 0
+    }
+
+    /// A list that [was plain](Self::is_plain) when it was read; `items` are settled. What persons have remarked
+    /// is not known of it: it must not be rewritten from this.
+    pub(crate) fn remembered(items: AddressMap<ItemId>, newest: Option<SystemTime>) -> Self {
+        Self { items, newest, ..Self::default() }
+    }
+
     /// How many items the list has, understood or not.
     pub fn len(&self) -> u64 {
         (self.items.len() + self.surplus.len()) as u64 + self.foreign.count

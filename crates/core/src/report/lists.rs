@@ -26,6 +26,9 @@ pub struct ListsReport {
     pub completed: Vec<Effect>,
     /// Write requests sent.
     pub writes: u64,
+    /// How many seconds ago the lists were read, if they were not by this run: nothing has changed since, by what
+    /// Cloudflare says.
+    pub remembered_secs: Option<u64>,
     /// Whether rules say in every zone what the lists lack.
     pub stood_in: bool,
     /// Whether somebody is left out because fewer items fit than the settings say: rules leave him out too.
@@ -148,6 +151,7 @@ impl ListsReport {
             plan: None,
             completed: Vec::new(),
             writes: 0,
+            remembered_secs: None,
             stood_in: false,
             leaves_out: false,
             backoff: None,
@@ -166,6 +170,7 @@ impl ListsReport {
             plan: Some(plan),
             completed: applied.completed,
             writes: applied.writes,
+            remembered_secs: None,
             stood_in: false,
             leaves_out: false,
             backoff,
@@ -227,6 +232,10 @@ impl ListsReport {
             let (left, cause) = backoff;
             line = line.with("rate_limited", u8::from(cause == Cause::Throttled));
             line = line.with("next_write_seconds", left.as_secs());
+        }
+        if let Some(secs) = self.remembered_secs {
+            text.push_str(&format!(", unchanged since it was read {} ago", plural(secs, "second")));
+            line = line.with("read_seconds_ago", secs);
         }
         text.push_str(&format!(" · {}", plural(self.writes, "bulk operation")));
         let there = self.plan.as_ref().map_or(0, |plan| plan.there);

@@ -19,12 +19,13 @@ pub(super) fn remember<H: Host>(host: &H, report: &Report, began: u64, dry_run: 
     if last.store_error().is_some() {
         return;
     }
+    let remembered = report.lists.as_ref().is_some_and(|lists| lists.remembered_secs.is_some());
     let lists = report.lists.as_ref().map(|lists| &lists.outcome);
     let kv = report.kv.as_ref().map(|kv| &kv.outcome);
     let zones = report.rules.iter().flat_map(|rules| &rules.zones);
     let rules = zones.min_by_key(|zone| zone.outcome.is_success());
     let lapi = report.skipped.is_some();
-    let all = lapi && lists.is_none_or(was_read) && kv.is_none_or(was_read);
+    let all = lapi && !remembered && lists.is_none_or(was_read) && kv.is_none_or(was_read);
     let at = |read: bool, before: u64| if read { now } else { before };
     let next = LastRun {
         began,

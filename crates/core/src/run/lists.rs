@@ -1,7 +1,5 @@
 //! The lists' part of a run: decide, say what, apply.
 
-use std::rc::Rc;
-
 use crate::apply::lists::{self, Applied};
 use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
 use crate::decide::rules::{Known, for_lists};
@@ -19,8 +17,10 @@ use crate::state::guard::GuardHistory;
 use crate::state::writes::{WriteHistory, checksum};
 use crate::state::{Ends, Remembered, RulesHistory};
 
+use super::edge::Edge;
+use super::read::{self, ReadLists};
 use super::rules::Sides;
-use super::{ANOTHER_RUN, Access, DesiredOr};
+use super::{ANOTHER_RUN, Access, DesiredOr, budget};
 
 /// What is to be done on the lists, or how their part of the run has ended already.
 pub(super) enum Prepared<'a> {
@@ -34,6 +34,7 @@ pub(super) struct Decided<'a> {
     lists: &'a Lists,
     /// For the rules, where zones are named.
     sides: Option<Sides>,
+    read: ReadLists,
     counts: PlanCounts,
     room: Room,
     schedule: Schedule,
@@ -51,17 +52,17 @@ pub(super) struct Finished {
 }
 
 /// Decides, says what, and remembers what the guard holds.
-pub(super) fn prepare<'a, H: Host>(
+pub(super) async fn prepare<'a, H: Host>(
     access: &Access<'_, '_, H>,
     lists: &'a Lists,
     desired: DesiredOr,
-    observed: Result<Rc<Observed>, Failure>,
+    read: Result<ReadLists, Failure>,
     (history, guard, ends): (&WriteHistory, &mut Remembered<GuardHistory>, &Ends),
     rules: Option<(&Rules, &ObservedRules, &RulesHistory)>,
     now: u64,
 ) -> Prepared<'a> {
-    let (desired, observed) = match (desired, observed) {
-        (Ok(desired), Ok(observed)) => (desired, observed),
+    let (desired, mut read) = match (desired, read) {
+        (Ok(desired), Ok(read)) => (desired, read),
         (_, Err(failure)) => {
             return Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))));
         }
@@ -69,22 +70,38 @@ pub(super) fn prepare<'a, H: Host>(
             return Prepared::Ended(Box::new(ListsReport::unplanned(why.into())));
         }
     };
-    let host = access.session.host();
+    let Access { session, clients, settings, .. } = access;
+    let host = session.host();
     let held = guard.held(host, TARGET);
-    let remembered = Inputs { history, held: held.as_ref(), ends };
-    let states = (&*desired, &*observed);
     // What the lists hold is surely at the edge: nothing of ours is under way, and they were read so before.
-    let may_drain = history.is_settled(now)
-        && rules.is_some_and(|(.., history)| history.is_settled(observed.digest(), now));
-    let by_rules = |plan: &Plan| {
-        let known = Known { plan, observed: &observed, done: &[], ends, may_drain };
-        let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
-        with.map_or_else(ByRules::default, |with| {
-            for_lists(access.settings, lists, of, (&desired, known), with, now)
-        })
+    let may_drain = read.pages.is_some()
+        && history.is_settled(now)
+        && rules.is_some_and(|(.., history)| history.is_settled(read.content.digest(), now));
+    let decision = |observed: &Observed| {
+        let remembered = Inputs { history, held: held.as_ref(), ends };
+        let by_rules = |plan: &Plan| {
+            let known = Known { plan, observed, done: &[], ends, may_drain };
+            let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
+            with.map_or_else(ByRules::default, |with| {
+                for_lists(settings, lists, of, (&desired, known), with, now)
+            })
+        };
+        decide(settings, lists, (&desired, observed), remembered, by_rules, now)
     };
-    let Decision { review, schedule, is_capacity_learned } =
-        decide(access.settings, lists, states, remembered, by_rules, now);
+    let mut decided = decision(&read.content);
+    if read.pages.is_none() && !decided.only_appends() {
+        let marks = (read.marks.take(), read.is_settled);
+        let until = budget::read_until(settings);
+        read = match Box::pin(read::in_full(session, clients, lists, marks, until)).await {
+            Ok(read) => read,
+            Err(failure) => {
+                return Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))));
+            }
+        };
+        decided = decision(&read.content);
+    }
+    let Decision { review, schedule, is_capacity_learned } = decided;
+    let observed = read.content.clone();
     let lines = announce(&review.approved, &schedule, &observed, access.settings.log_all_changes);
     let waits = schedule.wait().is_some() || schedule.operations().is_empty();
     access.say(lines, TARGET, waits, now);
@@ -98,14 +115,23 @@ pub(super) fn prepare<'a, H: Host>(
     }
     let sides =
         rules.map(|_| Sides { desired, observed, plan: Plan::clone(&review.approved), may_drain });
-    Prepared::Decided(Box::new(Decided { lists, sides, counts, room, schedule, held, left_out }))
+    Prepared::Decided(Box::new(Decided {
+        lists,
+        sides,
+        read,
+        counts,
+        room,
+        schedule,
+        held,
+        left_out,
+    }))
 }
 
 /// Sends what was decided, if it may be sent now.
 pub(super) async fn finish<H: Host>(
     access: &Access<'_, '_, H>,
     prepared: Prepared<'_>,
-    history: &mut Remembered<WriteHistory>,
+    (history, edge): (&mut Remembered<WriteHistory>, &mut Option<Edge<'_, H>>),
 ) -> Finished {
     let decided = match prepared {
         Prepared::Ended(report) => {
@@ -113,7 +139,7 @@ pub(super) async fn finish<H: Host>(
         }
         Prepared::Decided(decided) => decided,
     };
-    let Decided { lists, sides, counts, room, schedule, held, left_out } = *decided;
+    let Decided { lists, sides, read, counts, room, schedule, held, left_out } = *decided;
     let Access { session, settings, clients, may_write, counted, until } = access;
     let host = session.host();
     let now = session.unix_now();
@@ -138,7 +164,17 @@ pub(super) async fn finish<H: Host>(
         None => {
             let account = &clients.account;
             let target = lists::Target { account, lists, pace: &settings.pace, token, room };
+            let marks = match edge {
+                Some(edge) => {
+                    let operations = schedule.operations();
+                    Box::pin(edge.before_writes(session, clients, &read, operations, *until)).await
+                }
+                None => None,
+            };
             applied = lists::apply(session, &target, &schedule, history, *until).await;
+            if let Some(edge) = edge {
+                edge.after_writes(marks, &applied.completed);
+            }
             let waits = history.wait(&settings.pace, token, session.unix_now());
             if let (Some(_), Some(error)) = (waits, history.store_error()) {
                 let text = format!("the wait after a refused write cannot be kept: {error}");
@@ -179,8 +215,13 @@ pub(super) async fn finish<H: Host>(
     // A write that was lost may change them at any moment.
     let is_quiet = applied.writes == 0;
     let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
+    if let Some(edge) = edge.as_mut().filter(|_| *counted && is_quiet) {
+        let is_known = history.is_known(session.unix_now());
+        Box::pin(edge.keep(session, clients, &read, is_known, *until)).await;
+    }
     let mut report = ListsReport::planned(outcome, counts, applied, backoff);
     report.leaves_out = left_out.is_some();
+    report.remembered_secs = edge.as_ref().filter(|_| read.pages.is_none()).map(Edge::age);
     Finished { report, sides, done }
 }
 

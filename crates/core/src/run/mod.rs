@@ -2,6 +2,7 @@
 
 pub mod budget;
 mod clients;
+mod edge;
 mod inspect;
 mod kv;
 mod last;
@@ -32,8 +33,9 @@ use crate::state::{Ends, Lease, Leased, Quota, Remembered, RulesHistory, Said, W
 
 use budget::Reading;
 use clients::Clients;
+use edge::Edge;
 use lists::Finished;
-use read::{NotDesired, Readings};
+use read::{NotDesired, ReadLists, Readings};
 
 pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
@@ -148,11 +150,14 @@ async fn sync_leased<H: Host>(
         )
         .await;
     }
-    let Readings { desired, lists: observed_lists, keys, rules: observed_rules, watch: () } =
-        read::all(session, clients, settings, (), read_until).await;
-    let is_unread = matches!(observed_lists, Some(Err(_))) || matches!(keys, Some(Err(_)));
+    let mut edge = Edge::load(host, settings, &history, began);
+    let Readings { desired, lists: read_lists, keys, rules: observed_rules, watch: () } =
+        read::all(session, clients, settings, &edge, (), read_until).await;
+    let is_unread = matches!(read_lists, Some(Err(_))) || matches!(keys, Some(Err(_)));
     say_if_too_long(session, settings, is_unread && session.elapsed() >= read_until);
-    let observed_lists = observed_lists.map(|lists| lists.map(Rc::new));
+    if let (Some(edge), Some(Ok(lists))) = (&mut edge, &read_lists) {
+        edge.learn(lists.marks.as_deref());
+    }
     let mut rules_history = Remembered::<RulesHistory>::load(host, began);
 
     let may_write = lease.is_mine(host, session.unix_now());
@@ -162,16 +167,18 @@ async fn sync_leased<H: Host>(
         // So that a time which was brought back to now stays there.
         let _ = history.save(host).and(guard.save(host));
     }
-    if let (true, Some(_), Some(Ok(lists))) = (counted, &observed_rules, &observed_lists) {
-        let digest = lists.digest();
+    if let (true, Some(_), Some(Ok(ReadLists { content, pages: Some(_), .. }))) =
+        (counted, &observed_rules, &read_lists)
+    {
+        let digest = content.digest();
         let _ = rules_history.change(host, |history| history.read_content(digest, now));
     }
     let skipped = desired.as_ref().ok().map(|desired| desired.skipped().clone());
     let desired = desired.map(Rc::new);
     if let (true, Ok(desired)) = (counted, &desired) {
         let is_at_edge = |address: &_| {
-            let on_lists = observed_lists.as_ref().is_some_and(|lists| match lists {
-                Ok(lists) => lists.has(address),
+            let on_lists = read_lists.as_ref().is_some_and(|lists| match lists {
+                Ok(lists) => lists.content.has(address),
                 Err(_) => true,
             });
             let in_kv = keys.as_ref().is_some_and(|keys| match keys {
@@ -188,21 +195,22 @@ async fn sync_leased<H: Host>(
     let desired =
         desired.map_err(|unavailable| NotDesired::of(unavailable, &clients.lapi, was_ever_read));
     let access = Access { session, settings, clients, may_write, counted, until };
-    if let (true, Some(lists), Some(Ok(observed))) =
-        (failed_as_full && counted, &settings.targets.lists, &observed_lists)
+    if let (true, Some(lists), Some(Ok(read))) =
+        (failed_as_full && counted, &settings.targets.lists, &read_lists)
     {
         // How many were tried is not remembered; fewer than the settings allow.
-        let found = (observed.count(), lists.items_max);
+        let found = (read.content.count(), lists.items_max);
         let account = &clients.account;
         apply::lists::learn_capacity(session, account, lists, &mut history, found, until).await;
     }
     // Both are decided before either is applied: nothing that is asked for meanwhile changes it.
-    let lists = settings.targets.lists.as_ref().zip(observed_lists).map(|(lists, observed)| {
+    let lists = settings.targets.lists.as_ref().zip(read_lists).map(|(lists, read)| {
         let remembered = (&*history, &mut guard, &ends);
         let rules = settings.targets.rules.as_ref().zip(observed_rules.as_ref());
         let rules = rules.map(|(rules, observed)| (rules, observed, &*rules_history));
-        lists::prepare(&access, lists, desired.clone(), observed, remembered, rules, now)
+        lists::prepare(&access, lists, desired.clone(), read, remembered, rules, now)
     });
+    let lists = OptionFuture::from(lists).await;
     let kv = settings.targets.kv.as_ref().zip(keys).map(|(kv, observed)| {
         let remembered = (&mut quota, &mut guard, &ends);
         kv::prepare(&access, kv, desired.clone(), observed, remembered, began, now)
@@ -210,7 +218,7 @@ async fn sync_leased<H: Host>(
     let why = desired.err().map(Outcome::from);
     // At the same time, so that neither target waits for the other: an operation on a list may be watched
     // for half a minute.
-    let lists = lists.map(|prepared| lists::finish(&access, prepared, &mut history));
+    let lists = lists.map(|prepared| lists::finish(&access, prepared, (&mut history, &mut edge)));
     let kv = kv.map(|prepared| Box::pin(kv::finish(&access, prepared, &mut quota)));
     let (lists, kv) = join(OptionFuture::from(lists), OptionFuture::from(kv)).await;
     let (lists, sides, done) = match lists {

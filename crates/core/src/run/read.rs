@@ -4,12 +4,14 @@
 //! "Could not be read" is an error type and never an empty state: from [`Unavailable`] no desired
 //! state can be made, so nothing can be removed because of it.
 
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
-use futures_util::future::{OptionFuture, join, join_all, join4, try_join};
+use futures_util::future::{OptionFuture, join_all, join4, try_join};
 
 use crate::api::cloudflare::expression::ListName;
 use crate::api::cloudflare::kv::shards::{self as units, Layout};
+use crate::api::cloudflare::lists::AccountList;
 use crate::api::cloudflare::rules::Ruleset;
 use crate::api::cloudflare::{CallError, Page, Resource, kv, lists, rules as cloudflare_rules};
 use crate::api::lapi::{self, Lapi};
@@ -24,6 +26,7 @@ use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
 use crate::settings::{Id, Kv, KvLayout, Lists, Rules, Settings};
+use crate::state::edge::Mark;
 
 use super::clients::Clients;
 
@@ -125,7 +128,7 @@ impl Watch for () {
 pub(crate) struct Readings<W> {
     pub(crate) desired: Result<Desired, Unavailable>,
     /// `None` if no list is in use.
-    pub(crate) lists: Option<Result<Observed, Failure>>,
+    pub(crate) lists: Option<Result<ReadLists, Failure>>,
     /// `None` if KV is not in use.
     pub(crate) keys: Option<Result<ObservedKv, Failure>>,
     /// `None` if no zone is named.
@@ -134,27 +137,89 @@ pub(crate) struct Readings<W> {
     pub(crate) watch: W,
 }
 
+/// The content of the lists, and how it is known.
+pub(crate) struct ReadLists {
+    pub(crate) content: Rc<Observed>,
+    /// The lists' marks from before, if they were asked for and could be read.
+    pub(crate) marks: Option<Vec<Mark>>,
+    /// Whether they were so old already that no later change can have the same.
+    pub(crate) is_settled: bool,
+    /// How many pages were read; `None` = the content is remembered, under these marks.
+    pub(crate) pages: Option<u32>,
+}
+
+/// A mark says the time to the second, and lists are read with some lag.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// What a run remembers of the lists.
+pub(crate) trait Memory {
+    /// Whether their marks are asked for, before their items are read.
+    fn wants_marks(&self) -> bool;
+    /// The content that is remembered under these marks.
+    fn content(&self, marks: &[Mark]) -> Option<Observed>;
+}
+
+/// Nothing is remembered: a person who asks wants to see what is there.
+impl Memory for () {
+    fn wants_marks(&self) -> bool {
+        false
+    }
+
+    fn content(&self, _: &[Mark]) -> Option<Observed> {
+        None
+    }
+}
+
 /// Reads all sides at the same time, nothing begun after `until`.
 pub(crate) async fn all<H: Host, W: Watch>(
     session: &Session<'_, H>,
     clients: &Clients,
     settings: &Settings,
+    memory: &impl Memory,
     watch: W,
     until: Duration,
 ) -> Readings<W> {
     let targets = &settings.targets;
-    let lists = targets.lists.as_ref().map(|lists| observed(session, clients, lists, until));
+    // One request says the lists' marks and their names, by which rules use them.
+    let asks = targets.rules.is_some() || memory.wants_marks();
+    let described = async {
+        let request = clients.account.lists();
+        let described = asks.then(|| call(session, request, decode_described, PAGE_TIMEOUT, until));
+        OptionFuture::from(described).await
+    };
+    let lists = targets.lists.as_ref().map(async |lists| {
+        let described = described.await;
+        let known = described.as_ref().and_then(|described| described.as_ref().ok());
+        let marks = known.filter(|_| memory.wants_marks()).and_then(|known| known.marks(lists));
+        let is_settled =
+            known.zip(marks.as_ref()).is_some_and(|(known, marks)| known.is_after(marks));
+        let content = marks.as_ref().and_then(|marks| memory.content(marks));
+        let read = match content {
+            Some(content) => {
+                Ok(ReadLists { content: Rc::new(content), marks, is_settled, pages: None })
+            }
+            None => in_full(session, clients, lists, (marks, is_settled), until).await,
+        };
+        (read, described)
+    });
     // On the heap: two layouts are read one after the other, and a future is as large as the largest of its steps.
     let keys = targets.kv.as_ref().map(|kv| Box::pin(namespace(session, clients, kv, until)));
-    let rules = targets.rules.as_ref().zip(targets.lists.as_ref());
-    let rules = rules.map(|(rules, lists)| zones(session, clients, rules, lists, until));
-    let (desired, lists, keys, rules) = join4(
+    let rulesets = targets.rules.iter().flat_map(|rules| &rules.zones);
+    let rulesets = join_all(rulesets.map(|zone| ruleset(session, clients, zone, until)));
+    let rulesets = async { (rulesets.await, session.elapsed()) };
+    let (desired, lists, keys, (rulesets, read_at)) = join4(
         desired(session, clients, settings, &watch, until),
         OptionFuture::from(lists),
         OptionFuture::from(keys),
-        OptionFuture::from(rules),
+        rulesets,
     )
     .await;
+    let (lists, described) = lists.unzip();
+    let rules = targets.rules.as_ref().zip(targets.lists.as_ref()).zip(described.flatten());
+    let rules = rules.map(|((rules, lists), described)| ObservedRules {
+        read_at,
+        ..zones(rules, lists, described, rulesets)
+    });
     let (desired, watch) = match desired {
         Ok((desired, seen)) => (Ok(desired), seen),
         Err(unavailable) => (Err(unavailable), watch),
@@ -208,22 +273,64 @@ async fn decisions<H: Host, W: Watch>(
     Ok((desired, watch))
 }
 
-async fn observed<H: Host>(
+/// Reads all pages of all lists. `marks` are those of before.
+pub(super) async fn in_full<H: Host>(
     session: &Session<'_, H>,
     clients: &Clients,
     targets: &Lists,
+    (marks, is_settled): (Option<Vec<Mark>>, bool),
     until: Duration,
-) -> Result<Observed, Failure> {
+) -> Result<ReadLists, Failure> {
     let reads = targets.iter().map(async |(remediation, id)| {
         let content = list(session, clients, remediation, id, until).await;
-        content.map(|content| (remediation, content))
+        content.map(|(content, pages)| (remediation, content, pages))
     });
-    let mut observed = Observed::default();
+    let (mut observed, mut all) = (Observed::default(), 0);
     for content in join_all(reads).await {
-        let (remediation, content) = content?;
+        let (remediation, content, pages) = content?;
         observed.insert(remediation, content);
+        all += pages;
     }
-    Ok(observed)
+    Ok(ReadLists { content: Rc::new(observed), marks, is_settled, pages: Some(all) })
+}
+
+/// What Cloudflare says of all lists of the account, and when.
+pub(super) struct Described {
+    all: Vec<AccountList>,
+    date: Option<SystemTime>,
+}
+
+fn decode_described(answer: &Answer) -> Result<Described, CallError> {
+    lists::decode_lists(answer).map(|all| Described { all, date: answer.head.date })
+}
+
+impl Described {
+    /// What it says of the list with this id.
+    fn of(&self, id: &Id) -> Option<&AccountList> {
+        self.all.iter().find(|list| list.id == id.as_str())
+    }
+
+    /// The marks of the lists in use; `None` if one of them is not there.
+    pub(super) fn marks(&self, in_use: &Lists) -> Option<Vec<Mark>> {
+        let mark = |list: &AccountList| Mark::new(list.num_items, &list.modified_on);
+        in_use.iter().map(|(_, id)| self.of(id).map(mark)).collect()
+    }
+
+    /// Whether all `marks` were so old when Cloudflare said them that no later change can have the same.
+    fn is_after(&self, marks: &[Mark]) -> bool {
+        let latest = self.date.and_then(|date| date.checked_sub(SETTLED));
+        let latest = latest.map(|date| humantime::format_rfc3339_seconds(date).to_string());
+        latest.is_some_and(|latest| marks.iter().all(|mark| mark.is_of(&latest)))
+    }
+}
+
+/// Asks for the marks once more.
+pub(super) async fn described<H: Host>(
+    session: &Session<'_, H>,
+    clients: &Clients,
+    until: Duration,
+) -> Result<Described, CallError> {
+    call(session, clients.account.lists(), decode_described, PAGE_TIMEOUT, until).await
 }
 
 async fn list<H: Host>(
@@ -232,13 +339,14 @@ async fn list<H: Host>(
     remediation: Remediation,
     id: &Id,
     until: Duration,
-) -> Result<ObservedList, Failure> {
+) -> Result<(ObservedList, u32), Failure> {
     let mut content = ObservedList::default();
     let request = |cursor: Option<&str>| lists::items(&clients.account, id, cursor);
     let resource = Resource::List(remediation);
-    pages(session, resource, until, request, lists::decode_items, |item| content.add(item)).await?;
+    let add = |item| content.add(item);
+    let pages = pages(session, resource, until, request, lists::decode_items, add).await?;
     content.settle();
-    Ok(content)
+    Ok((content, pages))
 }
 
 /// Both layouts, as far as they matter: a listing costs a request for each thousand keys, so that one is made
@@ -304,28 +412,23 @@ async fn keys<H: Host>(
     };
     let each = |key| observed.add(key, &target.prefix);
     let keys = pages(session, Resource::Namespace, until, request, kv::decode_keys, each);
-    let ((), ranges) = try_join(keys, ranges(session, clients, target, until)).await?;
+    let (_, ranges) = try_join(keys, ranges(session, clients, target, until)).await?;
     observed.set_ranges(ranges);
     Ok(observed)
 }
 
-/// Our rules in every zone; one zone that cannot be read stops no other. The lists' names stand in the rules,
-/// their ids in the settings: one request tells both.
-async fn zones<H: Host>(
-    session: &Session<'_, H>,
-    clients: &Clients,
+/// Our rules in every zone; one zone that could not be read stops no other. The lists' names stand in the rules,
+/// their ids in the settings: what Cloudflare says of the lists tells both.
+fn zones(
     rules: &Rules,
     in_use: &Lists,
-    until: Duration,
+    described: Result<Described, CallError>,
+    rulesets: Vec<Result<Ruleset, Failure>>,
 ) -> ObservedRules {
-    let account = &clients.account;
-    let names = call(session, account.lists(), lists::decode_lists, PAGE_TIMEOUT, until);
-    let rulesets = rules.zones.iter().map(|zone| ruleset(session, clients, zone, until));
-    let (all, rulesets) = join(names, join_all(rulesets)).await;
     let mut observed = ObservedRules::default();
     let mut unnamed = None;
     for (list, id) in in_use.iter() {
-        let found = all.as_ref().ok().and_then(|all| all.iter().find(|of| of.id == id.as_str()));
+        let found = described.as_ref().ok().and_then(|described| described.of(id));
         match found.map(|found| (found, found.name.parse::<ListName>())) {
             Some((found, Ok(name))) => {
                 observed.references.insert(list, found.num_referencing_filters);
@@ -340,13 +443,12 @@ async fn zones<H: Host>(
             (Ok(_), Some(list)) => Err(Failure::Zone {
                 zone: zone.to_string(),
                 what: format!("the name of the {list} list cannot be read, by which rules use it"),
-                source: all.as_ref().err().cloned(),
+                source: described.as_ref().err().cloned(),
             }),
             (Ok(ruleset), None) => Ok(ZoneRules::new(ruleset, &observed.names)),
         };
         observed.zones.push((zone.clone(), read));
     }
-    observed.read_at = session.elapsed();
     observed
 }
 
@@ -392,7 +494,7 @@ async fn pages<H: Host, T>(
     request: impl Fn(Option<&str>) -> Request,
     decode: impl Fn(&Answer) -> Result<Page<T>, CallError>,
     mut each: impl FnMut(T) -> bool,
-) -> Result<(), Failure> {
+) -> Result<u32, Failure> {
     let mut cursor: Option<String> = None;
     let began = session.elapsed();
     for read in 0..PAGES_MAX {
@@ -411,7 +513,7 @@ async fn pages<H: Host, T>(
         match page.next {
             None => {
                 session.note_listing(read as u64 + 1, session.elapsed().saturating_sub(began));
-                return Ok(());
+                return Ok(read + 1);
             }
             next if next == cursor => break,
             next => cursor = next,

@@ -48,6 +48,8 @@ pub struct Settings {
     pub guard: GuardLimits,
     /// `write_backoff_seconds` and `write_interval_seconds`.
     pub pace: Pace,
+    /// `edge_audit_seconds`: the lists are read whole at least so often; 0 = by every run.
+    pub edge_audit_secs: u64,
     /// `pushgateway_url`; `None` = no metrics.
     pub pushgateway: Option<Origin>,
     /// `log_changes`: every change is logged, not only removals and the first additions.

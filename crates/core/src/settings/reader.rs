@@ -68,6 +68,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let guard = self.guard();
         let backoff = self.backoff();
         let interval = self.number("write_interval_seconds", 0, 0..=86_400);
+        let edge_audit_secs = self.number("edge_audit_seconds", 600, 0..=86_400);
         let pushgateway = self.pushgateway();
         let log_all_changes = self.log_changes();
         let dry_run = self.flag("dry_run");
@@ -85,6 +86,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             protected: protected?,
             guard: guard?,
             pace: Pace { backoff: backoff?, interval: Duration::from_secs(interval?) },
+            edge_audit_secs: edge_audit_secs?,
             pushgateway: pushgateway?,
             log_all_changes: log_all_changes?,
             dry_run: dry_run?,

@@ -4,6 +4,7 @@
 //! None of it is ever needed: what cannot be read counts as nothing remembered, and without a store
 //! every run stands alone. What follows from what is remembered is decided elsewhere.
 
+pub mod edge;
 mod ends;
 pub mod guard;
 pub mod last;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ports::{Store, StoreError};
 
+pub use edge::EdgeHistory;
 pub use ends::{Ends, Known};
 pub use guard::GuardHistory;
 pub use last::LastRun;

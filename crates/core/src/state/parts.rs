@@ -33,14 +33,58 @@ pub fn save(
     generation: u64,
     bytes: &[u8],
 ) -> Result<(), StoreError> {
-    debug_assert!(!key.contains(['/', '\\', '?', '#']), "some store refuses the key {key:?}");
-    let mut checksums = Vec::new();
-    for (at, part) in bytes.chunks(PART_BYTES_MAX).enumerate() {
-        store.set(&part_key(key, generation, at), part)?;
-        checksums.push(checksum(generation, at, part));
+    let mut writer = Writer::new(store, key, generation);
+    bytes.chunks(PART_BYTES_MAX).try_for_each(|part| writer.write(part))?;
+    writer.finish()
+}
+
+/// Saves a value that is made while it is saved, so that it is never there as a whole.
+pub struct Writer<'a, S> {
+    store: &'a S,
+    key: &'a str,
+    generation: u64,
+    bytes: usize,
+    checksums: Vec<String>,
+    /// Less than a part.
+    rest: Vec<u8>,
+}
+
+impl<'a, S: Store> Writer<'a, S> {
+    /// Begins to [save] under `key` as of `generation`.
+    pub fn new(store: &'a S, key: &'a str, generation: u64) -> Self {
+        debug_assert!(!key.contains(['/', '\\', '?', '#']), "some store refuses the key {key:?}");
+        Self { store, key, generation, bytes: 0, checksums: Vec::new(), rest: Vec::new() }
     }
-    let manifest = Manifest { generation, bytes: bytes.len(), checksums };
-    store.set(key, &encode(VERSION, &manifest))
+
+    /// Appends at most the bytes of a part.
+    pub fn write(&mut self, more: &[u8]) -> Result<(), StoreError> {
+        debug_assert!(more.len() <= PART_BYTES_MAX);
+        self.bytes += more.len();
+        let (now, later) = more.split_at(more.len().min(PART_BYTES_MAX - self.rest.len()));
+        self.rest.extend_from_slice(now);
+        if self.rest.len() == PART_BYTES_MAX {
+            self.flush()?;
+        }
+        self.rest.extend_from_slice(later);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let at = self.checksums.len();
+        self.store.set(&part_key(self.key, self.generation, at), &self.rest)?;
+        self.checksums.push(checksum(self.generation, at, &self.rest));
+        self.rest.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, and the manifest: only now there is another value.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        if !self.rest.is_empty() {
+            self.flush()?;
+        }
+        let Self { store, key, generation, bytes, checksums, .. } = self;
+        store.set(key, &encode(VERSION, &Manifest { generation, bytes, checksums }))
+    }
 }
 
 /// The generation to save the next value with.

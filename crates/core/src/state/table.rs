@@ -23,8 +23,8 @@ const VERSION: u8 = 1;
 /// Version, size of a value, number of IPv4 entries, number of IPv6 entries.
 const HEAD_BYTES: usize = 1 + 1 + 4 + 4;
 /// Address and prefix length.
-const KEY_BYTES_V4: usize = 4 + 1;
-const KEY_BYTES_V6: usize = 16 + 1;
+pub(super) const KEY_BYTES_V4: usize = 4 + 1;
+pub(super) const KEY_BYTES_V6: usize = 16 + 1;
 
 /// Addresses in their order, each once, with a value. An entry is the address in network order, its prefix
 /// length, and the value; so bytes compare as addresses do.
@@ -163,7 +163,7 @@ fn is_sound<V: Cell>(section: &[u8], key_bytes: usize) -> bool {
     })
 }
 
-fn write_key(address: &Address, out: &mut Vec<u8>) {
+pub(super) fn write_key(address: &Address, out: &mut Vec<u8>) {
     match address.net().addr() {
         IpAddr::V4(addr) => out.extend(addr.octets()),
         IpAddr::V6(addr) => out.extend(addr.octets()),
@@ -171,7 +171,7 @@ fn write_key(address: &Address, out: &mut Vec<u8>) {
     out.push(address.prefix_len());
 }
 
-fn read_key(key: &[u8]) -> Option<Address> {
+pub(super) fn read_key(key: &[u8]) -> Option<Address> {
     let (prefix_len, addr) = key.split_last()?;
     let addr = match addr.len() {
         4 => IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(addr).ok()?)),

@@ -240,6 +240,14 @@ impl WriteHistory {
         self.operation.is_none() && now.saturating_sub(since) >= SETTLED_SECS
     }
 
+    /// Whether everything that was sent is known to have come to its end: no operation is open, and no write was
+    /// left without an answer within the last hour, after which it is as good as certain that it came to nothing.
+    pub fn is_known(&self, now: u64) -> bool {
+        let unanswered = self.setback.as_ref().filter(|setback| setback.kind == Kind::Unanswered);
+        self.operation.is_none()
+            && unanswered.is_none_or(|setback| now.saturating_sub(setback.at) >= UNKNOWN_SECS)
+    }
+
     /// How many items fit, where that is less than the settings say; never less than are `there`, for those do.
     pub fn items_max(&self, by_settings: u64, there: u64, now: u64) -> u64 {
         let learned = self.capacity.filter(|capacity| capacity.until > now);

@@ -246,7 +246,9 @@ impl Cloudflare {
         let headers = response.headers_mut();
         // Also beside a 429 for lists: the headers do not reveal that limiter (facts 1.8).
         let left = format!("\"default\";r={};t=300", self.limit.left(now, &self.options));
+        let date = httpdate::fmt_http_date(self.start + now);
         for (name, value) in [
+            ("date", date.as_str()),
             ("ratelimit", left.as_str()),
             ("ratelimit-policy", "\"default\";q=1200;w=300"),
             ("cf-ray", &ray[..16]),

@@ -24,8 +24,8 @@ use super::{comma_text, duration_text};
 /// | `lists_max`, `list_items_max`, `account_items_max` | the plan is small, other people's lists are long | count what others hold; say what found no place |
 /// | `refused_values`, `duplicate_values`, `refusal_form` | Cloudflare changes what it takes | leave that one out, not all the others; find it although it is not named |
 /// | `list_read_lag` | a replica answers | not undo or repeat what it has just written |
-/// | `modified_on` | it is not documented | never skip a read because of it |
-/// | `page_end`, `page_cursors`, `cursor_lifetime`, `item_noise`, `tolerate_large_pages` | releases of the API differ | read to the end, and only to the end |
+/// | `modified_on` | it is not documented | skip a read only where it has been seen to move, and not for long |
+/// | `page_end`, `page_items_max`, `page_cursors`, `cursor_lifetime`, `item_noise`, `tolerate_large_pages` | releases of the API differ | read to the end, and only to the end |
 /// | `kv_daily_…` | the free plan's day is used up, each kind by itself | go on with the other kinds; wait for 00:00 UTC |
 /// | `waf_rules_max`, `waf_expression_max`, `waf_accepts_unknown_lists`, `waf_accepts_empty_sets` | the plan is small, the text is long, the list is not there (yet) | write only what fits and is legal; leave out a clause that is empty; keep the last good text |
 /// | `waf_patch_omitted` | PATCH replaces the definition | send every field back as it was read |
@@ -75,6 +75,8 @@ pub struct CloudflareOptions {
     pub modified_on: ModifiedOn,
     /// How the last page says that it is the last.
     pub page_end: PageEnd,
+    /// The most items on a page, however many are asked for; a few make a short list one of many pages.
+    pub page_items_max: usize,
     /// What the cursors of items and of keys remember.
     pub page_cursors: PageCursors,
     /// Give items the empty `hostname` and `redirect` objects that the API was seen to return.
@@ -219,6 +221,7 @@ impl Default for CloudflareOptions {
             list_read_lag: Duration::ZERO,
             modified_on: ModifiedOn::Completion,
             page_end: PageEnd::Absent,
+            page_items_max: 500,
             page_cursors: PageCursors::Position,
             item_noise: false,
             accepted_status: 200,

@@ -139,6 +139,8 @@ pub enum ModifiedOn {
     Acceptance,
     /// When its operation completes.
     Completion,
+    /// The same, and what others do does not move it.
+    Ours,
     /// Not at all.
     Never,
 }

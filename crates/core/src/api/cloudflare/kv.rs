@@ -444,13 +444,13 @@ mod tests {
     fn absent_key_is_told_from_an_absent_namespace_and_from_an_answer_of_no_api() {
         let not_found = |code| {
             let body = format!(r#"{{"success":false,"errors":[{{"code":{code},"message":"m"}}]}}"#);
-            let head = ResponseHead { status: 404, retry_after: None };
+            let head = ResponseHead { status: 404, ..ResponseHead::default() };
             decode_ranges(&Answer { head, body: body.into_bytes() })
         };
         assert_eq!(not_found(KEY_NOT_FOUND), Ok(Ranges::Absent));
         assert!(not_found(NAMESPACE_NOT_FOUND).is_err());
         for (status, body) in [(404, "not found"), (502, "<html>"), (204, r#"{"success":true}"#)] {
-            let head = ResponseHead { status, retry_after: None };
+            let head = ResponseHead { status, ..ResponseHead::default() };
             let answer = Answer { head, body: body.as_bytes().to_vec() };
             assert!(decode_ranges(&answer).is_err(), "{status} {body}");
         }

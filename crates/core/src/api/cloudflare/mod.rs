@@ -406,7 +406,7 @@ mod tests {
     use super::*;
 
     fn decode_text(status: u16, body: &str) -> Result<Option<u32>, CallError> {
-        let head = ResponseHead { status, retry_after: None };
+        let head = ResponseHead { status, ..ResponseHead::default() };
         decode::<u32>(&Answer { head, body: body.as_bytes().to_vec() })
     }
 

@@ -8,6 +8,7 @@ pub(super) mod lists;
 pub(super) mod rules;
 mod watched;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -235,8 +236,9 @@ pub async fn inspect<H: Host>(
     let session = Session::start(host);
     let began = session.unix_now();
     let watch = Watched::new(address, settings);
-    let Readings { desired, lists: observed_lists, keys, rules, watch } =
-        read::all(&session, &Clients::new(settings), settings, watch, settings.run_budget).await;
+    let Readings { desired, lists: read_lists, keys, rules, watch } =
+        read::all(&session, &Clients::new(settings), settings, &(), watch, settings.run_budget)
+            .await;
     let now = session.unix_now();
     let memory = Memory::load(host, now);
     let reasons = &watch.reasons;
@@ -254,9 +256,9 @@ pub async fn inspect<H: Host>(
     });
     let mut rules_view = look.rules_alone();
     let mut lists = None;
-    if let (Some(target), Some(observed)) = (&settings.targets.lists, observed_lists) {
-        sides.push(Side::edge("lists", settings, observed.as_ref().err()));
-        let observed = observed.ok();
+    if let (Some(target), Some(read)) = (&settings.targets.lists, read_lists) {
+        sides.push(Side::edge("lists", settings, read.as_ref().err()));
+        let observed = read.ok().map(|read| Rc::unwrap_or_clone(read.content));
         let decided =
             desired.as_ref().zip(observed.as_ref()).map(|states| look.decide_lists(target, states));
         if let Some(about) = &mut about {

@@ -108,7 +108,7 @@ impl Lists {
     }
 
     fn changed_by_others(&mut self, list_id: &str, added: Vec<String>, removed: Vec<String>) {
-        if self.options.modified_on != ModifiedOn::Never {
+        if !matches!(self.options.modified_on, ModifiedOn::Never | ModifiedOn::Ours) {
             self.touch(list_id, self.now);
         }
         self.history.push(EdgeChange::new(self.now, list_id, None, added, removed));
@@ -221,7 +221,7 @@ impl Lists {
         if !self.options.list_read_lag.is_zero() {
             list.show_until(at.saturating_add(self.options.list_read_lag));
         }
-        if self.options.modified_on == ModifiedOn::Completion {
+        if matches!(self.options.modified_on, ModifiedOn::Completion | ModifiedOn::Ours) {
             list.touch(at);
         }
         let (added, removed) = match unfinished.change {

@@ -139,7 +139,7 @@ impl Lists {
                 judge.note(format_args!("the parameter {name:?} does not exist"));
             }
         }
-        let per_page = self.per_page(call, judge)?;
+        let per_page = self.per_page(call, judge)?.min(self.options.page_items_max.max(1));
         let search = call.query.first("search").unwrap_or_default();
         // An empty cursor is none: it is what the last page may have said.
         let cursor = match call.query.first("cursor").filter(|text| !text.is_empty()) {

@@ -509,7 +509,7 @@ mod tests {
         values.as_object_mut().unwrap().remove("ip:s16:a");
         let decode = |body: Answer| decode_units(&body, "ip:", &mut |_, _, _| {});
         assert!(decode(answer(&values)).is_err());
-        let head = ResponseHead { status: 200, retry_after: None };
+        let head = ResponseHead { status: 200, ..ResponseHead::default() };
         for body in [r#"{"success":true,"result":null}"#, r#"{"success":true,"result":{}}"#] {
             let answer = Answer { head: head.clone(), body: body.into() };
             assert!(decode(answer).is_err(), "{body}");

@@ -31,6 +31,22 @@ impl From<&str> for ItemId {
     }
 }
 
+impl ItemId {
+    /// The bytes that its digits stand for; `None` if it is another text.
+    pub(crate) fn bytes(&self) -> Option<[u8; 16]> {
+        match self.0 {
+            Id::Digits(bytes) => Some(bytes),
+            Id::Text(_) => None,
+        }
+    }
+}
+
+impl From<[u8; 16]> for ItemId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(Id::Digits(bytes))
+    }
+}
+
 /// The bytes that 32 digits stand for. Small letters only: as it is written again it must be the same text.
 fn digits(text: &[u8]) -> Option<[u8; 16]> {
     let digit = |byte: u8| match byte {
@@ -331,7 +347,7 @@ mod tests {
                 let at = cut.index(body.len());
                 body[at] = byte;
             }
-            let answer = Answer { head: ResponseHead { status: 200, retry_after: None }, body };
+            let answer = Answer { head: ResponseHead { status: 200, ..ResponseHead::default() }, body };
             if let Some(page) = plain(&answer) {
                 prop_assert_eq!(Ok(page), general(&answer));
             }

@@ -196,7 +196,7 @@ fn failure_of_each_kind_has_its_consequence_by_the_status() {
         assert_eq!(Consequence::of(&error), consequence, "{status} {body}");
         assert_eq!(consequence.is_unchanged(), consequence != Consequence::ReadAgain);
     }
-    let head = ResponseHead { status: 429, retry_after: Some(Duration::from_secs(9)) };
+    let head = ResponseHead { status: 429, retry_after: Some(Duration::from_secs(9)), date: None };
     let error = decode_ruleset(&Answer { head, body: Vec::new() }).unwrap_err();
     assert_eq!(Consequence::of(&error), Consequence::BackOff);
     for (error, consequence) in [

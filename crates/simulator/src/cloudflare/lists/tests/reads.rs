@@ -87,10 +87,11 @@ fn list_read_in_the_lag_after_an_operation_shows_what_was_before_it() {
 }
 
 #[test]
-fn modified_on_of_a_list_moves_at_acceptance_completion_or_never() {
+fn modified_on_of_a_list_moves_at_acceptance_completion_or_never_and_with_what_others_do_or_not() {
     for (when, moments) in [
         (ModifiedOn::Acceptance, ["00:00:10", "00:00:10"]),
         (ModifiedOn::Completion, ["00:00:00", "00:00:15"]),
+        (ModifiedOn::Ours, ["00:00:00", "00:00:15"]),
         (ModifiedOn::Never, ["00:00:00", "00:00:00"]),
     ] {
         let mut account = Account::with(|options| {
@@ -105,6 +106,13 @@ fn modified_on_of_a_list_moves_at_acceptance_completion_or_never() {
             let list = account.send(Method::GET, &format!("/{ban}"), "").2;
             assert_eq!(list["result"]["modified_on"], format!("1970-01-01T{time}Z"), "{when:?}");
         }
+        account.cloudflare.preload(&ban, ["192.0.2.2"]);
+        let list = account.send(Method::GET, &format!("/{ban}"), "").2;
+        let time = match when {
+            ModifiedOn::Never | ModifiedOn::Ours => moments[1],
+            ModifiedOn::Acceptance | ModifiedOn::Completion => "00:00:16",
+        };
+        assert_eq!(list["result"]["modified_on"], format!("1970-01-01T{time}Z"), "{when:?}");
     }
 }
 
