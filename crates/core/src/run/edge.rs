@@ -4,6 +4,7 @@
 //! On what is remembered a run may find everything in sync, or append. Whatever takes something off, and every write
 //! where the lists are full, is decided on pages that were read. See [`crate::state::edge`] for the marks.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ pub(super) struct Edge<'a, H> {
     history: Remembered<EdgeHistory>,
     /// Whether what is kept may stand for the lists in this run.
     may_stand: bool,
+    /// What should be kept is not there, or not whole.
+    is_lost: Cell<bool>,
     began: u64,
 }
 
@@ -51,7 +54,8 @@ impl<'a, H: Host> Edge<'a, H> {
         let last = Remembered::<LastRun>::load(host, began);
         let was_well = last.lists.as_ref().is_some_and(|end| end.success);
         let may_stand = was_well && writes.is_known(began);
-        Some(Self { host, settings, lists, history, may_stand, began })
+        let is_lost = Cell::default();
+        Some(Self { host, settings, lists, history, may_stand, is_lost, began })
     }
 
     /// How many seconds ago the lists were last read whole.
@@ -96,13 +100,14 @@ impl<'a, H: Host> Edge<'a, H> {
         let _ = self.history.change(self.host, |history| history.wrote(before));
     }
 
-    /// All pages were read, and nothing was written: keeps what they say, if it can be told from any other content.
-    pub(super) async fn keep(
+    /// All pages were read, and nothing was written yet: compares what they say with what is kept, and keeps it if
+    /// it `may_be_kept` and can be told from any other content.
+    pub(super) async fn audit(
         &mut self,
         session: &Session<'_, H>,
         clients: &Clients,
         read: &ReadLists,
-        is_known: bool,
+        may_be_kept: bool,
         until: Duration,
     ) {
         let Some(pages) = read.pages else { return };
@@ -112,9 +117,11 @@ impl<'a, H: Host> Edge<'a, H> {
         let saved = self.history.change(self.host, took);
         let Some(marks) = marks.filter(|_| saved.is_ok() && read.is_settled) else { return };
         let is_worth = match audit {
-            Audit::Same => false,
+            Audit::Same if !self.is_lost.get() => false,
+            Audit::Same | Audit::New => {
+                may_be_kept && self.history.may_keep() && is_whole(&read.content, marks)
+            }
             Audit::Another => true,
-            Audit::New => is_known && self.history.may_keep() && is_whole(&read.content, marks),
         };
         if !is_worth {
             return;
@@ -173,7 +180,9 @@ impl<H: Host> Memory for Option<Edge<'_, H>> {
             return None;
         }
         let lists = edge.lists.iter().map(|(list, _)| list);
-        let kept = edge::load(edge.host, &name(edge.settings, edge.lists, marks), marks.len())?;
+        let kept = edge::load(edge.host, &name(edge.settings, edge.lists, marks), marks.len());
+        edge.is_lost.set(kept.is_none());
+        let kept = kept?;
         let mut content = Observed::default();
         for (list, (items, newest)) in lists.zip(kept) {
             let newest = (newest > 0).then(|| UNIX_EPOCH + Duration::from_secs(newest));

@@ -149,6 +149,11 @@ pub(super) async fn finish<H: Host>(
         let _ =
             history.change(host, |history| history.note_company(schedule.has_lone_removals(), now));
     }
+    if let Some(edge) = edge.as_mut().filter(|_| *counted) {
+        let writes = schedule.wait().is_none() && !schedule.operations().is_empty();
+        let may_be_kept = !writes && history.is_known(now);
+        Box::pin(edge.audit(session, clients, &read, may_be_kept, *until)).await;
+    }
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
         _ if schedule.operations().is_empty() => {
@@ -215,10 +220,6 @@ pub(super) async fn finish<H: Host>(
     // A write that was lost may change them at any moment.
     let is_quiet = applied.writes == 0;
     let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
-    if let Some(edge) = edge.as_mut().filter(|_| *counted && is_quiet) {
-        let is_known = history.is_known(session.unix_now());
-        Box::pin(edge.keep(session, clients, &read, is_known, *until)).await;
-    }
     let mut report = ListsReport::planned(outcome, counts, applied, backoff);
     report.leaves_out = left_out.is_some();
     report.remembered_secs = edge.as_ref().filter(|_| read.pages.is_none()).map(Edge::age);

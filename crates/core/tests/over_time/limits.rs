@@ -73,9 +73,15 @@ async fn stored_values_that_cannot_be_read_count_as_nothing_remembered() {
         plain.run().await.unwrap();
         run_after(&plain, INTERVAL).await;
         let keys: Vec<String> = plain.store.borrow().as_ref().unwrap().keys().cloned().collect();
-        let read = ["ends", "ends.0", "guard", "lease", "lists", "run", "said", "usage"];
+        let read = ["edge", "ends", "ends.0", "guard", "lease", "lists", "run", "said", "usage"];
         assert_eq!(keys, read, "these are kept, and spoilt below");
-        for key in read.into_iter().chain(["kv-quota", "guard-lists", "guard-lists.0"]) {
+        for key in read.into_iter().chain([
+            "kv-quota",
+            "guard-lists",
+            "guard-lists.0",
+            "edge-items",
+            "edge-items.0",
+        ]) {
             let mut store = world.store.borrow_mut();
             store.as_mut().unwrap().insert(key.to_owned(), garbage.as_bytes().to_vec());
         }

@@ -8,5 +8,6 @@ mod bodies;
 mod capacity;
 mod guard;
 mod limits;
+mod remembered;
 mod usage;
 mod writes;

@@ -107,6 +107,11 @@ impl Cloudflare {
         self.lists.preload(list_id, vec![(value.to_owned(), Some(comment.to_owned()))]);
     }
 
+    /// Puts one value on a list, or takes it off, at once, as another tool would.
+    pub fn set_item(&mut self, list_id: &str, value: &str, is_there: bool) {
+        self.lists.set_by_others(list_id, value, is_there);
+    }
+
     /// Empties a list at once, as another tool would.
     pub fn empty(&mut self, list_id: &str) {
         self.lists.empty(list_id);
