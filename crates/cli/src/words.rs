@@ -2,7 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use edge_sync_core::api::cloudflare::expression::Parts;
-use edge_sync_core::run::{Guard, Until, WaitView, ZoneStatus, ZoneWait};
+use edge_sync_core::run::{EdgeStatus, Guard, Until, WaitView, ZoneStatus, ZoneWait};
+use edge_sync_core::state::edge::Trust;
 use edge_sync_core::state::rules::{Cause, RegionsTaken};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
@@ -208,6 +209,23 @@ pub(crate) fn zone_refusals(zone: &ZoneStatus) -> Vec<String> {
         format!("{which} are left out for {}, because Cloudflare refused them", duration(left))
     });
     texts.into_iter().chain(regions).collect()
+}
+
+/// How the lists are read, and when they last were as a whole.
+pub(crate) fn lists_read(edge: EdgeStatus) -> String {
+    let read = match edge.read_secs {
+        Some(secs) => format!("read whole {} ago", age(secs)),
+        None => "never read whole, as far as is remembered here".to_owned(),
+    };
+    match edge.trust {
+        Trust::Unknown => read,
+        Trust::Learned => {
+            format!("{read}; one request a run while Cloudflare says that nothing has changed")
+        }
+        Trust::Ended => format!(
+            "{read}, by every run: they have changed when Cloudflare said that they had not"
+        ),
+    }
 }
 
 #[cfg(test)]

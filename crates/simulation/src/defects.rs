@@ -4,7 +4,10 @@
 //! core is told, asks for or remembers is another than the judge sees. So core has no switch that a release
 //! could have left on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use bytes::Bytes;
 
 /// A defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub enum Defect {
     NeverDeletes,
     /// Reads only the first item of each page.
     ReadsHalf,
+    /// Takes what it once heard of the lists' last changes for what they are, for an hour.
+    OldMarks,
     /// Writes in a dry run.
     IgnoresDryRun,
     /// Says that all went well when it did not.
@@ -69,7 +74,7 @@ pub enum Defect {
 
 impl Defect {
     /// Each with its name and what it is planted in.
-    pub const ALL: [(Self, &'static str, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str, &'static str); 29] = [
         (Self::ObjectIsEmpty, "object-is-empty", "lists"),
         (Self::ErrorIsEmpty, "error-is-empty", "lists"),
         (Self::CutBodyIsWhole, "cut-body-is-whole", "lists"),
@@ -86,6 +91,7 @@ impl Defect {
         (Self::RemovesBeforeAdding, "removes-before-adding", "lists"),
         (Self::NeverDeletes, "never-deletes", "lists"),
         (Self::ReadsHalf, "reads-half", "lists"),
+        (Self::OldMarks, "old-marks", "lists"),
         (Self::IgnoresDryRun, "ignores-dry-run", "lists"),
         (Self::SwallowsFailure, "swallows-failure", "lists"),
         (Self::AlwaysSuccess, "always-success", "lists"),
@@ -103,6 +109,18 @@ impl Defect {
 
 thread_local! {
     static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+    /// An answer, and when it came.
+    static HEARD: RefCell<(Duration, Bytes)> = const { RefCell::new((Duration::MAX, Bytes::new())) };
+}
+
+/// The answer of up to an hour ago, or `body`, which is then remembered. A time before that is of another world.
+pub(crate) fn heard(at: Duration, body: &Bytes) -> Bytes {
+    HEARD.with_borrow_mut(|(since, heard)| {
+        if at.checked_sub(*since).is_none_or(|age| age >= Duration::from_secs(3_600)) {
+            (*since, *heard) = (at, body.clone());
+        }
+        heard.clone()
+    })
 }
 
 /// Plants it in whatever this thread simulates from now on.

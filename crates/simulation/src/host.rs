@@ -330,6 +330,9 @@ fn told(service: Service, sent: &Sent, head: &mut ResponseHead, body: &Bytes) ->
             head.status = 200;
             Some(Bytes::from_static(ACCEPTED.as_bytes()))
         }
+        Defect::OldMarks if sent.path.ends_with("/rules/lists") && head.status == 200 => {
+            Some(defects::heard(sent.at, body))
+        }
         Defect::ReadsHalf if sent.path.contains("/items") && sent.method == "GET" => {
             let mut json: Value = serde_json::from_slice(body).ok()?;
             json["result"].as_array_mut()?.truncate(1);

@@ -4,7 +4,7 @@ use super::look::{UNKNOWN_WITHOUT_STORE, settings};
 use super::{AppArgs, print};
 use crate::native::Native;
 use crate::words::{
-    GONE, GOOD, ODD, age, duration, harmless, plural, thousands, until, wait, wrapped,
+    GONE, GOOD, ODD, age, duration, harmless, lists_read, plural, thousands, until, wait, wrapped,
     zone_refusals, zone_wait,
 };
 use anyhow::{Result, bail};
@@ -145,6 +145,9 @@ fn of_lists(line: &mut impl FnMut(&str, &str), lists: &ListsStatus) {
         let text =
             format!("{ODD}full{ODD:#}: {} fit, by what Cloudflare says", plural(items, "item"));
         line("", &text);
+    }
+    if let Some(edge) = lists.edge {
+        line("", &lists_read(edge));
     }
     guard(line, lists.guard.as_ref());
 }

@@ -5,15 +5,17 @@ use super::Finding;
 use crate::commands::look::UNKNOWN_WITHOUT_STORE;
 use crate::commands::plan::lifted;
 use crate::native::Native;
-use crate::words::{age, duration, plural, until, wait, zone_refusals, zone_wait};
+use crate::words::{age, duration, lists_read, plural, until, wait, zone_refusals, zone_wait};
 use edge_sync_core::ports::Clock;
 use edge_sync_core::run::{GuardStatus, Status, inspect, status};
 use edge_sync_core::settings::Settings;
+use edge_sync_core::state::edge::Trust;
 use edge_sync_core::state::rules::Cause;
 use std::time::UNIX_EPOCH;
 
 const CHECK: &str = "key-value store";
 const LAST_CHECK: &str = "last run";
+const READS_CHECK: &str = "list reads";
 const LISTS_CHECK: &str = "list writes";
 const CHANGES_CHECK: &str = "rule changes";
 const GUARD_CHECK: &str = "guard";
@@ -39,6 +41,7 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
     };
     let mut findings = vec![Finding::ok(CHECK, format!("{} can be read", native.store_place()))];
     findings.push(last_run(&status));
+    findings.extend(list_reads(&status));
     findings.extend(list_writes(&status));
     findings.extend(rule_changes(&status));
     findings.extend(guards(&status));
@@ -80,6 +83,18 @@ fn last_run(status: &Status) -> Finding {
         ),
         false => Finding::ok(LAST_CHECK, detail),
     }
+}
+
+fn list_reads(status: &Status) -> Option<Finding> {
+    let edge = status.lists.as_ref()?.edge?;
+    Some(match edge.trust {
+        Trust::Ended => Finding::warn(
+            READS_CHECK,
+            lists_read(edge),
+            "that costs a request for each 500 items a run: see docs/operations.md, large lists",
+        ),
+        Trust::Unknown | Trust::Learned => Finding::ok(READS_CHECK, lists_read(edge)),
+    })
 }
 
 fn list_writes(status: &Status) -> Option<Finding> {

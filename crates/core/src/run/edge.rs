@@ -48,8 +48,7 @@ impl<'a, H: Host> Edge<'a, H> {
             return None;
         }
         let mut history = Remembered::<EdgeHistory>::load(host, began);
-        let of = checksum(&name(settings, lists, &[]));
-        let _ = history.change(host, |history| history.bind(of));
+        let _ = history.change(host, |history| history.bind(checksum_of(settings, lists)));
         // After a failure everything is read.
         let last = Remembered::<LastRun>::load(host, began);
         let was_well = last.lists.as_ref().is_some_and(|end| end.success);
@@ -148,6 +147,11 @@ impl<'a, H: Host> Edge<'a, H> {
             let _ = self.history.change(self.host, |history| history.kept(marks, digest));
         }
     }
+}
+
+/// Tells this account and these lists from others.
+pub(super) fn checksum_of(settings: &Settings, lists: &Lists) -> u32 {
+    checksum(&name(settings, lists, &[]))
 }
 
 /// What is kept is of this account, of these lists, and of the content with these marks.

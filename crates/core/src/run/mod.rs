@@ -41,7 +41,9 @@ pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
 pub use inspect::rules::{Delta, InRule, RuleView, ZoneView};
 pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};
-pub use status::{GuardStatus, KvStatus, ListsStatus, Status, ZoneStatus, ZoneWait, status};
+pub use status::{
+    EdgeStatus, GuardStatus, KvStatus, ListsStatus, Status, ZoneStatus, ZoneWait, status,
+};
 
 /// The whole run: reads the settings through `variable`, syncs, says what happened, pushes metrics.
 ///

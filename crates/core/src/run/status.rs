@@ -5,15 +5,18 @@ use serde::Serialize;
 
 use crate::decide;
 use crate::ports::{Store, StoreError};
-use crate::settings::{GuardLimits, Kv, Settings};
+use crate::settings::{GuardLimits, Kv, Lists, Settings};
+use crate::state::edge::Trust;
 use crate::state::guard::{GroupId, Held};
 use crate::state::quota::Spending;
 use crate::state::rules::{Cause, RegionsTaken};
 use crate::state::writes::checksum;
 use crate::state::{
-    GuardHistory, LastRun, LeaseRecord, Quota, Record, Remembered, RulesHistory, WriteHistory,
+    EdgeHistory, GuardHistory, LastRun, LeaseRecord, Quota, Record, Remembered, RulesHistory,
+    WriteHistory,
 };
 
+use super::edge;
 use super::inspect::{Until, WaitView};
 
 /// What earlier runs left. Times are Unix seconds.
@@ -88,8 +91,19 @@ pub struct ListsStatus {
     pub set_aside: u64,
     /// How many items fit, as Cloudflare has shown, if that is less than the settings say.
     pub items_max: Option<u64>,
+    /// How the lists were last read; `None` = by every run whole (`edge_audit_seconds=0`).
+    pub edge: Option<EdgeStatus>,
     /// What the guard holds.
     pub guard: Option<GuardStatus>,
+}
+
+/// What is remembered of the lists' content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EdgeStatus {
+    /// Whether what Cloudflare says of their last change is believed.
+    pub trust: Trust,
+    /// How many seconds ago all pages were read; `None` = never.
+    pub read_secs: Option<u64>,
 }
 
 /// What is remembered of KV.
@@ -143,6 +157,7 @@ pub fn status(settings: &Settings, store: &impl Store, now: u64) -> Result<Statu
                     .map(|left| left.as_secs()),
                 set_aside: history.set_aside().len() as u64,
                 items_max: (items_max < lists.items_max).then_some(items_max),
+                edge: EdgeStatus::of(settings, lists, store, now)?,
                 guard: held(decide::lists::TARGET),
             })
         }
@@ -190,6 +205,24 @@ impl WaitView {
         let token = checksum(settings.token.expose());
         let (left, cause) = history.wait(&settings.pace, token, now)?;
         Some(Self::backoff(left, cause))
+    }
+}
+
+impl EdgeStatus {
+    fn of(
+        settings: &Settings,
+        lists: &Lists,
+        store: &impl Store,
+        now: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        if settings.edge_audit_secs == 0 {
+            return Ok(None);
+        }
+        let mut history = EdgeHistory::clone(&*load::<EdgeHistory>(store, now)?);
+        history.bind(edge::checksum_of(settings, lists));
+        let read_at = history.read_at();
+        let read_secs = (read_at > 0).then(|| now.saturating_sub(read_at));
+        Ok(Some(Self { trust: history.trust(), read_secs }))
     }
 }
 

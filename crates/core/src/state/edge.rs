@@ -63,7 +63,8 @@ impl fmt::Display for Mark {
 }
 
 /// Whether equal marks are taken for equal content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// Not yet: no write of ours has been seen to move a mark.
     Unknown,

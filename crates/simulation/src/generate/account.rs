@@ -1,6 +1,8 @@
 //! The account: its plan, its limiter, how fast it is, and which of the API's forms it has.
 
-use super::Draw;
+use fastrand::Rng;
+
+use super::{Draw, pick};
 
 impl Draw {
     pub(super) fn account(&mut self) {
@@ -66,6 +68,25 @@ impl Draw {
         if self.chance(5) {
             let places = 4 + self.rng.u32(..20);
             self.knob("cloudflare.account_items_max", places);
+        }
+    }
+
+    /// How many items a page has, so that short lists are of many pages and worth being remembered; and whether the
+    /// lists' marks tell of every change. Dice of its own: the rest of the script stays what it was.
+    pub(super) fn pages(&mut self, mut rng: Rng) {
+        let is_slow = self.script.knobs.iter().any(|knob| knob.starts_with("cloudflare.latency"));
+        if is_slow || rng.u32(..100) >= 50 {
+            return;
+        }
+        self.knob("cloudflare.page_items_max", 1 + rng.u32(..3));
+        let moves = pick(
+            &mut rng,
+            &["acceptance", "completion", "completion", "completion", "never", "ours"],
+        );
+        self.knob("cloudflare.modified_on", moves);
+        if rng.u32(..100) < 30 {
+            let seconds = pick(&mut rng, &["0", "300", "3600"]);
+            self.set("edge_audit_seconds", seconds);
         }
     }
 }

@@ -79,6 +79,7 @@ pub fn generate(seed: u64, focus: Focus) -> Script {
     let mut draw = Draw { rng, script, now: 0, pool, wild, decided: Vec::new() };
     draw.settings();
     draw.account();
+    draw.pages(Rng::with_seed(seed ^ 0x0a9e5));
     draw.before();
     draw.episodes(focus.days);
     draw.script

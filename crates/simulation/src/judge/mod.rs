@@ -403,6 +403,8 @@ impl Judge {
                 let where_to = change.or(target).unwrap_or_default();
                 self.marks.met(&format!("change {where_to} {why}"));
             }
+        } else if line.contains(" event=edge ") {
+            self.marks.met("marks that do not tell");
         } else if line.contains(" event=guard ") {
             let goes = line.contains("seconds_left=");
             self.marks.met(if goes { "guard holds" } else { "guard yields" });
@@ -410,6 +412,9 @@ impl Judge {
             let outcome = field("outcome").unwrap_or_default();
             let target = field("target").unwrap_or_default();
             self.marks.met(&format!("outcome {target} {outcome}"));
+            if field("read_seconds_ago").is_some() {
+                self.marks.met(&format!("remembered lists {outcome}"));
+            }
             let success = field("success").as_deref() == Some("1");
             let zone = field("zone").unwrap_or_default();
             if let Some(view) = self.runs.get_mut(&run) {
