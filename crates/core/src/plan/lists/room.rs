@@ -73,11 +73,17 @@ pub(super) fn assign<'a>(
         }
     }
     let is_on_the_way = of(fits).needs(rules).is_on_the_way();
+    // A ban that was decided here does not go without for what comes inside of a range that goes: the range goes
+    // first, and everything else finds its place where that was.
+    let without_ranges = Needs { ranges: 0, inside: BTreeSet::new(), ..needs };
+    if of(fits).has_own_without() && !is_too_many(&without_ranges, in_the_end) {
+        return of(in_the_end);
+    }
     if !is_on_the_way {
         // Nobody would move thereby.
         let stays = |count: &u64| {
             let needs = of(*count).needs(rules);
-            needs.leaving == 0 && needs.stays + count <= rules.items_max
+            needs.leaving + needs.ranges == 0 && needs.stays + count <= rules.items_max
         };
         if let Some(count) = [in_the_end, too_many].into_iter().find(stays) {
             return of(count);
@@ -97,20 +103,23 @@ struct Needs {
     moving: u64,
     /// There, and leaves after another has come.
     leaving: u64,
+    /// Ranges that leave after somebody inside of them has come.
+    ranges: u64,
     /// Not there, and has to come before a range around it leaves.
     inside: BTreeSet<Address>,
 }
 
 impl Needs {
     fn is_on_the_way(&self) -> bool {
-        self.moving + self.leaving > 0
+        self.moving + self.leaving + self.ranges > 0
     }
 
     /// What is there when all has gone that can, and places for those who have to come first: for all that is
     /// inside of ranges, and else for one after the other.
     fn on_the_way(&self) -> u64 {
         let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(self.is_on_the_way()));
-        self.stays + self.placed + self.leaving + coming.max(self.inside.len() as u64)
+        let there = self.stays + self.placed + self.leaving + self.ranges;
+        there + coming.max(self.inside.len() as u64)
     }
 }
 
@@ -180,7 +189,7 @@ impl Places<'_> {
         let inside: Vec<(Address, Remediation)> = inside.collect();
         let may_rewrite = content.foreign().count == 0 && content.len() <= REPLACE_ITEMS_MAX as u64;
         if inside.iter().any(|(_, on)| !may_rewrite || *on != list) {
-            needs.leaving += 1;
+            needs.ranges += 1;
             needs.inside.extend(inside.into_iter().map(|(inner, _)| inner));
         }
     }

@@ -276,3 +276,16 @@ fn somebody_without_a_place_only_until_another_has_moved_is_told_from_one_withou
     let scarce = moving.wants("3.3.3.3", Captcha, "CAPI", 60);
     assert_eq!((scarce.plan().dropped(), scarce.plan().keeps_places()), (2, false));
 }
+
+#[test]
+fn own_ban_inside_a_range_that_goes_from_full_lists_keeps_its_place_and_the_range_goes_first() {
+    let on_ban = listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"1.1.1.0/29"}"#]);
+    let observed = Observed::of(on_ban, ObservedList::of(&["1.1.1.1"]));
+    let full = Case { observed, items_max: 4, ..case(&["1.1.1.1"], &[], &[], &[]) };
+    let says = [
+        "+1.1.1.1 ban ban_over_captcha OwnBan",
+        "-1.1.1.0/29 ban lifted Lift",
+        "-1.1.1.1 captcha moved Rest after 1.1.1.1 ban",
+    ];
+    assert_eq!(full.says(), says);
+}
