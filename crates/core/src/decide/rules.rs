@@ -60,6 +60,7 @@ struct Side {
     shall_match: Vec<Item>,
     on_list: Vec<Item>,
     content: AddressSet,
+    moves_here: AddressSet,
     regions: Vec<Region>,
 }
 
@@ -174,8 +175,14 @@ impl Side {
             .chain(added.into_iter().filter(|address| !content.items().contains_key(address)))
             .map(|address| item(address, leaving.get(&address).copied().unwrap_or(Class::Rest)))
             .collect();
-        let content = on_list.iter().map(|item| item.address).collect();
-        Self { shall_match, on_list, content, regions: Vec::new() }
+        let content: AddressSet = on_list.iter().map(|item| item.address).collect();
+        let is_done = known.done.iter().any(|done| done.effect().list != plan.list);
+        let others = known.plan.lists().iter().filter(|other| other.list != plan.list && !is_done);
+        let waits = others.flat_map(|other| &other.removals).filter(|removal| {
+            removal.why == Why::Moved && removal.after.is_none() && content.covers(&removal.address)
+        });
+        let moves_here = waits.map(|removal| removal.address).collect();
+        Self { shall_match, on_list, content, moves_here, regions: Vec::new() }
     }
 }
 
@@ -268,6 +275,7 @@ pub fn decide(
         let situation = Situation {
             shall_match,
             on_list: &base.sides.get(list)?.on_list,
+            moves_here: &base.sides.get(list)?.moves_here,
             observed,
             may_drain: base.may_drain,
             protected: &base.protected,

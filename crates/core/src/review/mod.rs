@@ -193,7 +193,7 @@ impl<P> Review<P> {
 
 /// The streak that goes on with this run; `None` if it is over: more than a tenth of what its first run
 /// wanted gone is desired again. Whoever is not wanted gone any more is forgotten, and waits from the
-/// beginning when he is again.
+/// beginning when he is again; but not an owner, who does not wait a second time.
 fn go_on(
     held: Held,
     wanted: &BTreeSet<Address>,
@@ -208,7 +208,8 @@ fn go_on(
         return None;
     }
     streak.groups.iter_mut().for_each(|group| group.runs = group.runs.saturating_add(1));
-    let groups = Table::from_sorted(groups.iter().filter(|(address, _)| wanted.contains(address)));
+    let is_kept = |(address, group): &_| wanted.contains(address) || *group == GroupId::OWNER;
+    let groups = Table::from_sorted(groups.iter().filter(is_kept));
     Some(Held { streak, groups })
 }
 
@@ -251,10 +252,13 @@ fn hold(
             *last = group;
         }
         let newest = GroupId(u8::try_from(streak.groups.len() - 1).unwrap_or(u8::MAX - 1));
-        let all = wanted.iter().map(|address| (*address, groups.get(address).unwrap_or(newest)));
+        let known = groups.iter().map(|(address, _)| address);
+        let all: BTreeSet<Address> = wanted.iter().copied().chain(known).gather();
+        let all = all.into_iter().map(|address| (address, groups.get(&address).unwrap_or(newest)));
         return Some(Held { groups: Table::from_sorted(all), streak });
     }
-    (!groups.is_empty()).then_some(Held { streak, groups })
+    let is_over = wanted.iter().all(|address| groups.get(address).is_none());
+    (!is_over).then_some(Held { streak, groups })
 }
 
 /// What is wrong with the removals, in the part where most would go.

@@ -281,6 +281,24 @@ fn owners_addresses_whose_write_was_refused_go_again_and_count_once() {
 }
 
 #[test]
+fn owner_who_is_put_back_by_others_goes_again_at_once_and_counts_once() {
+    let mut site = Site::with(0..100);
+    site.desires(80..100).because(Why::Protected, 0..60);
+    assert_eq!(site.run(), 70);
+    site.run();
+    site.plan.there.insert(address(0));
+    assert_eq!(site.run(), 70);
+    // Also in the run that finds a newcomer, and after it.
+    site.plan.there.insert(address(1));
+    assert_eq!(site.desires(81..100).run(), 71);
+    site.plan.there.insert(address(2));
+    assert_eq!(site.run(), 71);
+    site.runs_until_free();
+    site.run();
+    assert_eq!(site.history, None, "nothing is held any more");
+}
+
+#[test]
 fn owner_is_let_out_of_a_database_that_was_lost() {
     let mut site = Site::with(0..5);
     site.desires(0..0).because(Why::Protected, 0..1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::reading::{BLOCK, Reading, Want, written};
+use super::reading::{BLOCK, Reading, Want, is_single, written};
 use super::{Judge, Sent, Terms};
 
 /// What the readings so far said of each network.
@@ -40,7 +40,7 @@ struct Known {
     gone_runs: u64,
     gone_since: u64,
     gone_at: Duration,
-    /// Since when nobody asks for it, place or not.
+    /// Since when nobody asks for it or for a range around it, place or not.
     undesired_at: Option<Duration>,
 }
 
@@ -77,16 +77,19 @@ impl Past {
             // Until now nobody has asked for it, as far as there was anybody to ask.
             self.known.entry(*net).or_insert(self.all);
         }
+        let ranges: Vec<IpNet> = wanted.keys().filter(|net| !is_single(net)).copied().collect();
         if self.all.gone_runs == 0 {
             (self.all.gone_since, self.all.gone_at) = (reading.unix, reading.at);
         }
         self.all.gone_runs += 1;
         for (net, known) in &mut self.known {
             let want = wanted.get(net);
-            match want {
-                Some(_) => known.undesired_at = None,
-                None => known.undesired_at = known.undesired_at.or(Some(reading.at)),
-            }
+            // What a range is to cover keeps its place until that has one.
+            let is_asked_for = want.is_some() || ranges.iter().any(|range| range.contains(net));
+            known.undesired_at = match is_asked_for {
+                true => None,
+                false => known.undesired_at.or(Some(reading.at)),
+            };
             if want.is_none() || is_scarce {
                 if known.gone_runs == 0 {
                     (known.gone_since, known.gone_at) = (reading.unix, reading.at);
@@ -126,7 +129,7 @@ impl Past {
         known.is_some_and(|known| known.ends_least != 0 && known.ends_least <= unix + slack)
     }
 
-    /// Since when it is not desired any more.
+    /// Since when nobody asks for it any more, nor for a range around it.
     pub(super) fn gone_since(&self, net: &IpNet) -> Option<Duration> {
         self.known.get(net)?.undesired_at
     }
@@ -203,6 +206,7 @@ impl Judge {
             return;
         }
         let (at, unix, is_blind) = (sent.at, sent.unix, view.is_blind);
+        view.taken.extend(gone.iter().map(|net| (part, *net)));
         let fits = part == KV || self.lists.count() <= terms.items_max;
         for net in &gone {
             let is_wanted = wanted.get(net).is_some_and(|want| {
@@ -228,8 +232,9 @@ impl Judge {
         if opened.is_empty() || view.disturbed || is_unsure {
             return;
         }
-        // What an earlier request of the run has taken was there, too.
-        let there: BTreeSet<IpNet> = there.into_iter().chain(opened.iter().copied()).collect();
+        // What an earlier request of the run has taken was there when it looked, whatever it went for.
+        let taken = view.taken.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net);
+        let there: BTreeSet<IpNet> = there.into_iter().chain(taken).collect();
         let unexcused = opened.len().saturating_sub(room) as u64;
         let kept = there.iter().filter(|net| wanted.contains_key(*net)).count();
         let lasting = there.iter().filter(|net| !past.ran_out(net, unix, is_blind)).count();

@@ -131,8 +131,11 @@ impl Judge {
         if before.by_shards || shards::touches(&body, &terms.kv_prefix) {
             let mut all = simulator.cloudflare().kv_entries(&self.kv.namespace);
             shards::apply(&mut all, &body, unix);
-            let after = Kv::enforced_by(all, &terms.kv_prefix, unix);
-            return self.kv_whole(sent, (before, after), &reading, &terms, unix);
+            let after = Kv::enforced_by(all.clone(), &terms.kv_prefix, unix);
+            // The end of an entry is in the value, and the run has read it by its own clock.
+            let seen = simulator.cloudflare().kv_entries(&self.kv.namespace);
+            let seen = [seen, all].map(|all| Kv::enforced_by(all, &terms.kv_prefix, sent.unix));
+            return self.kv_whole(sent, (before, after), seen, &reading, &terms, unix);
         }
         if is_first && !disturbed {
             let owners: Vec<String> =
@@ -160,6 +163,7 @@ impl Judge {
         &mut self,
         sent: &Sent,
         (before, after): (Enforced, Enforced),
+        [seen, then]: [Enforced; 2],
         reading: &Reading,
         terms: &Terms,
         unix: u64,
@@ -187,10 +191,10 @@ impl Judge {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);
         }
-        let there = before.keys.keys().chain(before.ranges.keys());
-        let stays = |net: &IpNet| after.keys.contains_key(net) || after.ranges.contains_key(net);
+        let there = seen.keys.keys().chain(seen.ranges.keys());
+        let stays = |net: &IpNet| then.keys.contains_key(net) || then.ranges.contains_key(net);
         let gone = there.filter(|net| !stays(net)).copied().collect();
-        self.kv_guard(sent, gone, &before, reading, terms, unix);
+        self.kv_guard(sent, gone, &seen, reading, terms, sent.unix);
     }
 
     fn kv_put(

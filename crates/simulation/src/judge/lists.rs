@@ -210,10 +210,15 @@ impl Judge {
             "PUT" => {
                 // Another spelling is the same item.
                 let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
-                // What came after it was read is unseen.
+                // What came after it was read is unseen, and so is what a replica did not show yet.
                 let read = view.items[list].as_ref().map(|(at, _)| *at);
-                let seen = content.items.iter().filter(|(_, at)| read.is_none_or(|r| **at <= r));
-                let texts = seen.map(|(text, _)| text);
+                let lag = simulator.options().cloudflare.list_read_lag;
+                let shown = &self.seen_by(sent.run)[list];
+                let is_shown = |(text, at): &(&String, &Duration)| {
+                    read.is_none_or(|read| **at + lag <= read)
+                        || network(text).is_some_and(|net| shown.contains(&net))
+                };
+                let texts = content.items.iter().filter(is_shown).map(|(text, _)| text);
                 texts.filter(|text| !stays.contains(&network(text))).cloned().collect()
             }
             _ => deleted(sent, &self.lists.ids[list], simulator),

@@ -99,7 +99,9 @@ struct View {
     /// When each list was read, and the pages.
     items: [Option<(Duration, Vec<Bytes>)>; 2],
     writes: usize,
-    /// What its list writes so far have taken away that was not excused.
+    /// What its writes so far have taken away, by the part of the edge.
+    taken: BTreeSet<(usize, ipnet::IpNet)>,
+    /// The same, of what was not excused.
     opened: BTreeSet<(usize, ipnet::IpNet)>,
     /// The most spellings beyond the first that were there when it wrote.
     twice: usize,
@@ -205,6 +207,7 @@ impl Judge {
                 reading: None,
                 items: [None, None],
                 writes: 0,
+                taken: BTreeSet::new(),
                 opened: BTreeSet::new(),
                 twice: 0,
                 kv_writes: 0,

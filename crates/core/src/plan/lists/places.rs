@@ -110,6 +110,11 @@ impl<'a> Places<'a> {
         self.has(&candidate).then_some(candidate.list)
     }
 
+    /// Whether somebody goes without who was decided here.
+    pub(super) fn has_own_without(&self) -> bool {
+        self.first_without.is_some_and(|(rank, _)| rank.source == Source::Own)
+    }
+
     /// Who has a place and who has not, by origin.
     pub(super) fn by_origin(&self) -> Vec<OriginCounts> {
         let candidates = self.desired.candidates().map(|c| (c.origin, c.address));

@@ -73,11 +73,17 @@ pub(super) fn assign<'a>(
         }
     }
     let is_on_the_way = of(fits).needs(rules).is_on_the_way();
+    // A ban that was decided here does not go without for what comes inside of a range that goes: the range goes
+    // first, and everything else finds its place where that was.
+    let without_ranges = Needs { ranges: 0, inside: BTreeSet::new(), ..needs };
+    if of(fits).has_own_without() && !is_too_many(&without_ranges, in_the_end) {
+        return of(in_the_end);
+    }
     if !is_on_the_way {
         // Nobody would move thereby.
         let stays = |count: &u64| {
             let needs = of(*count).needs(rules);
-            needs.leaving == 0 && needs.stays + count <= rules.items_max
+            needs.leaving + needs.ranges == 0 && needs.stays + count <= rules.items_max
         };
         if let Some(count) = [in_the_end, too_many].into_iter().find(stays) {
             return of(count);
@@ -97,21 +103,32 @@ struct Needs {
     moving: u64,
     /// There, and leaves after another has come.
     leaving: u64,
+    /// Whether one of those leaves in the request that brings what it waits for, so that its place is free by then.
+    has_swap: bool,
+    /// Ranges that leave after somebody inside of them has come.
+    ranges: u64,
     /// Not there, and has to come before a range around it leaves.
     inside: BTreeSet<Address>,
 }
 
 impl Needs {
     fn is_on_the_way(&self) -> bool {
-        self.moving + self.leaving > 0
+        self.moving + self.leaving + self.ranges > 0
     }
 
     /// What is there when all has gone that can, and places for those who have to come first: for all that is
     /// inside of ranges, and else for one after the other.
     fn on_the_way(&self) -> u64 {
-        let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(self.is_on_the_way()));
-        self.stays + self.placed + self.leaving + coming.max(self.inside.len() as u64)
+        let needs_one = self.is_on_the_way() && !(self.has_swap && self.moving + self.ranges == 0);
+        let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
+        let there = self.stays + self.placed + self.leaving + self.ranges;
+        there + coming.max(self.inside.len() as u64)
     }
+}
+
+/// Whether one request can add to a list and remove from it.
+fn may_rewrite(list: &ObservedList) -> bool {
+    list.foreign().count == 0 && list.len() <= REPLACE_ITEMS_MAX as u64
 }
 
 impl Places<'_> {
@@ -140,7 +157,11 @@ impl Places<'_> {
                     (None, Some(_)) => {}
                     (None, None) => match self.around(list, address) {
                         Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
-                        Around::Covered(after) => needs.leaving += u64::from(after.is_some()),
+                        Around::Covered(Some((on, _))) => {
+                            needs.leaving += 1;
+                            needs.has_swap |= on == list && may_rewrite(content);
+                        }
+                        Around::Covered(None) => {}
                         Around::Weaker(Some(_)) => needs.leaving += 1,
                         Around::Weaker(None) | Around::Nothing => {
                             self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
@@ -178,9 +199,8 @@ impl Places<'_> {
             self.on_list(inner).is_some() && self.has_to_come(*on, inner, rules)
         });
         let inside: Vec<(Address, Remediation)> = inside.collect();
-        let may_rewrite = content.foreign().count == 0 && content.len() <= REPLACE_ITEMS_MAX as u64;
-        if inside.iter().any(|(_, on)| !may_rewrite || *on != list) {
-            needs.leaving += 1;
+        if inside.iter().any(|(_, on)| !may_rewrite(content) || *on != list) {
+            needs.ranges += 1;
             needs.inside.extend(inside.into_iter().map(|(inner, _)| inner));
         }
     }

@@ -158,7 +158,7 @@ fn weaker_range_around_a_ban_is_a_move_and_no_lift() {
 
 #[test]
 fn covered_address_keeps_its_place_until_the_range_has_one() {
-    let mut scarce = case(&["9.9.9.1", "9.9.9.2"], &[], &["1.1.1.1", "9.9.9.1", "9.9.9.2"], &[]);
+    let mut scarce = case(&["9.9.9.1", "9.9.9.2"], &[], &["9.9.9.1", "9.9.9.2"], &["1.1.1.1"]);
     scarce.items_max = 3;
     let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
@@ -275,4 +275,33 @@ fn somebody_without_a_place_only_until_another_has_moved_is_told_from_one_withou
     assert_eq!((moving.plan().dropped(), moving.plan().keeps_places()), (1, true));
     let scarce = moving.wants("3.3.3.3", Captcha, "CAPI", 60);
     assert_eq!((scarce.plan().dropped(), scarce.plan().keeps_places()), (2, false));
+}
+
+#[test]
+fn own_ban_inside_a_range_that_goes_from_full_lists_keeps_its_place_and_the_range_goes_first() {
+    let on_ban = listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"1.1.1.0/29"}"#]);
+    let observed = Observed::of(on_ban, ObservedList::of(&["1.1.1.1"]));
+    let full = Case { observed, items_max: 4, ..case(&["1.1.1.1"], &[], &[], &[]) };
+    let says = [
+        "+1.1.1.1 ban ban_over_captcha OwnBan",
+        "-1.1.1.0/29 ban lifted Lift",
+        "-1.1.1.1 captcha moved Rest after 1.1.1.1 ban",
+    ];
+    assert_eq!(full.says(), says);
+}
+
+#[test]
+fn range_takes_the_place_of_one_that_it_covers_where_all_places_are_taken_by_those() {
+    let mut full = case(&["1.1.1.0/24"], &[], &["1.1.1.1"], &["1.1.1.2"]);
+    full.items_max = 2;
+    let says = [
+        "+1.1.1.0/24 ban new_ban OwnBan",
+        "-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban",
+        "-1.1.1.2 captcha covered Rest after 1.1.1.0/24 ban",
+    ];
+    assert_eq!(full.says(), says);
+    // No request can do both at the same moment: whoever is there keeps his place.
+    full.observed =
+        Observed::of(ObservedList::default(), ObservedList::of(&["1.1.1.1", "1.1.1.2"]));
+    assert_eq!(full.says(), [""; 0]);
 }

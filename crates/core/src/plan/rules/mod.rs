@@ -50,6 +50,8 @@ pub struct Situation<'a> {
     pub shall_match: &'a [Item],
     /// What the list holds, as it was read.
     pub on_list: &'a [Item],
+    /// What is on both lists because it moves here: a removal that is under way may still take either.
+    pub moves_here: &'a AddressSet,
     /// What the rule says now.
     pub observed: &'a Expression,
     /// Whether the list's content that was read is surely at the edge: no bulk operation of ours is
@@ -294,8 +296,11 @@ impl<'a> View<'a> {
         let mut candidates = Vec::new();
         let mut add = |address: Address, item: &Item, is_part: bool| {
             let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
-            // What comes back from LIFTED may have been lifted from a list that the edge has not yet.
-            let was_said = already.covers(&address) || observed.lifted.covers(&address);
+            // What comes back from LIFTED may have been lifted from a list that the edge has not yet; and what was
+            // turned round while it moved, that may still go from here.
+            let was_said = already.covers(&address)
+                || observed.lifted.covers(&address)
+                || self.situation.moves_here.covers(&address);
             let is_kept = is_on_list && !self.situation.may_drain && was_said;
             if is_on_list && !is_kept || self.protected.covers(&address) {
                 return;

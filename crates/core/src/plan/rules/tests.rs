@@ -10,6 +10,7 @@ use super::*;
 struct Rule {
     shall_match: Vec<Item>,
     on_list: Vec<Item>,
+    moves_here: AddressSet,
     observed: Expression,
     may_drain: bool,
     protected: AddressSet,
@@ -23,6 +24,7 @@ impl Rule {
         decide(&Situation {
             shall_match: &self.shall_match,
             on_list: &self.on_list,
+            moves_here: &self.moves_here,
             observed: &self.observed,
             may_drain: self.may_drain,
             protected: &self.protected,
@@ -60,6 +62,7 @@ fn rule(shall_match: &str, on_list: &str, observed: &str) -> Rule {
     Rule {
         shall_match: items(Class::OwnBan, shall_match),
         on_list: items(Class::Lift, on_list),
+        moves_here: AddressSet::default(),
         observed: expression(observed),
         may_drain: true,
         protected: AddressSet::default(),
@@ -113,6 +116,15 @@ fn fresh_address_read_on_the_list_leaves_when_the_rule_may_drain() {
     assert_eq!(decided(&rule), " and not ip.src in {192.0.2.1})");
     rule.on_list.clear();
     assert_eq!(decided(&rule), ")");
+}
+
+#[test]
+fn address_that_moves_here_and_is_on_both_lists_is_said_until_the_rule_may_drain() {
+    let mut rule = rule("192.0.2.1 192.0.2.2", "192.0.2.1 192.0.2.2", ")");
+    rule.moves_here = AddressSet::from_iter(["192.0.2.1".parse().unwrap()]);
+    assert_eq!(decided(&rule), ")");
+    rule.may_drain = false;
+    assert_eq!(decided(&rule), ") or ip.src in {192.0.2.1}");
 }
 
 #[test]

@@ -73,7 +73,8 @@ prop_compose! {
         regions in vec(some_region(), 0..4),
         characters_max in characters_max,
     ) -> Rule {
-        Rule { shall_match, on_list, observed, may_drain, protected, never_block, regions, characters_max }
+        let moves_here = AddressSet::default();
+        Rule { shall_match, on_list, moves_here, observed, may_drain, protected, never_block, regions, characters_max }
     }
 }
 
