@@ -47,6 +47,8 @@ pub struct Decision {
     pub other: Option<(Schedule, u64)>,
     /// Whether the layout that is to be served next is complete.
     pub is_complete: bool,
+    /// When the youngest value of the layout that is wanted was written, Unix seconds.
+    pub youngest: u64,
 }
 
 /// The name under which what the guard holds is remembered.
@@ -126,12 +128,13 @@ pub fn decide(
     };
     let (mut schedule, mut sent) = schedules(&course);
     let secs = history.complete_secs(now);
+    let youngest = there.youngest(course.wanted);
     // What changes in one layout with this run has to change in the other too.
     let goes_along = |sent: &Schedule| sent.waiting() == 0 && sent.riding() == 0;
     if complete
         && may_trust
         && sent.as_ref().is_some_and(goes_along)
-        && is_ready(secs, there.youngest(course.wanted), now)
+        && is_ready(secs, youngest, now)
     {
         let switched = course.switched(now);
         let with_marker = schedules(&switched);
@@ -144,11 +147,11 @@ pub fn decide(
     let other = sent.map(|sent| {
         let drift = match &other {
             Some(plan) => plan.drift() - sent.riding(),
-            None => sent.bulks().iter().map(Bulk::len).sum(),
+            None => sent.bulks().iter().map(Bulk::len).sum::<u64>() + sent.waiting(),
         };
         (sent, drift)
     });
-    Decision { review, schedule, course, other, is_complete: complete }
+    Decision { review, schedule, course, other, is_complete: complete, youngest }
 }
 
 /// Both layouts; what was not read is empty.

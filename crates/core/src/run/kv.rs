@@ -79,7 +79,7 @@ pub(super) fn prepare<'a, H: Host>(
     let held = guard.held(host, TARGET);
     let remembered = Inputs { quota, held: held.as_ref(), ends };
     let states = (&*desired, &observed);
-    let Decision { review, schedule, course, other, is_complete } =
+    let Decision { review, schedule, course, other, is_complete, youngest: _ } =
         decide(access.settings, kv, states, remembered, When { began, now });
     let all = access.settings.log_all_changes;
     let lines = announce(&review.approved, &schedule, &observed, (course.served, &kv.prefix), all);

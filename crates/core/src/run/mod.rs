@@ -35,7 +35,7 @@ use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
 
-pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
+pub use inspect::kv::{InKv, InOther, KvAddition, KvRemoval, KvVerdict, KvView, LayoutView};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
 pub use inspect::rules::{Delta, InRule, RuleView, ZoneView};
 pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};
