@@ -5,7 +5,9 @@ use super::rules;
 use super::{AppArgs, print};
 use crate::words::{GONE, GOOD, ODD, duration, guard, harmless, plural, thousands, wait, wrapped};
 use anyhow::Result;
-use edge_sync_core::run::{Inspection, KvRemoval, KvView, ListAddition, ListRemoval, ListsView};
+use edge_sync_core::run::{
+    Inspection, KvRemoval, KvView, LayoutView, ListAddition, ListRemoval, ListsView,
+};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -54,6 +56,7 @@ fn differs(inspection: &Inspection) -> bool {
         || inspection.rules.as_deref().is_some_and(rules::differ)
         || kv
             .is_some_and(|kv| kv.put.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0)
+        || kv.is_some_and(|kv| kv.layout.as_ref().is_some_and(|layout| layout.becomes != "kept"))
 }
 
 /// What cannot be read; a row for each place; then for each target what goes, what comes, and what it waits for.
@@ -230,6 +233,9 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
     if delete.is_empty() && held.is_empty() && put.is_empty() {
         line(shown, "KV: nothing to do");
     }
+    if let Some(layout) = &view.layout {
+        line(shown, &format!("{ODD}layout{ODD:#}: {}", two_layouts(layout)));
+    }
     if view.blocked_ranges > 0 {
         let count = plural(view.blocked_ranges, "range");
         let text =
@@ -257,6 +263,30 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
     if let Some(yielded) = &view.yielded {
         line(shown, &format!("{ODD}guard{ODD:#} (KV): {yielded}"));
     }
+}
+
+/// Which layout Workers read, how far the other is, and what comes next.
+fn two_layouts(view: &LayoutView) -> String {
+    let LayoutView { served, other, becomes, left, .. } = view;
+    let left = match (*becomes, left) {
+        ("removed", left) => format!(", {} left", thousands(*left)),
+        (_, 0) => ", complete".to_owned(),
+        (_, left) => format!(", {} left", plural(*left, "change")),
+    };
+    let becomes = if *becomes == "kept" { "kept up to date" } else { becomes };
+    let next = match (view.next, view.next_secs) {
+        (Some("served"), Some(0)) => format!("; {other} are served with the next run"),
+        (Some("served"), Some(secs)) => {
+            format!(
+                "; {other} are served in {}, if every run until then reads them so",
+                duration(secs)
+            )
+        }
+        (Some(_), Some(0)) => format!("; {other} go with the next run"),
+        (Some(_), Some(secs)) => format!("; {other} go in {}", duration(secs)),
+        _ => String::new(),
+    };
+    format!("{served} are served, {other} are {becomes}{left}{next}")
 }
 
 fn removal(why: &'static str, was_wanted: Option<bool>) -> &'static str {

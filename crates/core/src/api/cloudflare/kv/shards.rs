@@ -275,6 +275,13 @@ fn read_shard(
     Some(at)
 }
 
+/// What the value beside the shards says Workers are to read; `None` = it is not ours.
+pub fn marker(text: &str) -> Option<Marker> {
+    let mut units = Units::default();
+    read_wide(text, &mut units)?;
+    units.marker
+}
+
 fn read_wide(text: &str, into: &mut Units) -> Option<u64> {
     let (mut head, lines) = opened(text, "wide")?;
     let at = head.next()?.parse().ok()?;
