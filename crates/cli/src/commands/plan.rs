@@ -54,8 +54,9 @@ fn differs(inspection: &Inspection) -> bool {
     let kv = inspection.kv.as_ref();
     lists.any(|count| count > 0)
         || inspection.rules.as_deref().is_some_and(rules::differ)
-        || kv
-            .is_some_and(|kv| kv.put.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0)
+        || kv.is_some_and(|kv| {
+            kv.put.len() + kv.regions.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0
+        })
         || kv.is_some_and(|kv| kv.layout.as_ref().is_some_and(|layout| layout.becomes != "kept"))
 }
 
@@ -226,7 +227,12 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
         let lasts = duration(put.seconds);
         format!("+ {address} {value} for {lasts} (KV; {}{by}{})", put.why, later(put.waits))
     });
-    let put: Vec<_> = put.collect();
+    let regions = view.regions.iter().map(|change| {
+        let value = change.value.map_or(String::new(), |value| format!(" {value}"));
+        let sign = if change.value.is_some() { "+" } else { "-" };
+        format!("{sign} {}{value} (KV; {}{})", change.region, change.why, later(change.waits))
+    });
+    let put: Vec<_> = regions.chain(put).collect();
     some(shown, GONE, &delete, changes_max);
     some(shown, ODD, &held, changes_max);
     some(shown, GOOD, &put, changes_max);

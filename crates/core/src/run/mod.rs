@@ -35,7 +35,9 @@ use clients::Clients;
 use lists::Finished;
 use read::{NotDesired, Readings};
 
-pub use inspect::kv::{InKv, InOther, KvAddition, KvRemoval, KvVerdict, KvView, LayoutView};
+pub use inspect::kv::{
+    InKv, InOther, KvAddition, KvRegion, KvRemoval, KvVerdict, KvView, LayoutView,
+};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
 pub use inspect::rules::{Delta, InRule, RuleView, ZoneView};
 pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};

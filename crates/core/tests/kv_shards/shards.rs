@@ -131,6 +131,42 @@ async fn ranges_and_regions_stand_beside_the_shards_with_the_owners_exception() 
     world.assert_no_violations();
 }
 
+/// What the guard holds is no decision of LAPI's any more, and an owner is never met by it.
+#[tokio::test(start_paused = true)]
+async fn region_that_the_guard_holds_stays_with_the_owners_exceptions_and_takes_new_ones() {
+    for layout in ["keys", "shards"] {
+        let mut world = world(layout);
+        world.set("never_block", "203.0.113.99");
+        let until = world.front.elapsed() + 9 * HOUR;
+        world.front.world().lapi().add(Decision::ban("cn").scope("Country").until(until));
+        let addresses: Vec<String> = (1..20).map(|n| format!("203.0.113.{n}")).collect();
+        addresses.iter().for_each(|address| world.decide("ban", address, 9 * HOUR));
+        world.run().await.unwrap();
+        // The database is lost, and a range is decided, so that the value is written.
+        world.front.world().lapi().clear();
+        world.decide("ban", "198.51.100.0/24", 9 * HOUR);
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        let beside = |world: &World| {
+            let name = if layout == "keys" { "ranges" } else { "ip:wide" };
+            let value = &world.values()[name];
+            ["country:CN ban ", "198.51.100.0/24", "203.0.113.99 never 0", "192.0.2.7 never 0"]
+                .map(|text| value.contains(text))
+        };
+        assert_eq!(beside(&world), [true, true, true, false], "{layout}");
+        // An owner who is new in these days must not wait for the guard.
+        world.set("never_block", "203.0.113.99,192.0.2.7");
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        assert_eq!(beside(&world), [true, true, true, true], "{layout}");
+        let written = world.kv_counters().pairs_written;
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        assert_eq!(world.kv_counters().pairs_written, written, "{layout}");
+        world.assert_no_violations();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn regions_in_the_layout_keys_stand_beside_the_ranges() {
     let mut world = world("keys");

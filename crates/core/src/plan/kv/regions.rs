@@ -91,13 +91,14 @@ impl KvPlan {
             }
         }
         let content = &mut self.ranges.content.regions;
-        if !content.entries.is_empty() {
+        let is_there = there.entries.iter().any(|(_, entry)| is_in_force(&entry));
+        // Also if no region is desired: the guard may hold one, and whoever is the owner's is not met by it.
+        if is_there || !content.entries.is_empty() {
             let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
             let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
             content.never.extend(own);
             // An owner who is new among them must not be caught in a country.
-            self.ranges.exceptions_differ =
-                !there.entries.is_empty() && content.never != there.never;
+            self.ranges.exceptions_differ = is_there && content.never != there.never;
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct KvView {
     pub running_out: u64,
     /// What comes or is written again.
     pub put: Vec<KvAddition>,
+    /// Countries and autonomous systems that come, change or go.
+    pub regions: Vec<KvRegion>,
     /// What goes.
     pub delete: Vec<KvRemoval>,
     /// What would go, and the guard holds back.
@@ -97,6 +99,19 @@ pub struct KvAddition {
     pub origin: String,
     /// What the address did, or the name of the list.
     pub scenario: String,
+    /// It is not sent by the next run.
+    pub waits: bool,
+}
+
+/// A country or an autonomous system that comes, changes or goes, as `country:CN` or `as:64496`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KvRegion {
+    /// Which.
+    pub region: String,
+    /// Its value; `None` = it goes.
+    pub value: Option<Remediation>,
+    /// Why.
+    pub why: &'static str,
     /// It is not sent by the next run.
     pub waits: bool,
 }
@@ -213,6 +228,13 @@ impl KvView {
             look.gone(gone.range.to_string(), Some(&gone.range), gone.why, sent)
         };
         let delete = ranges.removals().iter().map(|gone| range(gone, range_sent(&gone.range)));
+        let waits = !schedule.bulks().iter().any(Bulk::has_ranges);
+        let regions = ranges.regions().iter().map(|change| KvRegion {
+            region: change.region.clone(),
+            value: change.value,
+            why: change.why.as_str(),
+            waits,
+        });
         let keys = plan.deletes().iter();
         let delete_sent = |gone: &Delete| match &gone.address {
             Some(address) => is_sent(address, &gone.key),
@@ -229,6 +251,7 @@ impl KvView {
             keep: plan.keep(),
             running_out: plan.running_out(),
             put: put.collect(),
+            regions: regions.collect(),
             waiting: waiting.into_iter().map(|(why, count)| (why.as_str(), count)).collect(),
             is_over_budget: schedule.is_over_budget(),
             budget: KvStatus::of(&look.memory.quota, kv, look.now),

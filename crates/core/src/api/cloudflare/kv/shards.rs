@@ -341,8 +341,11 @@ pub fn push_line(body: &mut String, what: &str, value: Remediation, expires: u64
     push(body, what, value.as_str(), expires);
 }
 
-/// The lines of regions and of the exceptions from them.
+/// The lines of regions and of the exceptions from them, which are nothing without one.
 pub fn push_regions(body: &mut String, regions: &Regions) {
+    if regions.entries.is_empty() {
+        return;
+    }
     for address in &regions.never {
         push(body, &address.to_string(), NEVER, 0);
     }
