@@ -106,7 +106,9 @@ pub fn decide(
             Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
             Layout::Shards => {
                 let (observed, prefix) = (there.shards, &*kv.prefix);
-                let is_served = course.served == Layout::Shards;
+                // Not with a marker that comes only now: what was lifted meanwhile would come back with it.
+                let read = observed.marker.map(|marker| marker.serves);
+                let is_served = read == Some(Layout::Shards);
                 let input = Shards { desired, observed, history, marker, is_served, prefix, now };
                 shards(plan, input, budget)
             }

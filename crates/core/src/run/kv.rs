@@ -165,12 +165,14 @@ pub(super) async fn finish<H: Host>(
             });
         }
     }
-    report.quota_used = quota.used();
+    let now = session.unix_now();
+    report.quota_used = quota.at(now).used();
     if let Some(stopped) = report.applied.stopped.take() {
         report.outcome = Outcome::from(stopped);
     } else if report.waiting > 0 {
-        let (exhausted, now) = ([Spending::Writes, Spending::Deletes], session.unix_now());
-        let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending, now)) {
+        let exhausted = [Spending::Writes, Spending::Deletes];
+        let why = if exhausted.into_iter().any(|spending| quota.at(now).is_exhausted(spending, now))
+        {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
         } else if waits.0 {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"

@@ -131,6 +131,33 @@ async fn ranges_and_regions_stand_beside_the_shards_with_the_owners_exception() 
     world.assert_no_violations();
 }
 
+/// The marker is lost, with the store that remembers, while a lift of the community's rides.
+#[tokio::test(start_paused = true)]
+async fn marker_that_was_lost_does_not_come_back_with_who_was_lifted() {
+    let world = world("shards");
+    world.decide("ban", "203.0.113.7", 9 * HOUR);
+    let until = world.front.elapsed() + 9 * HOUR;
+    world.front.world().lapi().add(Decision::ban("203.0.113.8").origin("CAPI").until(until));
+    world.run().await.unwrap();
+    runs(&world, 1).await;
+    world.front.world().lapi().remove_value("203.0.113.8");
+    runs(&world, 1).await;
+    assert_eq!(blocks(&world, "203.0.113.8"), Some("ban"), "it rides");
+    let namespace = world.namespace.clone();
+    let mut all = world.keys();
+    all.remove("ip:wide");
+    {
+        let mut simulator = world.front.world();
+        simulator.cloudflare().kv_clear(&namespace);
+        simulator.cloudflare().kv_preload(&namespace, all);
+    }
+    tokio::time::sleep(3 * INTERVAL).await;
+    world.run().await.unwrap();
+    assert_eq!(marker(&world), "shards alone");
+    assert_eq!(blocks(&world, "203.0.113.8"), None);
+    assert_eq!(blocks(&world, "203.0.113.7"), Some("ban"));
+}
+
 /// What the guard holds is no decision of LAPI's any more, and an owner is never met by it.
 #[tokio::test(start_paused = true)]
 async fn region_that_the_guard_holds_stays_with_the_owners_exceptions_and_takes_new_ones() {

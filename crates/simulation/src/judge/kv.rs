@@ -362,6 +362,10 @@ impl Judge {
         terms: &Terms,
         unix: u64,
     ) {
+        // What an entry of a shard says of its end is by the clock of who wrote it: what is there is not known.
+        if before.by_shards && !self.past.is_clock_true() {
+            return;
+        }
         // What ends in a moment is no news.
         let lasts = |net: &IpNet| match before.keys.get(net) {
             Some((_, entry)) => entry.expiration_unix.is_none_or(|at| at > unix + SOON_SECS),

@@ -97,8 +97,11 @@ impl KvPlan {
             let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
             let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
             content.never.extend(own);
-            // An owner who is new among them must not be caught in a country.
-            self.ranges.exceptions_differ = is_there && content.never != there.never;
+            // An owner who is new among them must not be caught in a country; one who goes may wait.
+            let is_new = content.never.iter().any(|own| !there.never.contains(own));
+            let class = if is_new { Class::Owner } else { Class::Rest };
+            let differ = is_there && content.never != there.never;
+            self.ranges.exceptions = differ.then_some(class);
         }
     }
 }
