@@ -43,6 +43,9 @@ pub struct Decision {
     pub schedule: Schedule,
     /// Which layout that is, and what becomes of the other.
     pub course: Course,
+    /// Where shards hand over to keys: what is sent to them instead, without the marker, if the keys that come
+    /// with this run are not all taken.
+    pub instead: Option<Schedule>,
     /// What is sent to the other now, and how much differs there.
     pub other: Option<(Schedule, u64)>,
     /// Whether the layout that is to be served next is complete.
@@ -129,6 +132,7 @@ pub fn decide(
         (schedule, other)
     };
     let (mut schedule, mut sent) = schedules(&course);
+    let mut instead = None;
     let secs = history.complete_secs(now);
     let youngest = there.youngest(course.wanted);
     // What changes in one layout with this run has to change in the other too.
@@ -143,7 +147,9 @@ pub fn decide(
         // The marker takes a write of its own, for which another may have to wait: then it is too early.
         if with_marker.1.as_ref().is_some_and(goes_along) {
             course = switched;
-            (schedule, sent) = with_marker;
+            sent = with_marker.1;
+            let before = std::mem::replace(&mut schedule, with_marker.0);
+            instead = (course.served == Layout::Shards).then_some(before);
         }
     }
     let other = sent.map(|sent| {
@@ -153,7 +159,7 @@ pub fn decide(
         };
         (sent, drift)
     });
-    Decision { review, schedule, course, other, is_complete: complete, youngest }
+    Decision { review, schedule, course, instead, other, is_complete: complete, youngest }
 }
 
 /// Both layouts; what was not read is empty.

@@ -96,6 +96,16 @@ impl Kv {
 }
 
 impl Enforced {
+    /// Whether shards that were not served come into force, and the guard holds what nobody asks for in them.
+    fn brings_held(&self, before: &Self, reading: &Reading, terms: &Terms) -> bool {
+        let there = self.keys.len() + self.ranges.len();
+        let all = self.keys.keys().chain(self.ranges.keys());
+        let gone = all.filter(|net| !reading.keys.contains_key(*net)).count();
+        let share = (gone * 100) as u64 > there as u64 * terms.guard_percent;
+        let is_many = share && gone as u64 > terms.guard_count || gone == there;
+        self.by_shards && !before.by_shards && is_many
+    }
+
     fn strength(&self, net: &IpNet, unix: u64) -> Strength {
         let key = self.keys.get(net).map_or(PASS, |(strength, _)| *strength);
         let around =
@@ -189,7 +199,7 @@ impl Judge {
             return self.fail("what is protected never comes", sent.run, sent.at, text);
         }
         // What an entry of a shard says of its end is by the clock of who wrote it.
-        let is_known = !disturbed && is_clock_true;
+        let is_known = !disturbed && is_clock_true && !after.brings_held(&before, reading, terms);
         if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);

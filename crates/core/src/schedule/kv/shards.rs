@@ -110,6 +110,9 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     ranges.puts().iter().for_each(|put| stays(WIDE, put.why, Some(put.address)));
     ranges.removals().iter().for_each(|gone| stays(WIDE, gone.why, Some(gone.range)));
     ranges.regions().iter().for_each(|change| stays(WIDE, change.why, None));
+    if ranges.exceptions_differ() {
+        stays(WIDE, Why::Protected, None);
+    }
     let mut riding = 0;
     for delete in plan.deletes() {
         let Some(address) = delete.address else { continue };
