@@ -299,6 +299,32 @@ async fn value_that_is_full_names_who_finds_no_room_and_is_not_written_again() {
     assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(0.0));
 }
 
+/// One value has all of them, and a Worker on the free plan has ten milliseconds.
+#[tokio::test(start_paused = true)]
+async fn value_beside_the_shards_is_never_larger_than_a_shard_and_names_what_finds_no_room() {
+    for ranges in [true, false] {
+        let world = world("shards");
+        let until = world.front.elapsed() + 90 * HOUR;
+        let own = Decision::ban("64496").scope("AS").until(until);
+        let all = (0..38_000).map(|n| match ranges {
+            true => Decision::ban(format!("2001:db8:1111:{n:x}::/64")).scope("Range"),
+            false => Decision::ban((4_200_000_000_u32 + n).to_string()).scope("AS"),
+        });
+        let all = all.map(|row| row.origin("CAPI").until(until));
+        world.front.world().lapi().replace(all.chain([own]).collect::<Vec<_>>());
+        world.run().await.unwrap();
+        let value = &world.values()["ip:wide"];
+        assert!((1_000_000..=1 << 20).contains(&value.len()), "{ranges}: {}", value.len());
+        assert!(value.contains("\nas:64496 ban "), "{ranges}: what is decided here has room");
+        let warned = world.texts(Level::Warn);
+        assert!(warned.iter().any(|text| text.contains("no room")), "{ranges}: {warned:?}");
+        let writes = world.kv_counters().pairs_written;
+        runs(&world, 2).await;
+        assert_eq!(world.kv_counters().pairs_written, writes, "{ranges}");
+        assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(0.0), "{ranges}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_prefix_has_values_and_ranges_of_its_own() {
     for layout in ["keys", "shards"] {

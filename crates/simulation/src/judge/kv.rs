@@ -207,7 +207,10 @@ impl Judge {
         let there = before.keys.keys().chain(before.ranges.keys());
         let stays = |net: &IpNet| after.keys.contains_key(net) || after.ranges.contains_key(net);
         let gone = there.filter(|net| !stays(net)).copied().collect();
-        self.kv_guard(sent, gone, &before, reading, terms, unix);
+        // What has run out by the clock of the host is no removal for the run.
+        if is_clock_true {
+            self.kv_guard(sent, gone, &before, reading, terms, unix);
+        }
     }
 
     fn kv_put(
@@ -372,10 +375,6 @@ impl Judge {
         terms: &Terms,
         unix: u64,
     ) {
-        // What an entry of a shard says of its end is by the clock of who wrote it: what is there is not known.
-        if before.by_shards && !self.past.is_clock_true() {
-            return;
-        }
         // What ends in a moment is no news.
         let lasts = |net: &IpNet| match before.keys.get(net) {
             Some((_, entry)) => entry.expiration_unix.is_none_or(|at| at > unix + SOON_SECS),
