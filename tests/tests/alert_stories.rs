@@ -11,7 +11,7 @@ use end_to_end::prometheus::metrics;
 use end_to_end::world::{JOB, KV_JOB};
 use end_to_end::{World, workspace};
 use serde_json::Value;
-use simulator::Service;
+use simulator::{CloudflareOptions, Service};
 
 /// Minutes between two runs.
 const INTERVAL: usize = 2;
@@ -382,6 +382,18 @@ async fn stories() -> Vec<Story> {
         (quota, recorder.run().await)
     };
     assert!(value(&quota, "crowdsec_kv_sync_waiting", KV_JOB) > 0.0);
+    let (reads_used_up, reads_used_up_then_revoked) = {
+        let mut recorder = Recorder::new(&["lists", "kv"]).await;
+        recorder.world.set("kv_layout", "shards");
+        recorder.run().await;
+        let no_more = |options: &mut CloudflareOptions| options.kv_daily_reads = 1;
+        recorder.world.simulator().cloudflare().configure(no_more);
+        let used_up = recorder.run().await;
+        recorder.world.set("cf_api_token", "revoked");
+        (used_up, recorder.run().await)
+    };
+    assert_eq!(value(&reads_used_up, "crowdsec_kv_sync_reads_used_up", KV_JOB), 1.0);
+    assert_eq!(value(&reads_used_up, "crowdsec_kv_sync_success", KV_JOB), 0.0);
     let full = {
         let mut recorder = Recorder::new(&["lists", "kv"]).await;
         recorder.world.set("list_items_max", "4");
@@ -532,6 +544,20 @@ async fn stories() -> Vec<Story> {
             .runs(&quota, 36)
             .runs(&quota_then_revoked, 20)
             .at(58, failing(&both)),
+        Story::new("KV's reads of the day are used up, until midnight")
+            .runs(&well, 10)
+            .runs(&reads_used_up, 40)
+            .runs(&well, 40)
+            .quiet(9)
+            .at(11, firing("EdgeSyncKvReadsUsedUp", "critical", &[KV_JOB]))
+            .at(45, firing("EdgeSyncKvReadsUsedUp", "critical", &[KV_JOB]))
+            .quiet(51)
+            .quiet(70),
+        Story::new("KV's reads of the day are used up, and then the token is refused")
+            .runs(&well, 4)
+            .runs(&reads_used_up, 20)
+            .runs(&reads_used_up_then_revoked, 40)
+            .at(60, failing(&both)),
         Story::new("more addresses than places")
             .runs(&well, 10)
             .runs(&full, 60)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use edge_sync::setup::{BAN_LIST, CAPTCHA_LIST, PHASE, Remediation, expression};
+use edge_sync::setup::{BAN_LIST, CAPTCHA_LIST, NAMESPACE, PHASE, Remediation, expression};
 use end_to_end::workspace;
 use hcl::expr::{Object, ObjectKey};
 use hcl::{Block, Body, Expression};
@@ -153,6 +153,25 @@ fn token_can_write_lists_and_kv_of_one_account_and_nothing_else() {
     let resource = "\"com.cloudflare.api.account.${var.account_id}\" = \"*\"";
     assert!(policies.contains(resource), "{policies}");
     assert_eq!(policies.matches("resources").count(), 1, "{policies}");
+}
+
+/// As `setup --kv-only`: without a name there is no list, without a list no permission for lists.
+#[test]
+fn lists_without_a_name_are_not_made_nor_asked_a_permission_for() {
+    let module = module();
+    let lists = source(&local(&module, "lists"));
+    assert!(lists.contains("if name != \"\""), "{lists}");
+    let list = the_block(&module, "resource", &["cloudflare_list", "this"]).body();
+    assert_eq!(source(attribute(list, "for_each")), "local.lists");
+    let permissions = source(&local(&module, "token_permissions"));
+    let asked = "length(local.lists) == 0 ? [] : [\"Account Rule Lists Write\"]";
+    assert!(permissions.contains(asked), "{permissions}");
+    // One name of the namespace everywhere.
+    let title = the_block(&module, "variable", &["kv_namespace_title"]).body();
+    assert!(source(attribute(title, "description")).contains(NAMESPACE));
+    let by_hand =
+        std::fs::read_to_string(workspace::root().join("deploy/worker/README.md")).unwrap();
+    assert!(by_hand.contains(&format!("kv namespace create {NAMESPACE}")));
 }
 
 /// What the provider publishes of the resources that the module uses: `""` and each attribute's name to

@@ -83,6 +83,39 @@ async fn world_without_fault_is_well_and_nothing_was_written() {
 }
 
 #[tokio::test]
+async fn layout_of_kv_is_told_by_its_marker() {
+    let mut world = healthy().await;
+    let since = now() - 3 * 3_600;
+    let mut all = String::new();
+    for (setting, marker) in [
+        ("shards", None),
+        ("shards", Some(format!("edge-sync wide 1 1 keys {since} beside\n"))),
+        ("shards", Some(format!("edge-sync wide 1 1 shards {since} beside\n"))),
+        ("both", Some(format!("edge-sync wide 1 1 shards {since} beside\n"))),
+        ("shards", Some(format!("edge-sync wide 1 1 shards {since} alone\n"))),
+        ("keys", Some(format!("edge-sync wide 1 1 shards {since} alone\n"))),
+        ("keys", Some("mine".to_owned())),
+    ] {
+        world.set("kv_layout", setting);
+        let namespace = world.namespace.clone();
+        if let Some(marker) = &marker {
+            world.simulator().cloudflare().kv_put(&namespace, "ip:wide", marker, None, None);
+        }
+        let said = said(&world).await;
+        let line = said.lines().find(|line| line.contains("KV layout: ")).unwrap();
+        let marker = marker.as_deref().map_or("none", str::trim_end);
+        let marker = marker.replace(&since.to_string(), "T");
+        all.push_str(&format!("kv_layout={setting}, {marker}\n  {line}\n"));
+    }
+    world.fault(
+        r#"cloudflare GET /values: answer 429 {"success":false,"errors":[{"code":10048,"message":"used up"}],"result":null}"#,
+    );
+    let said = said(&world).await;
+    all.push_str(said.lines().find(|line| line.contains("KV layout: ")).unwrap());
+    insta::assert_snapshot!("layouts", all);
+}
+
+#[tokio::test]
 async fn account_owned_token_is_as_good_as_a_users() {
     let world = healthy_with(|options| options.cloudflare.token_class = TokenClass::Account).await;
     assert!(said(&world).await.contains("account-owned token, active"));

@@ -194,6 +194,44 @@ async fn day_of_kv_that_is_used_up_is_waited_out() {
     insta::assert_snapshot!(without_midnight(&told));
 }
 
+/// What is remembered is of some minutes ago, so that a layout is complete for long enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migration_between_layouts_is_told_step_by_step() {
+    let mut world = lists().await;
+    let namespace = world.namespace.clone();
+    for (name, value) in [
+        ("cf_kv_namespace_id", namespace.as_str()),
+        ("cf_ban_list_id", ""),
+        ("cf_captcha_list_id", ""),
+    ] {
+        world.set(name, value);
+    }
+    ban(&world, &["203.0.113.7", "203.0.113.8"]);
+    world.run().await;
+    world.set("kv_layout", "shards");
+    let begin = story(&world, &["plan --exit-code", "why 203.0.113.7"]).await;
+    world.run().await;
+    let written = story(&world, &["plan --exit-code", "why 203.0.113.7"]).await;
+    // As if it had been written an hour ago, and switched now.
+    let switched = |world: &World, since: u64| {
+        let mut simulator = world.simulator();
+        let cloudflare = simulator.cloudflare();
+        let mut all = cloudflare.kv_entries(&namespace);
+        let wide = all.get_mut("ip:wide").expect("it was written");
+        wide.value = format!("edge-sync wide 1 {since} shards {since} beside\n");
+        cloudflare.kv_clear(&namespace);
+        cloudflare.kv_preload(&namespace, all);
+    };
+    switched(&world, now());
+    let kept = story(&world, &["plan --exit-code"]).await;
+    switched(&world, now() - 3_600);
+    world.remember("kv-quota", "{}");
+    let removed = story(&world, &["plan --exit-code"]).await;
+    world.set("kv_layout", "both");
+    let both = story(&world, &["plan --exit-code", "why 203.0.113.7"]).await;
+    insta::assert_snapshot!(begin + &written + &kept + &removed + &both);
+}
+
 /// Without the time until midnight, and without the line breaks that depend on how long that is.
 fn without_midnight(told: &str) -> String {
     let mut lines: Vec<String> = Vec::new();

@@ -96,6 +96,11 @@ impl Failure {
         matches!(self, Self::Refused { source, .. } if source.is_throttled())
     }
 
+    /// Whether no value of KV can be read any more today, by whoever it be: the Worker lets everybody through.
+    pub fn is_reads_used_up(&self) -> bool {
+        matches!(self, Self::Read { resource: Resource::Values, source } if source.is_day_used_up())
+    }
+
     /// What led to it. By `Error::source`, the component would carry how each cause looks to a
     /// debugger, too. No cause has another cause that it does not tell itself.
     fn cause(&self) -> Option<&dyn fmt::Display> {

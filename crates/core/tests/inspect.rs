@@ -61,6 +61,7 @@ async fn address_asked_for_is_shown_with_every_decision_and_where_it_stands() {
     let kv = serde_json::to_value(about.kv).unwrap();
     let nothing_yet = serde_json::json!({
         "desired": "ban", "at_edge": false, "value": null, "expires": null, "inside": [],
+        "other": null,
         "verdict": {
             "change": "new_ban", "was_wanted": null, "held": null, "is_let_go": false,
             "waits_for_budget": false,

@@ -66,6 +66,14 @@ pub enum Defect {
     KvLosesPair,
     /// Does not count what it has written today.
     KvForgetsQuota,
+    /// Loses the last line of every value of the layout `shards`.
+    KvShardLosesLine,
+    /// Loses every country and autonomous system.
+    KvLosesRegions,
+    /// Loses whom no country and no autonomous system meets.
+    KvLosesExceptions,
+    /// Serves the other layout from the first run of a migration on.
+    KvSwitchesAtOnce,
     /// Empties the delta of a rule.
     RuleLosesDelta,
     /// Takes every change of a rule for made.
@@ -74,7 +82,7 @@ pub enum Defect {
 
 impl Defect {
     /// Each with its name and what it is planted in.
-    pub const ALL: [(Self, &'static str, &'static str); 29] = [
+    pub const ALL: [(Self, &'static str, &'static str); 33] = [
         (Self::ObjectIsEmpty, "object-is-empty", "lists"),
         (Self::ErrorIsEmpty, "error-is-empty", "lists"),
         (Self::CutBodyIsWhole, "cut-body-is-whole", "lists"),
@@ -102,6 +110,10 @@ impl Defect {
         (Self::KvWritesForeign, "kv-writes-foreign", "kv"),
         (Self::KvLosesPair, "kv-loses-pair", "kv"),
         (Self::KvForgetsQuota, "kv-forgets-quota", "kv"),
+        (Self::KvShardLosesLine, "kv-shard-loses-line", "kv"),
+        (Self::KvLosesRegions, "kv-loses-regions", "kv"),
+        (Self::KvLosesExceptions, "kv-loses-exceptions", "kv"),
+        (Self::KvSwitchesAtOnce, "kv-switches-at-once", "kv"),
         (Self::RuleLosesDelta, "rule-loses-delta", "rules"),
         (Self::RuleNeverWritten, "rule-never-written", "rules"),
     ];

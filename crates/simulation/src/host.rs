@@ -233,6 +233,17 @@ impl RunHost {
                     pairs.push(serde_json::json!({ "key": "other:key", "value": "ban" }));
                 }
             }
+            Defect::KvShardLosesLine
+            | Defect::KvLosesRegions
+            | Defect::KvLosesExceptions
+            | Defect::KvSwitchesAtOnce
+                if url.ends_with("/bulk") =>
+            {
+                for pair in json.as_array_mut().into_iter().flatten() {
+                    let value = pair["value"].as_str().unwrap_or_default();
+                    pair["value"] = spoilt(defect, value).into();
+                }
+            }
             Defect::KvDeletesTooMuch if url.ends_with("/bulk/delete") => {
                 let namespace = url.rsplit('/').nth(2).unwrap_or_default();
                 let entries = self.world.simulator.borrow_mut().cloudflare().kv_entries(namespace);
@@ -300,6 +311,37 @@ impl RunHost {
             of: (self.number, 0, status),
         };
         (ResponseHead::new(status, []), pieces)
+    }
+}
+
+/// A value of KV as a client with a defect writes it. The lines of regions stand in the JSON of the layout `keys`
+/// too, each with `\n` at its end.
+fn spoilt(defect: Defect, value: &str) -> String {
+    let without = |is_lost: &dyn Fn(&str) -> bool| {
+        let (end, more) = match value.split_once("\"more\":\"") {
+            Some((before, more)) => ("\\n", Some((before, more))),
+            None => ("\n", None),
+        };
+        let lines = more.map_or(value, |(_, more)| more).split_inclusive(end);
+        let kept: String = lines.filter(|line| !is_lost(line)).collect();
+        more.map_or(kept.clone(), |(before, _)| format!("{before}\"more\":\"{kept}"))
+    };
+    match defect {
+        Defect::KvShardLosesLine if value.starts_with("edge-sync shard ") => {
+            let lines: Vec<&str> = value.split_inclusive('\n').collect();
+            lines[..lines.len().max(2) - 1].concat()
+        }
+        Defect::KvLosesRegions => {
+            without(&|line| line.starts_with("country:") || line.starts_with("as:"))
+        }
+        Defect::KvLosesExceptions => without(&|line| line.contains(" never 0")),
+        Defect::KvSwitchesAtOnce => match value.split_once(" keys ") {
+            Some((head, rest)) if head.starts_with("edge-sync wide ") => {
+                format!("{head} shards {rest}")
+            }
+            _ => value.to_owned(),
+        },
+        _ => value.to_owned(),
     }
 }
 

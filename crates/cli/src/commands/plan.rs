@@ -5,7 +5,9 @@ use super::rules;
 use super::{AppArgs, print};
 use crate::words::{GONE, GOOD, ODD, duration, guard, harmless, plural, thousands, wait, wrapped};
 use anyhow::Result;
-use edge_sync_core::run::{Inspection, KvRemoval, KvView, ListAddition, ListRemoval, ListsView};
+use edge_sync_core::run::{
+    Inspection, KvRemoval, KvView, LayoutView, ListAddition, ListRemoval, ListsView,
+};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -52,8 +54,10 @@ fn differs(inspection: &Inspection) -> bool {
     let kv = inspection.kv.as_ref();
     lists.any(|count| count > 0)
         || inspection.rules.as_deref().is_some_and(rules::differ)
-        || kv
-            .is_some_and(|kv| kv.put.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0)
+        || kv.is_some_and(|kv| {
+            kv.put.len() + kv.regions.len() + kv.delete.len() + kv.held.len() + kv.waiting.len() > 0
+        })
+        || kv.is_some_and(|kv| kv.layout.as_ref().is_some_and(|layout| layout.becomes != "kept"))
 }
 
 /// What cannot be read; a row for each place; then for each target what goes, what comes, and what it waits for.
@@ -223,12 +227,20 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
         let lasts = duration(put.seconds);
         format!("+ {address} {value} for {lasts} (KV; {}{by}{})", put.why, later(put.waits))
     });
-    let put: Vec<_> = put.collect();
+    let regions = view.regions.iter().map(|change| {
+        let value = change.value.map_or(String::new(), |value| format!(" {value}"));
+        let sign = if change.value.is_some() { "+" } else { "-" };
+        format!("{sign} {}{value} (KV; {}{})", change.region, change.why, later(change.waits))
+    });
+    let put: Vec<_> = regions.chain(put).collect();
     some(shown, GONE, &delete, changes_max);
     some(shown, ODD, &held, changes_max);
     some(shown, GOOD, &put, changes_max);
     if delete.is_empty() && held.is_empty() && put.is_empty() {
         line(shown, "KV: nothing to do");
+    }
+    if let Some(layout) = &view.layout {
+        line(shown, &format!("{ODD}layout{ODD:#}: {}", two_layouts(layout)));
     }
     if view.blocked_ranges > 0 {
         let count = plural(view.blocked_ranges, "range");
@@ -257,6 +269,30 @@ fn of_kv(shown: &mut String, view: &KvView, changes_max: usize) {
     if let Some(yielded) = &view.yielded {
         line(shown, &format!("{ODD}guard{ODD:#} (KV): {yielded}"));
     }
+}
+
+/// Which layout Workers read, how far the other is, and what comes next.
+fn two_layouts(view: &LayoutView) -> String {
+    let LayoutView { served, other, becomes, left, .. } = view;
+    let left = match (*becomes, left) {
+        ("removed", left) => format!(", {} left", thousands(*left)),
+        (_, 0) => ", complete".to_owned(),
+        (_, left) => format!(", {} left", plural(*left, "change")),
+    };
+    let becomes = if *becomes == "kept" { "kept up to date" } else { becomes };
+    let next = match (view.next, view.next_secs) {
+        (Some("served"), Some(0)) => format!("; {other} are served with the next run"),
+        (Some("served"), Some(secs)) => {
+            format!(
+                "; {other} are served in {}, if every run until then reads them so",
+                duration(secs)
+            )
+        }
+        (Some(_), Some(0)) => format!("; {other} go with the next run"),
+        (Some(_), Some(secs)) => format!("; {other} go in {}", duration(secs)),
+        _ => String::new(),
+    };
+    format!("{served} are served, {other} are {becomes}{left}{next}")
 }
 
 fn removal(why: &'static str, was_wanted: Option<bool>) -> &'static str {

@@ -187,7 +187,11 @@ fn in_kv(about: &About, kv: &InKv) -> (Style, String) {
     };
     let inside: Vec<_> =
         kv.inside.iter().map(|(range, value)| format!("; inside {range} ({value})")).collect();
-    let is = is + &inside.concat();
+    let other = kv.other.as_ref().map(|other| {
+        let says = other.value.map_or("not there".to_owned(), |value| value.to_string());
+        format!("; in {}, which are not served: {says}", other.layout)
+    });
+    let is = is + &inside.concat() + &other.unwrap_or_default();
     let Some(desired) = kv.desired else {
         return (ODD, format!("{is}; what is desired is not known"));
     };

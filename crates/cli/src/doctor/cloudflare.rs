@@ -6,7 +6,7 @@
 //! are what some accounts are punished for.
 
 use super::ask::ask;
-use super::{Finding, zones};
+use super::{Finding, layout, zones};
 use crate::native::Native;
 use edge_sync_core::api::cloudflare::lists::{PAGE_ITEMS_MAX, items as items_of};
 use edge_sync_core::api::cloudflare::{self, CallError, Resource};
@@ -91,11 +91,21 @@ pub(super) async fn examine(native: &Native, settings: &Settings) -> Vec<Finding
             }
         }
     }
-    findings.push(match &settings.targets.kv {
-        None => Finding::skipped(NAMESPACE_CHECK, "off (cf_kv_namespace_id is not set)"),
-        Some(_) if unknown => skipped(NAMESPACE_CHECK),
-        Some(kv) => account.namespace(&kv.namespace).await,
-    });
+    match &settings.targets.kv {
+        None => {
+            let off = "off (cf_kv_namespace_id is not set)";
+            findings.push(Finding::skipped(NAMESPACE_CHECK, off));
+        }
+        Some(_) if unknown => findings.push(skipped(NAMESPACE_CHECK)),
+        Some(kv) => {
+            let namespace = account.namespace(&kv.namespace).await;
+            let is_there = namespace.status == super::Status::Ok;
+            findings.push(namespace);
+            if is_there {
+                findings.push(layout::examine(native, &account.client, kv).await);
+            }
+        }
+    }
     findings
 }
 

@@ -7,6 +7,7 @@
 mod ask;
 mod cloudflare;
 mod lapi;
+mod layout;
 mod pushgateway;
 mod settings;
 mod store;

@@ -98,7 +98,9 @@ impl<H: Host> Sending<'_, '_, H> {
     /// for certain.
     async fn carry_out(&mut self, bulk: Bulk) -> bool {
         let Some(bulk) = self.without_what_waits(bulk) else { return false };
-        if self.quota.is_exhausted(bulk.spending(), self.session.unix_now()) {
+        // Midnight may have passed since it was loaded: what was used up then is not any more.
+        let now = self.session.unix_now();
+        if self.quota.at(now).is_exhausted(bulk.spending(), now) {
             return false;
         }
         let began = self.session.elapsed();

@@ -43,10 +43,15 @@ pub struct Decision {
     pub schedule: Schedule,
     /// Which layout that is, and what becomes of the other.
     pub course: Course,
+    /// Where shards hand over to keys: what is sent to them instead, without the marker, if the keys that come
+    /// with this run are not all taken.
+    pub instead: Option<Schedule>,
     /// What is sent to the other now, and how much differs there.
     pub other: Option<(Schedule, u64)>,
     /// Whether the layout that is to be served next is complete.
     pub is_complete: bool,
+    /// When the youngest value of the layout that is wanted was written, Unix seconds.
+    pub youngest: u64,
 }
 
 /// The name under which what the guard holds is remembered.
@@ -104,7 +109,9 @@ pub fn decide(
             Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
             Layout::Shards => {
                 let (observed, prefix) = (there.shards, &*kv.prefix);
-                let is_served = course.served == Layout::Shards;
+                // Not with a marker that comes only now: what was lifted meanwhile would come back with it.
+                let read = observed.marker.map(|marker| marker.serves);
+                let is_served = read == Some(Layout::Shards);
                 let input = Shards { desired, observed, history, marker, is_served, prefix, now };
                 shards(plan, input, budget)
             }
@@ -125,30 +132,34 @@ pub fn decide(
         (schedule, other)
     };
     let (mut schedule, mut sent) = schedules(&course);
+    let mut instead = None;
     let secs = history.complete_secs(now);
+    let youngest = there.youngest(course.wanted);
     // What changes in one layout with this run has to change in the other too.
     let goes_along = |sent: &Schedule| sent.waiting() == 0 && sent.riding() == 0;
     if complete
         && may_trust
         && sent.as_ref().is_some_and(goes_along)
-        && is_ready(secs, there.youngest(course.wanted), now)
+        && is_ready(secs, youngest, now)
     {
         let switched = course.switched(now);
         let with_marker = schedules(&switched);
         // The marker takes a write of its own, for which another may have to wait: then it is too early.
         if with_marker.1.as_ref().is_some_and(goes_along) {
             course = switched;
-            (schedule, sent) = with_marker;
+            sent = with_marker.1;
+            let before = std::mem::replace(&mut schedule, with_marker.0);
+            instead = (course.served == Layout::Shards).then_some(before);
         }
     }
     let other = sent.map(|sent| {
         let drift = match &other {
             Some(plan) => plan.drift() - sent.riding(),
-            None => sent.bulks().iter().map(Bulk::len).sum(),
+            None => sent.bulks().iter().map(Bulk::len).sum::<u64>() + sent.waiting(),
         };
         (sent, drift)
     });
-    Decision { review, schedule, course, other, is_complete: complete }
+    Decision { review, schedule, course, instead, other, is_complete: complete, youngest }
 }
 
 /// Both layouts; what was not read is empty.

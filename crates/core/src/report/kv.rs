@@ -9,7 +9,7 @@ use crate::log::{Level, Line, clip, plural, thousands};
 use crate::observed::kv::ObservedKv;
 use crate::plan::kv::layout::{Course, Other};
 use crate::plan::kv::{Delete, KvPlan};
-use crate::schedule::kv::Schedule;
+use crate::schedule::kv::{Bulk, Schedule};
 
 use super::{Outcome, RunCounts, few};
 
@@ -106,6 +106,16 @@ pub(crate) fn announce(
         let (address, value, ttl, why) = (put.address, put.value, put.ttl_secs, put.why.as_str());
         (format!("  + {address} {value} for {ttl} s ({why})"), why)
     });
+    // They stand in one value with the ranges, and come and go with its write.
+    let is_written = schedule.bulks().iter().any(Bulk::has_ranges);
+    let regions = plan.ranges().regions().iter().filter(|_| is_written).map(|change| {
+        let (region, why) = (&change.region, change.why.as_str());
+        let text = match change.value {
+            Some(value) => format!("  + {region} {value} ({why})"),
+            None => format!("  - {region} ({why})"),
+        };
+        (text, why)
+    });
     let removals = plan.ranges().removals().iter();
     let removals = removals.filter(|removal| !schedule.waits(&removal.range)).map(|removal| {
         let why = removal.why.as_str();
@@ -119,7 +129,7 @@ pub(crate) fn announce(
     let line = |(text, why): (String, &'static str)| {
         Line::new(Level::Info, "change", text).with("target", "kv").with("why", why)
     };
-    lines.extend(removals.chain(deletes).map(line));
+    lines.extend(removals.chain(deletes).chain(regions).map(line));
     lines.extend(few(puts.map(line), "write", "kv", all));
     lines
 }

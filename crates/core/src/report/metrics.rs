@@ -14,10 +14,10 @@ use crate::log::decimal;
 use crate::state::writes::Cause;
 
 use super::rules::RuleReport;
-use super::{KvReport, ListsReport, Report, RulesReport};
+use super::{KvReport, ListsReport, Outcome, Report, RulesReport};
 
 /// Every metric that a run may push: name and help.
-pub const FAMILIES: [(&str, &str); 38] = [
+pub const FAMILIES: [(&str, &str); 39] = [
     ("crowdsec_cf_list_ban_count", "Addresses that should be on the ban list."),
     ("crowdsec_cf_list_captcha_count", "Addresses that should be on the captcha list."),
     ("crowdsec_cf_list_sync_success", SUCCESS_HELP),
@@ -94,6 +94,10 @@ pub const FAMILIES: [(&str, &str); 38] = [
     (
         "crowdsec_kv_sync_quota_used",
         "KV keys written and deleted today (UTC), as far as this program counts.",
+    ),
+    (
+        "crowdsec_kv_sync_reads_used_up",
+        "1 if Cloudflare refused the last run's reads of KV because the day's are used up: the Worker lets everybody through.",
     ),
     ("crowdsec_kv_sync_bulk_writes", "Bulk write requests that the last run sent."),
     ("crowdsec_kv_sync_lapi_readable", READABLE_HELP),
@@ -213,6 +217,9 @@ impl Metrics {
     fn of_kv(kv: &KvReport, report: &Report, now: SystemTime) -> Self {
         let mut metrics =
             Self::begin("crowdsec-kv-sync", "crowdsec_kv_", kv.outcome.is_success(), report, now);
+        let is_used_up =
+            matches!(&kv.outcome, Outcome::Failed(failure) if failure.is_reads_used_up());
+        metrics.value("sync_reads_used_up", u64::from(is_used_up));
         let (Some(desired), Some(drift)) = (kv.desired, kv.drift_left()) else { return metrics };
         metrics.push = Push::Replace;
         metrics.value("sync_decisions", desired.ban + desired.captcha);

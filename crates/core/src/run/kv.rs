@@ -37,6 +37,10 @@ pub(super) struct Decided<'a> {
     served: Layout,
     /// What is sent to the other.
     other: Option<Schedule>,
+    /// See [`Decision::instead`].
+    instead: Option<Schedule>,
+    /// The layouts change places with this run.
+    is_switching: bool,
 }
 
 /// Decides, says what, and remembers what the guard holds.
@@ -79,7 +83,7 @@ pub(super) fn prepare<'a, H: Host>(
     let held = guard.held(host, TARGET);
     let remembered = Inputs { quota, held: held.as_ref(), ends };
     let states = (&*desired, &observed);
-    let Decision { review, schedule, course, other, is_complete } =
+    let Decision { review, schedule, course, instead, other, is_complete, youngest: _ } =
         decide(access.settings, kv, states, remembered, When { began, now });
     let all = access.settings.log_all_changes;
     let lines = announce(&review.approved, &schedule, &observed, (course.served, &kv.prefix), all);
@@ -102,7 +106,9 @@ pub(super) fn prepare<'a, H: Host>(
         });
     }
     let (other, served) = (other.map(|(schedule, _)| schedule), course.served);
-    let decided = Decided { kv, report, schedule, held, blocked, served, other };
+    let is_switching = course.marker.is_some_and(|marker| marker.serves != served);
+    let decided =
+        Decided { kv, report, schedule, instead, held, blocked, served, other, is_switching };
     Prepared::Decided(Box::new(decided))
 }
 
@@ -116,7 +122,17 @@ pub(super) async fn finish<H: Host>(
         Prepared::Ended(report) => return *report,
         Prepared::Decided(decided) => decided,
     };
-    let Decided { kv, mut report, schedule, held, blocked, served, other } = *decided;
+    let Decided {
+        kv,
+        mut report,
+        schedule,
+        mut instead,
+        held,
+        blocked,
+        served,
+        other,
+        is_switching,
+    } = *decided;
     let Access { session, settings, clients, may_write, until, .. } = access;
     let other = other.filter(|other| !other.bulks().is_empty());
     if settings.dry_run {
@@ -138,24 +154,29 @@ pub(super) async fn finish<H: Host>(
         if !schedule.bulks().is_empty() {
             report.outcome = Outcome::Applied;
         }
-        // What is served comes first, and what holds it up holds up the other.
-        for (mut schedule, is_served) in [(Some(schedule), true), (other, false)] {
-            let Some(schedule) = &mut schedule else { break };
-            let applied = kv::apply(session, &target, schedule, quota, *until).await;
-            if is_served {
-                report.applied = applied;
-                if report.applied.stopped.is_some() {
-                    break;
-                }
-                continue;
-            }
+        // What is served comes first, and what holds it up holds up the other; but the marker comes last.
+        let mut order = [(Some(schedule), true), (other, false)];
+        if instead.is_some() {
+            order.reverse();
+        }
+        let mut is_held_up = false;
+        for (schedule, is_served) in order {
+            let schedule = if is_held_up { instead.take() } else { schedule };
+            let Some(mut schedule) = schedule else { continue };
+            let applied = kv::apply(session, &target, &mut schedule, quota, *until).await;
+            is_held_up = applied.stopped.is_some();
             report.applied.writes += applied.writes;
             report.applied.generations.extend(applied.generations);
-            if let Some(stopped @ Stopped::Failed(_)) = applied.stopped {
-                report.applied.stopped = Some(stopped);
-            }
-            if let Some(layout) = &mut report.layout {
+            if is_served {
+                report.applied.written = applied.written;
+                report.applied.refreshed = applied.refreshed;
+                report.applied.deleted = applied.deleted;
+            } else if let Some(layout) = &mut report.layout {
                 layout.done(applied.written + applied.refreshed + applied.deleted);
+            }
+            match applied.stopped {
+                Some(Stopped::Waiting(_)) if !is_served && !is_switching => {}
+                stopped => report.applied.stopped = report.applied.stopped.take().or(stopped),
             }
         }
         let generations = std::mem::take(&mut report.applied.generations);
@@ -165,12 +186,14 @@ pub(super) async fn finish<H: Host>(
             });
         }
     }
-    report.quota_used = quota.used();
+    let now = session.unix_now();
+    report.quota_used = quota.at(now).used();
     if let Some(stopped) = report.applied.stopped.take() {
         report.outcome = Outcome::from(stopped);
     } else if report.waiting > 0 {
-        let (exhausted, now) = ([Spending::Writes, Spending::Deletes], session.unix_now());
-        let why = if exhausted.into_iter().any(|spending| quota.is_exhausted(spending, now)) {
+        let exhausted = [Spending::Writes, Spending::Deletes];
+        let why = if exhausted.into_iter().any(|spending| quota.at(now).is_exhausted(spending, now))
+        {
             "Cloudflare's daily KV quota is used up until 00:00 UTC"
         } else if waits.0 {
             "kv_daily_writes_max is used up until 00:00 UTC, but for what is kept for bans that are decided here"

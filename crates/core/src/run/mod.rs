@@ -37,7 +37,9 @@ use edge::Edge;
 use lists::Finished;
 use read::{NotDesired, ReadLists, Readings};
 
-pub use inspect::kv::{InKv, KvAddition, KvRemoval, KvVerdict, KvView};
+pub use inspect::kv::{
+    InKv, InOther, KvAddition, KvRegion, KvRemoval, KvVerdict, KvView, LayoutView,
+};
 pub use inspect::lists::{ListAddition, ListRemoval, ListView, ListsView, OnLists, Verdict};
 pub use inspect::rules::{Delta, InRule, RuleView, ZoneView};
 pub use inspect::{About, Guard, Inspection, Seen, Side, Until, WaitView, Wanted, inspect};

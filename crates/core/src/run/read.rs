@@ -396,7 +396,7 @@ async fn shards<H: Host>(
     let request = units::units(&clients.account, &target.namespace, &target.prefix);
     attempts(session, request, &mut take, (PAGE_TIMEOUT, units::ANSWER_BYTES_MAX), until)
         .await
-        .map_err(|source| Failure::Read { resource: Resource::Namespace, source })?;
+        .map_err(|source| Failure::Read { resource: Resource::Values, source })?;
     Ok(observed)
 }
 
@@ -480,7 +480,7 @@ async fn ranges<H: Host>(
     let request = kv::ranges(&clients.account, &target.namespace, &target.prefix);
     attempts(session, request, &mut take, (PAGE_TIMEOUT, kv::VALUE_BYTES_MAX), until)
         .await
-        .map_err(|source| Failure::Read { resource: Resource::Namespace, source })?;
+        .map_err(|source| Failure::Read { resource: Resource::Values, source })?;
     Ok(ranges)
 }
 

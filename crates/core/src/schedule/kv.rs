@@ -159,7 +159,11 @@ pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> S
                 let puts = plan.ranges().puts().iter().map(|put| (put.why, put.address));
                 let removals = plan.ranges().removals().iter().map(|gone| (gone.why, gone.range));
                 puts.chain(removals).for_each(|(why, range)| schedule.over(why, Some(range)));
-                plan.ranges().regions().iter().for_each(|of| schedule.over(of.why, None));
+                let ranges = plan.ranges();
+                ranges.regions().iter().for_each(|of| schedule.over(of.why, None));
+                if ranges.exceptions_differ() {
+                    schedule.over(Why::Protected, None);
+                }
             }
         }
         while let Some(put) = wanted.next_if(|put| put.class == class) {

@@ -162,3 +162,20 @@ async fn clock_ahead_of_cloudflares_costs_ten_minutes_after_midnight_and_not_the
     assert!(has(&world, "203.0.113.2"));
     assert_eq!(world.kv_counters().quota_refusals, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn run_that_passes_midnight_sends_what_the_day_before_had_used_up() {
+    let world = World::kv(|options| options.cloudflare.latency = Duration::from_secs(6));
+    world.fault(
+        r#"cloudflare PUT /bulk times=1: answer 429 {"success":false,"errors":[{"code":10048,"message":"day"}]}"#,
+    );
+    world.decide("ban", "203.0.113.7", Duration::from_secs(90 * 86_400));
+    world.run().await.unwrap();
+    assert!(world.keys().is_empty());
+    sleep_until(&world, MIDNIGHT - Duration::from_secs(3)).await;
+    world.run().await.unwrap();
+    assert_eq!(world.keys().len(), 1);
+    assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(1.0));
+    assert_eq!(world.kv_metric("crowdsec_kv_sync_drift"), Some(0.0));
+    assert_eq!(world.kv_metric("crowdsec_kv_sync_quota_used"), Some(1.0));
+}

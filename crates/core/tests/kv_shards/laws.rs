@@ -9,7 +9,7 @@ use simulator::Decision;
 use crate::common::World;
 use crate::kill::Mortal;
 use crate::worker::{Late, NOT, Past, before, ours};
-use crate::{INTERVAL, lines, marker, world};
+use crate::{HOUR, INTERVAL, lines, marker, world};
 
 fn simulated<F: Future<Output = ()>>(future: F) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -36,8 +36,8 @@ enum Wrong {
     Nothing,
     /// It dies at this request, with or without its effect.
     Dies(u32, bool),
-    /// One of the requests meets this.
-    Meets(&'static str),
+    /// Requests meet these, two at once.
+    Meets(&'static str, &'static str),
 }
 
 fn wrong() -> impl Strategy<Value = Wrong> {
@@ -55,11 +55,13 @@ fn wrong() -> impl Strategy<Value = Wrong> {
         "cloudflare /bulk/get times=1: no-result",
         "cloudflare GET /keys times=9: answer 502 no",
         "cloudflare GET /values times=1: cut-body 7",
+        r#"cloudflare /bulk times=1: answer 429 {"success":false,"errors":[{"code":10048,"message":"day"}]}"#,
+        r#"cloudflare PUT /bulk skip=1 times=1: answer 429 {"success":false,"errors":[{"code":10048,"message":"day"}]}"#,
     ]);
     prop_oneof![
         4 => Just(Wrong::Nothing),
         3 => (0u32..6, any::<bool>()).prop_map(|(at, effect)| Wrong::Dies(at, effect)),
-        3 => fault.prop_map(Wrong::Meets),
+        3 => (fault.clone(), fault).prop_map(|(one, other)| Wrong::Meets(one, other)),
     ]
 }
 
@@ -116,8 +118,9 @@ proptest! {
                         Wrong::Dies(at, effect) => {
                             Mortal::new(&world, at, effect).run().await;
                         }
-                        Wrong::Meets(fault) => {
-                            world.fault(fault);
+                        Wrong::Meets(one, other) => {
+                            world.fault(one);
+                            world.fault(other);
                             let _ = world.run().await;
                             world.front.world().clear_faults();
                         }
@@ -193,8 +196,9 @@ proptest! {
                     match wrongs[run as usize % wrongs.len()] {
                         Wrong::Nothing => drop(world.run().await),
                         Wrong::Dies(at, effect) => drop(Mortal::new(&world, at, effect).run().await),
-                        Wrong::Meets(fault) => {
-                            world.fault(fault);
+                        Wrong::Meets(one, other) => {
+                            world.fault(one);
+                            world.fault(other);
                             let _ = world.run().await;
                             world.front.world().clear_faults();
                         }
@@ -203,6 +207,8 @@ proptest! {
                     tokio::time::sleep(INTERVAL).await;
                 }
             }
+            // A day's quota that is used up begins anew.
+            tokio::time::sleep(24 * HOUR).await;
             for _ in 0..16 {
                 tokio::time::sleep(INTERVAL).await;
                 let _ = world.run().await;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attacks;
 mod kill;
 mod laws;
 mod migration;
@@ -36,7 +37,10 @@ async fn runs(world: &World, count: u32) {
 fn marker(world: &World) -> String {
     let Some(wide) = world.values().remove("ip:wide") else { return "none".to_owned() };
     let words: Vec<&str> = wide.lines().next().unwrap().split(' ').collect();
-    format!("{} {}", words[4], words[6])
+    match words[..] {
+        [_, _, "1", _, serves, _, alone] => format!("{serves} {alone}"),
+        _ => "foreign".to_owned(),
+    }
 }
 
 /// All lines of the shards, without the first of each.

@@ -131,6 +131,69 @@ async fn ranges_and_regions_stand_beside_the_shards_with_the_owners_exception() 
     world.assert_no_violations();
 }
 
+/// The marker is lost, with the store that remembers, while a lift of the community's rides.
+#[tokio::test(start_paused = true)]
+async fn marker_that_was_lost_does_not_come_back_with_who_was_lifted() {
+    let world = world("shards");
+    world.decide("ban", "203.0.113.7", 9 * HOUR);
+    let until = world.front.elapsed() + 9 * HOUR;
+    world.front.world().lapi().add(Decision::ban("203.0.113.8").origin("CAPI").until(until));
+    world.run().await.unwrap();
+    runs(&world, 1).await;
+    world.front.world().lapi().remove_value("203.0.113.8");
+    runs(&world, 1).await;
+    assert_eq!(blocks(&world, "203.0.113.8"), Some("ban"), "it rides");
+    let namespace = world.namespace.clone();
+    let mut all = world.keys();
+    all.remove("ip:wide");
+    {
+        let mut simulator = world.front.world();
+        simulator.cloudflare().kv_clear(&namespace);
+        simulator.cloudflare().kv_preload(&namespace, all);
+    }
+    tokio::time::sleep(3 * INTERVAL).await;
+    world.run().await.unwrap();
+    assert_eq!(marker(&world), "shards alone");
+    assert_eq!(blocks(&world, "203.0.113.8"), None);
+    assert_eq!(blocks(&world, "203.0.113.7"), Some("ban"));
+}
+
+/// What the guard holds is no decision of LAPI's any more, and an owner is never met by it.
+#[tokio::test(start_paused = true)]
+async fn region_that_the_guard_holds_stays_with_the_owners_exceptions_and_takes_new_ones() {
+    for layout in ["keys", "shards"] {
+        let mut world = world(layout);
+        world.set("never_block", "203.0.113.99");
+        let until = world.front.elapsed() + 9 * HOUR;
+        world.front.world().lapi().add(Decision::ban("cn").scope("Country").until(until));
+        let addresses: Vec<String> = (1..20).map(|n| format!("203.0.113.{n}")).collect();
+        addresses.iter().for_each(|address| world.decide("ban", address, 9 * HOUR));
+        world.run().await.unwrap();
+        // The database is lost, and a range is decided, so that the value is written.
+        world.front.world().lapi().clear();
+        world.decide("ban", "198.51.100.0/24", 9 * HOUR);
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        let beside = |world: &World| {
+            let name = if layout == "keys" { "ranges" } else { "ip:wide" };
+            let value = &world.values()[name];
+            ["country:CN ban ", "198.51.100.0/24", "203.0.113.99 never 0", "192.0.2.7 never 0"]
+                .map(|text| value.contains(text))
+        };
+        assert_eq!(beside(&world), [true, true, true, false], "{layout}");
+        // An owner who is new in these days must not wait for the guard.
+        world.set("never_block", "203.0.113.99,192.0.2.7");
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        assert_eq!(beside(&world), [true, true, true, true], "{layout}");
+        let written = world.kv_counters().pairs_written;
+        tokio::time::sleep(INTERVAL).await;
+        world.run().await.unwrap();
+        assert_eq!(world.kv_counters().pairs_written, written, "{layout}");
+        world.assert_no_violations();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn regions_in_the_layout_keys_stand_beside_the_ranges() {
     let mut world = world("keys");
@@ -234,6 +297,32 @@ async fn value_that_is_full_names_who_finds_no_room_and_is_not_written_again() {
     runs(&world, 2).await;
     assert_eq!(world.kv_counters().pairs_written, writes);
     assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(0.0));
+}
+
+/// One value has all of them, and a Worker on the free plan has ten milliseconds.
+#[tokio::test(start_paused = true)]
+async fn value_beside_the_shards_is_never_larger_than_a_shard_and_names_what_finds_no_room() {
+    for ranges in [true, false] {
+        let world = world("shards");
+        let until = world.front.elapsed() + 90 * HOUR;
+        let own = Decision::ban("64496").scope("AS").until(until);
+        let all = (0..38_000).map(|n| match ranges {
+            true => Decision::ban(format!("2001:db8:1111:{n:x}::/64")).scope("Range"),
+            false => Decision::ban((4_200_000_000_u32 + n).to_string()).scope("AS"),
+        });
+        let all = all.map(|row| row.origin("CAPI").until(until));
+        world.front.world().lapi().replace(all.chain([own]).collect::<Vec<_>>());
+        world.run().await.unwrap();
+        let value = &world.values()["ip:wide"];
+        assert!((1_000_000..=1 << 20).contains(&value.len()), "{ranges}: {}", value.len());
+        assert!(value.contains("\nas:64496 ban "), "{ranges}: what is decided here has room");
+        let warned = world.texts(Level::Warn);
+        assert!(warned.iter().any(|text| text.contains("no room")), "{ranges}: {warned:?}");
+        let writes = world.kv_counters().pairs_written;
+        runs(&world, 2).await;
+        assert_eq!(world.kv_counters().pairs_written, writes, "{ranges}");
+        assert_eq!(world.kv_metric("crowdsec_kv_sync_success"), Some(0.0), "{ranges}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,7 +56,9 @@ pub(crate) fn ours(past: &Past, address: &str, at: Duration, late: Late) -> Opti
     let others = at.saturating_sub(secs(late.others));
     let unix = START + at.as_secs();
     let wide = past.at("ip:wide", at.saturating_sub(secs(late.wide)));
-    let Some(wide) = wide.filter(|wide| head(wide)[4] == "shards") else {
+    let is_served =
+        |wide: &&str| matches!(head(wide)[..], ["edge-sync", "wide", "1", _, "shards", ..]);
+    let Some(wide) = wide.filter(is_served) else {
         return before(past, address, at, late);
     };
     let key = format!("ip:s16:{:x}", shard(address));

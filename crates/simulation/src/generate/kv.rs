@@ -51,6 +51,11 @@ impl Draw {
             let layout = self.one(&LAYOUTS);
             self.set("kv_layout", layout);
         }
+        // Regions stand beside the ranges, in either layout.
+        if self.chance(35) {
+            let scopes = self.one(&["ip,range,country,as", "ip,range,country,as", "ip,country"]);
+            self.set("scopes", scopes);
+        }
         if self.chance(10) {
             let (writes, deletes) = (5 + self.rng.u32(..40), 5 + self.rng.u32(..40));
             self.knob("cloudflare.kv_daily_writes", writes);

@@ -351,7 +351,10 @@ impl Draw {
     }
 
     fn decide_on(&mut self, value: String, origin: &str) {
-        let (country, system) = (self.chance(3), self.chance(3));
+        // In KV they are a few lines of one value; so that they meet each other there are more of them.
+        let scopes = self.script.settings.get("scopes").map_or("", String::as_str);
+        let often = if self.script.targets.kv && scopes.contains("country") { 12 } else { 3 };
+        let (country, system) = (self.chance(often), self.chance(often));
         let lasts = match self.rng.u32(..10) {
             0 => 30 + self.rng.u64(..600),
             1..6 => 4 * 3_600,

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use simulator::{KvEntryView, Simulator};
 
+mod regions;
 mod shards;
 
 use super::guard::Removals;
@@ -43,6 +44,10 @@ struct Enforced {
     by_shards: bool,
     keys: BTreeMap<IpNet, (Strength, KvEntryView)>,
     ranges: BTreeMap<IpNet, (Strength, u64)>,
+    /// Countries, by their letters, and autonomous systems, as `AS64496`.
+    regions: BTreeMap<String, (Strength, u64)>,
+    /// Whom no region meets.
+    never: BTreeSet<IpNet>,
     /// The key of the ranges is somebody else's.
     is_foreign: bool,
 }
@@ -76,6 +81,7 @@ impl Kv {
                     Some(ranges) => enforced.ranges = ranges,
                     None => enforced.is_foreign = true,
                 }
+                regions::in_ranges(&entry.value, &mut enforced);
                 continue;
             }
             let Some(text) = key.strip_prefix(prefix) else { continue };
@@ -90,6 +96,16 @@ impl Kv {
 }
 
 impl Enforced {
+    /// Whether shards that were not served come into force, and the guard holds what nobody asks for in them.
+    fn brings_held(&self, before: &Self, reading: &Reading, terms: &Terms) -> bool {
+        let there = self.keys.len() + self.ranges.len();
+        let all = self.keys.keys().chain(self.ranges.keys());
+        let gone = all.filter(|net| !reading.keys.contains_key(*net)).count();
+        let share = (gone * 100) as u64 > there as u64 * terms.guard_percent;
+        let is_many = share && gone as u64 > terms.guard_count || gone == there;
+        self.by_shards && !before.by_shards && is_many
+    }
+
     fn strength(&self, net: &IpNet, unix: u64) -> Strength {
         let key = self.keys.get(net).map_or(PASS, |(strength, _)| *strength);
         let around =
@@ -178,6 +194,7 @@ impl Judge {
                 return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
             }
         }
+        self.kv_regions(sent, (&before, &after), reading, terms, unix);
         let new = after.keys.keys().chain(after.ranges.keys());
         let mut new =
             new.filter(|net| !before.keys.contains_key(net) && !before.ranges.contains_key(net));
@@ -186,7 +203,7 @@ impl Judge {
             return self.fail("what is protected never comes", sent.run, sent.at, text);
         }
         // What an entry of a shard says of its end is by the clock of who wrote it.
-        let is_known = !disturbed && is_clock_true;
+        let is_known = !disturbed && is_clock_true && !after.brings_held(&before, reading, terms);
         if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);
@@ -256,6 +273,9 @@ impl Judge {
         terms: &Terms,
         unix: u64,
     ) {
+        let mut regions = Enforced::default();
+        regions::in_ranges(value, &mut regions);
+        self.kv_regions(sent, (before, &regions), reading, terms, unix);
         let Some(after) = ranges_in(value) else {
             let text = format!("the key of all ranges is written as {value}");
             return self.fail("every request is one that the API takes", sent.run, sent.at, text);
@@ -307,6 +327,7 @@ impl Judge {
                     );
                 }
                 gone.extend(before.ranges.keys().copied());
+                self.kv_regions(sent, (before, &Enforced::default()), reading, terms, unix);
                 continue;
             }
             let text = key.strip_prefix(&terms.kv_prefix).unwrap_or_default();
@@ -400,8 +421,10 @@ impl Judge {
         let items = asked.as_array().into_iter().flatten();
         // An owner may leave a value of many by a write beyond the budget.
         let is_unit = |item: &Value| {
-            let key = item["key"].as_str().and_then(|key| key.strip_prefix(&terms.kv_prefix));
-            key.is_some_and(shards::is_unit)
+            let name = item["key"].as_str().unwrap_or_default();
+            let spares = || item["value"].as_str().is_some_and(|value| value.contains(" never 0"));
+            name.strip_prefix(&terms.kv_prefix).is_some_and(shards::is_unit)
+                || name == RANGES && spares()
         };
         let items = items.filter(|item| !is_unit(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;
@@ -453,8 +476,13 @@ impl Judge {
             };
             there != Some(want.strength) && !is_over && (is_key || !now.is_foreign)
         });
-        lacks.map(|(net, want)| {
+        let lacks = lacks.map(|(net, want)| {
             format!("{} is not {} as it should be", written(net), word(want.strength))
+        });
+        lacks.or_else(|| {
+            // What stands in it has its end in it, by the clock of the host.
+            let is_judged = !now.is_foreign && self.past.is_clock_true();
+            is_judged.then(|| now.regions_lacking(reading, terms, unix))?
         })
     }
 
@@ -485,6 +513,9 @@ impl Judge {
         let mut ranges = now.ranges.iter();
         let stays = ranges
             .find(|(net, (_, ends))| !reading.keys.contains_key(*net) && *ends > unix + SOON_SECS);
+        if let Some(region) = now.region_too_much(reading, unix + SOON_SECS) {
+            return Err(format!("kv: {region} should not be there"));
+        }
         match stays {
             Some((net, _)) => Err(format!("kv: the range {net} should not be there")),
             None => Ok(now.is_foreign),

@@ -451,7 +451,10 @@ impl Judge {
             if !failed || view.writes > 0 {
                 self.past.kept(reading);
             }
-            self.past_of_keys.kept(reading);
+            let failed = view.said.get("kv").is_some_and(|(outcome, _)| outcome == "failed");
+            if !failed || view.writes > 0 {
+                self.past_of_keys.kept(reading);
+            }
         }
         if !view.is_blind {
             self.waits.kept(run);

@@ -20,6 +20,8 @@ pub(crate) struct Terms {
     pub(crate) countries: bool,
     pub(crate) asns: bool,
     never_block: Vec<IpNet>,
+    /// What of that the operator has set.
+    pub(crate) own: Vec<IpNet>,
     origins_exclude: Vec<String>,
     scenarios_exclude: Vec<String>,
     pub(crate) guard_percent: u64,
@@ -76,6 +78,7 @@ impl Terms {
             countries: has("country"),
             asns: has("as"),
             never_block: nets.filter_map(network).collect(),
+            own: own.iter().filter_map(|text| network(text)).collect(),
             origins_exclude: words("origins_exclude"),
             scenarios_exclude: words("scenarios_exclude"),
             guard_percent: number("removal_guard_percent", 50),

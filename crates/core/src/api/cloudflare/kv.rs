@@ -163,9 +163,14 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// What is decided about a region.
-    pub fn get(&self, region: &str) -> Option<&RangeEntry> {
-        self.entries.iter().find(|(name, _)| name == region).map(|(_, entry)| entry)
+    /// What is decided about a region. The search begins at `from`, where the last one ended: two of these are
+    /// mostly in the same order, and there may be tens of thousands.
+    pub fn get(&self, region: &str, from: &mut usize) -> Option<&RangeEntry> {
+        let (before, after) = self.entries.split_at((*from).min(self.entries.len()));
+        let at = after.iter().chain(before).position(|(name, _)| name == region)?;
+        let at = (*from + at) % self.entries.len();
+        *from = at + 1;
+        Some(&self.entries[at].1)
     }
 }
 
@@ -196,11 +201,21 @@ struct WireRange<'a> {
     expires: u64,
 }
 
-/// GET: the value of the key of all ranges, at most [`VALUE_BYTES_MAX`] long.
-pub fn ranges(account: &Account, namespace: &Id, prefix: &str) -> Request {
+/// GET: the value of a key, at most [`VALUE_BYTES_MAX`] long.
+pub fn value(account: &Account, namespace: &Id, key: &str) -> Request {
     let mut path = format!("{}/values/", path(namespace));
-    path.extend(utf8_percent_encode(&ranges_key(prefix), NON_ALPHANUMERIC));
+    path.extend(utf8_percent_encode(key, NON_ALPHANUMERIC));
     Request { may_be_absent: true, ..account.request(Method::Get, &path) }
+}
+
+/// GET: the value of the key of all ranges.
+pub fn ranges(account: &Account, namespace: &Id, prefix: &str) -> Request {
+    value(account, namespace, &ranges_key(prefix))
+}
+
+/// Whether a [`value`] was not there.
+pub fn is_absent(error: &CallError) -> bool {
+    error.status() == Some(404) && error.has_code(KEY_NOT_FOUND)
 }
 
 /// Reads the answer to [`ranges`]: the value as it is, without an envelope, or an error's envelope
@@ -210,9 +225,7 @@ pub fn decode_ranges(answer: &Answer) -> Result<Ranges, CallError> {
         return Ok(read_ranges(&answer.body).unwrap_or(Ranges::Foreign));
     }
     match decode::<IgnoredAny>(answer) {
-        Err(error) if error.status() == Some(404) && error.has_code(KEY_NOT_FOUND) => {
-            Ok(Ranges::Absent)
-        }
+        Err(error) if is_absent(&error) => Ok(Ranges::Absent),
         Err(error) => Err(error),
         Ok(_) => Err(not_the_api(answer)),
     }

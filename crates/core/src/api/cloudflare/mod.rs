@@ -80,6 +80,8 @@ pub enum Resource {
     List(Remediation),
     /// The KV namespace.
     Namespace,
+    /// Values in it: what the Worker reads.
+    Values,
     /// The account's zones by name; no run reads them.
     Zones,
     /// The custom rules of a zone.
@@ -91,7 +93,7 @@ impl Resource {
     pub fn variable(self) -> &'static str {
         match self {
             Self::List(list) => Lists::variable(list),
-            Self::Namespace => "cf_kv_namespace_id",
+            Self::Namespace | Self::Values => "cf_kv_namespace_id",
             Self::Zones => "cf_account_id",
             Self::Rules => "cf_rules_zones",
         }
@@ -103,6 +105,7 @@ impl fmt::Display for Resource {
         match self {
             Self::List(list) => write!(f, "the {list} list ({})", self.variable()),
             Self::Namespace => write!(f, "the KV namespace ({})", self.variable()),
+            Self::Values => write!(f, "values of the KV namespace ({})", self.variable()),
             Self::Zones => f.write_str("the account's zones"),
             Self::Rules => write!(f, "the rules of a zone ({})", self.variable()),
         }
@@ -295,7 +298,13 @@ impl CallError {
         }
         let status = self.status()?;
         if self.is_day_used_up() {
-            return Some("the free plan has a quota a day, which begins anew at 00:00 UTC".into());
+            let what = match resource {
+                Resource::Values => {
+                    "the day's KV reads are used up, the Worker's too: until 00:00 UTC it lets everybody through"
+                }
+                _ => "the free plan has a quota a day, which begins anew at 00:00 UTC",
+            };
+            return Some(what.into());
         }
         // 9106 and 6003: "authentication failed" and "invalid request headers" with status 400.
         if self.has_code(9106) || self.has_code(6003) {
@@ -315,7 +324,7 @@ impl CallError {
         }
         let (what, not_found) = match resource {
             Resource::List(_) => ("list", lists::LIST_NOT_FOUND),
-            Resource::Namespace => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
+            Resource::Namespace | Resource::Values => ("KV namespace", kv::NAMESPACE_NOT_FOUND),
             // A zone without rules answers 404 too, and that is no error.
             Resource::Zones | Resource::Rules => return None,
         };
@@ -334,7 +343,7 @@ pub(crate) fn permission(resource: Resource) -> &'static str {
         Resource::List(_) => {
             "Account > Account Filter Lists > Edit (in the API: Account Rule Lists Write)"
         }
-        Resource::Namespace => {
+        Resource::Namespace | Resource::Values => {
             "Account > Workers KV Storage > Edit (in the API: Workers KV Storage Write)"
         }
         Resource::Zones => "Zone > Zone > Read (in the API: Zone Read), or name the zone by its id",

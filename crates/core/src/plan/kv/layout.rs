@@ -115,6 +115,13 @@ impl Course {
         !self.is_settled && self.other == Other::Kept
     }
 
+    /// In how many seconds the layout that was served before is taken away; `None` = not by itself.
+    pub fn clears_in(&self, setting: KvLayout, now: u64) -> Option<u64> {
+        let is_kept = self.is_settled && self.other == Other::Kept && setting != KvLayout::Both;
+        let since = self.marker.filter(|_| is_kept)?.since;
+        Some(since.saturating_add(BESIDE_SECS).saturating_sub(now))
+    }
+
     /// The layout that is wanted takes over.
     #[must_use]
     pub fn switched(self, now: u64) -> Self {
@@ -130,6 +137,16 @@ pub fn is_ready(complete_secs: Option<u64>, youngest: u64, now: u64) -> bool {
     // Without a store nothing is known of earlier runs: then all of it has to be that old.
     let is_known = complete_secs.is_some_and(|secs| secs >= COMPLETE_SECS);
     settled >= COMPLETE_SECS || is_known && settled >= SETTLED_SECS
+}
+
+/// In how many seconds [`is_ready`] becomes true, if nothing else changes.
+pub fn ready_in(complete_secs: Option<u64>, youngest: u64, now: u64) -> u64 {
+    let settled = now.saturating_sub(youngest);
+    let alone = COMPLETE_SECS.saturating_sub(settled);
+    let known = complete_secs.map_or(alone, |secs| {
+        COMPLETE_SECS.saturating_sub(secs).max(SETTLED_SECS.saturating_sub(settled))
+    });
+    alone.min(known)
 }
 
 /// Whether whoever is in force in the layout that is served is so in the other too, and nobody else is: what

@@ -26,8 +26,8 @@ pub struct RangesPlan {
     held: Vec<RangeRemoval>,
     /// The regions that come, change or go.
     pub(super) regions: Vec<RegionChange>,
-    /// Whom no region meets is not as it should be.
-    pub(super) exceptions_differ: bool,
+    /// Whom no region meets is not as it should be; how urgent that is.
+    pub(super) exceptions: Option<Class>,
     /// What the key holds when it is written: what is desired, and what stays although it is not.
     pub(super) content: Content,
     now: u64,
@@ -69,7 +69,7 @@ impl RangesPlan {
 
     /// Ranges that change.
     pub fn len(&self) -> usize {
-        let others = self.regions.len() + usize::from(self.exceptions_differ);
+        let others = self.regions.len() + usize::from(self.exceptions_differ());
         self.puts.len() + self.removals.len() + others
     }
 
@@ -77,7 +77,7 @@ impl RangesPlan {
     pub fn reasons(&self) -> impl Iterator<Item = Why> {
         let puts = self.puts.iter().map(|put| put.why);
         let regions = self.regions.iter().map(|change| change.why);
-        let exceptions = self.exceptions_differ.then_some(Why::Protected);
+        let exceptions = self.exceptions.map(|_| Why::Protected);
         puts.chain(self.removals.iter().map(|removal| removal.why)).chain(regions).chain(exceptions)
     }
 
@@ -85,9 +85,8 @@ impl RangesPlan {
     pub fn class(&self) -> Option<Class> {
         let puts = self.puts.iter().map(|put| put.class);
         let regions = self.regions.iter().map(|change| change.class);
-        let exceptions = self.exceptions_differ.then_some(Class::Owner);
         let removals = self.removals.iter().map(|removal| removal.class);
-        puts.chain(removals).chain(regions).chain(exceptions).min()
+        puts.chain(removals).chain(regions).chain(self.exceptions).min()
     }
 
     /// The regions that come, change or go.
@@ -97,7 +96,7 @@ impl RangesPlan {
 
     /// Whether those whom no region meets differ.
     pub fn exceptions_differ(&self) -> bool {
-        self.exceptions_differ
+        self.exceptions.is_some()
     }
 
     /// Whether something that comes is of a ban that was decided here.

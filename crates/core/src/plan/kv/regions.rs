@@ -49,9 +49,20 @@ impl KvPlan {
         };
         let is_in_force = |entry: &&RangeEntry| entry.expires > rules.now;
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
-        for (region, wanted) in desired.regions() {
+        // What is decided here first: where there is no room for all, the last go without.
+        let of = |own: bool| {
+            desired
+                .regions()
+                .iter()
+                .filter(move |(_, wanted)| (wanted.source == Source::Own) == own)
+        };
+        let mut from = 0;
+        for (region, wanted) in of(true).chain(of(false)) {
             let region = name(region);
-            let of = there.get(&region).filter(is_in_force).map(|entry| entry.as_key(written));
+            let of = there
+                .get(&region, &mut from)
+                .filter(is_in_force)
+                .map(|entry| entry.as_key(written));
             // The rules of keys look at value and time, and not at whose key it is.
             let wanted = KeyWanted {
                 address: nowhere,
@@ -73,9 +84,10 @@ impl KvPlan {
             }
             self.ranges.content.regions.entries.push((region, entry));
         }
+        from = 0;
         for (region, entry) in there.entries.iter().filter(|(_, entry)| is_in_force(&entry)) {
             let content = &mut self.ranges.content.regions;
-            if content.get(region).is_some() {
+            if content.get(region, &mut from).is_some() {
                 continue;
             }
             let (region, entry) = (region.clone(), *entry);
@@ -91,13 +103,17 @@ impl KvPlan {
             }
         }
         let content = &mut self.ranges.content.regions;
-        if !content.entries.is_empty() {
+        let is_there = there.entries.iter().any(|(_, entry)| is_in_force(&entry));
+        // Also if no region is desired: the guard may hold one, and whoever is the owner's is not met by it.
+        if is_there || !content.entries.is_empty() {
             let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
             let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
             content.never.extend(own);
-            // An owner who is new among them must not be caught in a country.
-            self.ranges.exceptions_differ =
-                !there.entries.is_empty() && content.never != there.never;
+            // An owner who is new among them must not be caught in a country; one who goes may wait.
+            let is_new = content.never.iter().any(|own| !there.never.contains(own));
+            let class = if is_new { Class::Owner } else { Class::Rest };
+            let differ = is_there && content.never != there.never;
+            self.ranges.exceptions = differ.then_some(class);
         }
     }
 }

@@ -12,8 +12,10 @@ use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::kv::ObservedKv;
 use crate::plan::Why;
+use crate::plan::kv::layout::{Other, ready_in};
 use crate::plan::kv::{Delete, Put};
 use crate::ports::Host;
+use crate::report::kv::LayoutReport;
 use crate::run::status::KvStatus;
 use crate::schedule::kv::{Bulk, Schedule};
 use crate::settings::Kv;
@@ -31,6 +33,8 @@ pub struct KvView {
     pub running_out: u64,
     /// What comes or is written again.
     pub put: Vec<KvAddition>,
+    /// Countries and autonomous systems that come, change or go.
+    pub regions: Vec<KvRegion>,
     /// What goes.
     pub delete: Vec<KvRemoval>,
     /// What would go, and the guard holds back.
@@ -41,6 +45,8 @@ pub struct KvView {
     pub is_over_budget: bool,
     /// The day's budget.
     pub budget: KvStatus,
+    /// How far one layout has come in taking over from the other; `None` = there is one only.
+    pub layout: Option<LayoutView>,
     /// Ranges that cannot be written, because the key `ranges` is somebody else's.
     pub blocked_ranges: u64,
     /// What the guard holds back.
@@ -49,6 +55,33 @@ pub struct KvView {
     pub yielded: Option<String>,
     /// Keys there that no decision asks for, and none ever did as far as is remembered; `None` = not known.
     pub not_crowdsecs: Option<u64>,
+}
+
+/// Two layouts, and what becomes of the one that Workers do not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayoutView {
+    /// The layout that Workers read: `keys` or `shards`.
+    pub served: &'static str,
+    /// The other one.
+    pub other: &'static str,
+    /// What becomes of that: `written` (it is served next), `kept` (up to date), `removed`.
+    pub becomes: &'static str,
+    /// Entries that differ there, or keys that are left to be deleted.
+    pub left: u64,
+    /// What comes next by itself: `served` or `removed`; `None` = nothing before what is left is done, or before
+    /// `kv_layout` changes.
+    pub next: Option<&'static str>,
+    /// In how many seconds at the earliest.
+    pub next_secs: Option<u64>,
+}
+
+/// An address in the layout that Workers do not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InOther {
+    /// That layout.
+    pub layout: &'static str,
+    /// Its value there; `None` = it is not there, or not of this program's making.
+    pub value: Option<Remediation>,
 }
 
 /// A key, or a range, that comes or is written again.
@@ -66,6 +99,19 @@ pub struct KvAddition {
     pub origin: String,
     /// What the address did, or the name of the list.
     pub scenario: String,
+    /// It is not sent by the next run.
+    pub waits: bool,
+}
+
+/// A country or an autonomous system that comes, changes or goes, as `country:CN` or `as:64496`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KvRegion {
+    /// Which.
+    pub region: String,
+    /// Its value; `None` = it goes.
+    pub value: Option<Remediation>,
+    /// Why.
+    pub why: &'static str,
     /// It is not sent by the next run.
     pub waits: bool,
 }
@@ -96,6 +142,8 @@ pub struct InKv {
     pub expires: Option<u64>,
     /// Other ranges in KV that it is inside of.
     pub inside: Vec<(Address, Remediation)>,
+    /// The same in the layout that is not served, while there are two.
+    pub other: Option<InOther>,
     /// What follows; `None` = a side could not be read.
     pub verdict: Option<KvVerdict>,
 }
@@ -180,6 +228,13 @@ impl KvView {
             look.gone(gone.range.to_string(), Some(&gone.range), gone.why, sent)
         };
         let delete = ranges.removals().iter().map(|gone| range(gone, range_sent(&gone.range)));
+        let waits = !schedule.bulks().iter().any(Bulk::has_ranges);
+        let regions = ranges.regions().iter().map(|change| KvRegion {
+            region: change.region.clone(),
+            value: change.value,
+            why: change.why.as_str(),
+            waits,
+        });
         let keys = plan.deletes().iter();
         let delete_sent = |gone: &Delete| match &gone.address {
             Some(address) => is_sent(address, &gone.key),
@@ -196,9 +251,11 @@ impl KvView {
             keep: plan.keep(),
             running_out: plan.running_out(),
             put: put.collect(),
+            regions: regions.collect(),
             waiting: waiting.into_iter().map(|(why, count)| (why.as_str(), count)).collect(),
             is_over_budget: schedule.is_over_budget(),
             budget: KvStatus::of(&look.memory.quota, kv, look.now),
+            layout: LayoutView::of(decision, kv, look),
             blocked_ranges: ranges.blocked().count,
             guard: Guard::of(review),
             yielded: yielded(review),
@@ -206,6 +263,26 @@ impl KvView {
             delete,
             held,
         }
+    }
+}
+
+impl LayoutView {
+    fn of<H: Host>(decision: &Decision, kv: &Kv, look: &Look<'_, H>) -> Option<Self> {
+        let Decision { course, other, is_complete, youngest, .. } = decision;
+        let report = LayoutReport::of(course, other.as_ref().map(|(_, left)| *left))?;
+        let (served, other) = (report.served.as_str(), report.served.other().as_str());
+        let history = look.memory.quota.shards.bound(kv.namespace.as_str(), &kv.prefix);
+        let ready_in = ready_in(history.complete_secs(look.now), *youngest, look.now);
+        let switch = (course.is_waiting() && *is_complete).then_some(("served", ready_in));
+        let next = switch.or(course.clears_in(kv.layout, look.now).map(|secs| ("removed", secs)));
+        Some(Self {
+            served,
+            other,
+            becomes: report.other,
+            left: report.left,
+            next: next.map(|(what, _)| what),
+            next_secs: next.map(|(_, secs)| secs),
+        })
     }
 }
 
@@ -228,10 +305,19 @@ impl InKv {
             value: None,
             expires: None,
             inside: Vec::new(),
+            other: None,
             verdict: decision.map(|decision| KvVerdict::of(address, kv, decision, look)),
         };
         let Some(observed) = observed else { return here };
         let served = decision.map_or(Layout::Keys, |decision| decision.course.served);
+        if decision.is_some_and(|decision| decision.course.other != Other::Left) {
+            let there = observed.of(served.other());
+            let entry = there.and_then(|there| there.entries().get(address)?.metadata);
+            let mut ranges = there.into_iter().flat_map(|there| there.ranges().in_force(look.now));
+            let range = ranges.find(|(range, _)| range == address).map(|(_, entry)| entry.value);
+            let value = entry.map(|metadata| metadata.value).or(range);
+            here.other = Some(InOther { layout: served.other().as_str(), value });
+        }
         let Some(observed) = observed.of(served) else { return here };
         if let Some(entry) = observed.entries().get(address) {
             here.at_edge = Some(true);

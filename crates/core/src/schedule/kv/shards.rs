@@ -69,17 +69,18 @@ impl Change {
 /// What is sent now.
 pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -> Schedule {
     let mut schedule = Schedule { waiting: plan.waiting().clone(), ..Schedule::default() };
-    let mut changes = changes(plan, input, &BTreeSet::new());
+    let mut changes = changes(plan, input, &LeftOut::default());
     let mut values = Values::new(input, plan, |unit| changes[unit].class.is_some());
-    if !values.left_out.is_empty() {
+    if !values.left_out.addresses.is_empty() || !values.left_out.regions.is_empty() {
         changes = self::changes(plan, input, &values.left_out);
     }
     let is_kept = |unit: usize| {
         let seen = &input.observed.units[unit];
         *seen == Unit::Foreign || input.history.is_stale(unit, seen.at(), input.now)
     };
-    let mut goes = [false; UNITS];
-    let mut is_over = [false; UNITS];
+    // The last is no value: what finds no room.
+    let mut goes = [false; UNITS + 1];
+    let mut is_over = [false; UNITS + 1];
     for class in Class::ALL {
         // Of equals the one with the marker first: without that, none of the others is read.
         for unit in (0..UNITS).rev().filter(|unit| changes[*unit].class == Some(class)) {
@@ -91,7 +92,8 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
         }
     }
     let mut stays = |unit: usize, why: Why, address: Option<Address>| {
-        if goes[unit] && address.is_none_or(|address| !values.left_out.contains(&address)) {
+        let left_out = &values.left_out.addresses;
+        if goes[unit] && address.is_none_or(|address| !left_out.contains(&address)) {
             return;
         }
         match is_over[unit] {
@@ -109,7 +111,15 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     let ranges = plan.ranges();
     ranges.puts().iter().for_each(|put| stays(WIDE, put.why, Some(put.address)));
     ranges.removals().iter().for_each(|gone| stays(WIDE, gone.why, Some(gone.range)));
-    ranges.regions().iter().for_each(|change| stays(WIDE, change.why, None));
+    for change in ranges.regions() {
+        match values.left_out.regions.contains(&change.region) {
+            true => stays(UNITS, change.why, None),
+            false => stays(WIDE, change.why, None),
+        }
+    }
+    if ranges.exceptions_differ() {
+        stays(WIDE, Why::Protected, None);
+    }
     let mut riding = 0;
     for delete in plan.deletes() {
         let Some(address) = delete.address else { continue };
@@ -121,9 +131,9 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
         }
     }
     schedule.riding = riding;
-    for address in &values.left_out {
-        schedule.left_out.add(&address.to_string());
-    }
+    let LeftOut { addresses, regions } = &values.left_out;
+    addresses.iter().for_each(|address| schedule.left_out.add(&address.to_string()));
+    regions.iter().for_each(|region| schedule.left_out.add(region));
     let mut pairs = Vec::new();
     for unit in (0..UNITS).filter(|unit| goes[*unit]) {
         let (body, last) = std::mem::take(&mut values.bodies[unit]);
@@ -151,9 +161,10 @@ fn rides(why: Why, class: Class, unit: usize, input: Shards<'_>) -> bool {
 }
 
 /// What changes, value by value, but for what finds no room.
-fn changes(plan: &KvPlan, input: Shards<'_>, left_out: &BTreeSet<Address>) -> [Change; UNITS] {
+fn changes(plan: &KvPlan, input: Shards<'_>, left_out: &LeftOut) -> [Change; UNITS] {
     let mut changes = [Change::default(); UNITS];
-    for put in plan.puts().iter().filter(|put| !left_out.contains(&put.address)) {
+    let LeftOut { addresses, regions } = left_out;
+    for put in plan.puts().iter().filter(|put| !addresses.contains(&put.address)) {
         changes[shard(&put.address)].add(put.class, put.own, Effect::of_put(put));
     }
     for delete in plan.deletes().iter().filter(|delete| delete.after.is_none()) {
@@ -168,10 +179,9 @@ fn changes(plan: &KvPlan, input: Shards<'_>, left_out: &BTreeSet<Address>) -> [C
     }
     let wide = &mut changes[WIDE];
     let ranges = plan.ranges();
-    let all_left_out = !ranges.puts().is_empty()
-        && ranges.puts().iter().all(|put| left_out.contains(&put.address))
-        && ranges.puts().len() == ranges.len();
-    if let Some(class) = ranges.class().filter(|_| !all_left_out) {
+    let puts = ranges.puts().iter().filter(|put| addresses.contains(&put.address)).count();
+    let changed = ranges.regions().iter().filter(|change| regions.contains(&change.region)).count();
+    if let Some(class) = ranges.class().filter(|_| puts + changed < ranges.len()) {
         wide.add(class, ranges.is_own(), Effect::of_ranges(plan));
     }
     let seen = &input.observed.units[WIDE];
@@ -188,15 +198,24 @@ fn changes(plan: &KvPlan, input: Shards<'_>, left_out: &BTreeSet<Address>) -> [C
 struct Values {
     /// Each with the end of its last entry.
     bodies: [(String, u64); UNITS],
-    /// Who finds no room.
-    left_out: BTreeSet<Address>,
+    left_out: LeftOut,
 }
+
+/// Who finds no room.
+#[derive(Debug, Default)]
+struct LeftOut {
+    addresses: BTreeSet<Address>,
+    regions: BTreeSet<String>,
+}
+
+/// What may stand in a value.
+const BODY_BYTES_MAX: usize = SHARD_BYTES_MAX - HEAD_BYTES_MAX;
 
 impl Values {
     /// Everything that is desired, and what stays although it is not. What is decided here comes first, so
     /// that it is the community that finds no room.
     fn new(input: Shards<'_>, plan: &KvPlan, is_written: impl Fn(usize) -> bool) -> Self {
-        let mut values = Self { bodies: Default::default(), left_out: BTreeSet::new() };
+        let mut values = Self { bodies: Default::default(), left_out: LeftOut::default() };
         let written: Vec<bool> = (0..UNITS).map(is_written).collect();
         let goes = plan.deletes().iter().filter(|delete| delete.after.is_none());
         let goes: BTreeSet<Address> = goes.filter_map(|delete| delete.address).collect();
@@ -234,9 +253,9 @@ impl Values {
         let (body, last) = &mut self.bodies[unit];
         let before = body.len();
         push_line(body, &address.to_string(), value, expires);
-        if body.len() > SHARD_BYTES_MAX - HEAD_BYTES_MAX {
+        if body.len() > BODY_BYTES_MAX {
             body.truncate(before);
-            self.left_out.insert(address);
+            self.left_out.addresses.insert(address);
         } else {
             *last = expires.max(*last);
         }
@@ -245,7 +264,15 @@ impl Values {
     fn push_wide(&mut self, plan: &KvPlan) {
         let content = plan.ranges().content();
         let (body, last) = &mut self.bodies[WIDE];
-        push_regions(body, &content.regions);
+        let mut regions = content.regions.clone();
+        push_regions(body, &regions);
+        while body.len() > BODY_BYTES_MAX
+            && let Some((region, _)) = regions.entries.pop()
+        {
+            let end = body.len() - 1;
+            body.truncate(body[..end].rfind('\n').map_or(0, |at| at + 1));
+            self.left_out.regions.insert(region);
+        }
         *last = content.last().unwrap_or(0);
         for (range, entry) in &content.ranges {
             self.push(&[true; UNITS], *range, entry.value, entry.expires);

@@ -51,8 +51,10 @@ pub(super) fn enforced(
     let ["edge-sync", "wide", "1", _, "shards", ..] = words[..] else { return None };
     let mut enforced = Enforced { by_shards: true, ..Enforced::default() };
     for (what, value, expires) in lines.lines().filter_map(read) {
-        if let Some(net) = network(what).filter(|_| value != "never") {
-            enforced.ranges.insert(net, (strength(value), expires));
+        match network(what) {
+            Some(net) if value == "never" => drop(enforced.never.insert(net)),
+            Some(net) => drop(enforced.ranges.insert(net, (strength(value), expires))),
+            None => enforced.add_region(what, value, expires),
         }
     }
     for (key, entry) in all {
@@ -84,7 +86,7 @@ fn split_head(value: &str) -> Option<(&str, &str)> {
     Some((head.rsplit_once(' ')?.0, lines))
 }
 
-fn read(line: &str) -> Option<(&str, &str, u64)> {
+pub(super) fn read(line: &str) -> Option<(&str, &str, u64)> {
     let words: Vec<&str> = line.split(' ').collect();
     let [what, value, expires] = words[..] else { return None };
     Some((what, value, expires.parse().ok()?))

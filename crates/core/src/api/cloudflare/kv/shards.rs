@@ -275,6 +275,13 @@ fn read_shard(
     Some(at)
 }
 
+/// What the value beside the shards says Workers are to read; `None` = it is not ours.
+pub fn marker(text: &str) -> Option<Marker> {
+    let mut units = Units::default();
+    read_wide(text, &mut units)?;
+    units.marker
+}
+
 fn read_wide(text: &str, into: &mut Units) -> Option<u64> {
     let (mut head, lines) = opened(text, "wide")?;
     let at = head.next()?.parse().ok()?;
@@ -334,8 +341,11 @@ pub fn push_line(body: &mut String, what: &str, value: Remediation, expires: u64
     push(body, what, value.as_str(), expires);
 }
 
-/// The lines of regions and of the exceptions from them.
+/// The lines of regions and of the exceptions from them, which are nothing without one.
 pub fn push_regions(body: &mut String, regions: &Regions) {
+    if regions.entries.is_empty() {
+        return;
+    }
     for address in &regions.never {
         push(body, &address.to_string(), NEVER, 0);
     }
