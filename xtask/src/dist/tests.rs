@@ -287,6 +287,22 @@ fn every_packed_manifest_names_the_packed_component_and_keeps_the_rest() {
     assert!(found > 0);
 }
 
+/// `docker build` and Compose work from a release as from a checkout: all that is copied is there, and the manifest in
+/// the image names the component beside it.
+#[test]
+fn packed_dockerfile_copies_what_is_packed_to_where_the_manifest_looks() {
+    let files = files(&ARCHIVE);
+    let dockerfile = text(&files, "deploy/spinkube/components/deployment/Dockerfile");
+    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let copied: Vec<_> = copied.filter(|line| !line.starts_with("--from")).collect();
+    assert_eq!(copied, ["spin.toml ./".to_owned(), format!("{COMPONENT} ./")]);
+    assert!(files.contains_key("spin.toml") && files.contains_key(COMPONENT));
+    let manifest: toml::Table = text(&files, "spin.toml").parse().unwrap();
+    let source = &manifest["component"]["crowdsec-edge-sync"]["source"];
+    assert_eq!(source.as_str(), Some(COMPONENT));
+    assert!(contents::dockerfile("FROM x\nCOPY . .\n").is_err(), "another way to copy it");
+}
+
 fn without_dots(path: &Path) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.to_str().unwrap().split('/') {
