@@ -76,6 +76,27 @@ mod tests {
         assert_eq!(paths(absent).count(), 0);
     }
 
+    /// This test is a program like the tool.
+    #[test]
+    fn libraries_of_a_program_come_with_the_loader_and_their_terms_or_not_at_all() {
+        let has_terms = KNOWN.iter().all(|(_, package)| {
+            Path::new("/").join(TERMS).join(package).join("copyright").exists()
+        });
+        let found = of(&std::env::current_exe().unwrap());
+        let Ok(files) = found else {
+            assert!(!has_terms, "{found:?}");
+            return;
+        };
+        let is_there = |part: &str| files.iter().any(|file| file.path.contains(part));
+        for part in ["ld-linux", "libc.so.", "doc/libc6/copyright", "doc/libgcc-s1/copyright"] {
+            assert!(is_there(part), "{part}");
+        }
+        for file in &files {
+            assert!(!file.path.starts_with('/') && !file.bytes.is_empty(), "{}", file.path);
+            assert_eq!(file.executable, file.path.starts_with("lib"), "{}", file.path);
+        }
+    }
+
     #[test]
     fn what_is_no_program_is_refused() {
         let error = of(Path::new("/etc/os-release")).unwrap_err();
