@@ -35,29 +35,33 @@ pub(super) fn names_no_private_path(compiled: &Path, sources: &Sources) -> Resul
 ///
 /// As root by `chroot`; as anybody else in a user namespace, and where that is forbidden too, it says so and lets it be.
 pub(super) fn runs_alone(image: &Path) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    // Not where temporary files are: programs may not run there.
+    fs::create_dir_all(notes_dir())?;
+    let folder = tempfile::tempdir_in(notes_dir())?;
     unpack_layer(image, folder.path())?;
     let program = |arguments: &[&str]| {
         let alone = ["--user", "--map-root-user", "chroot"];
         let mut command = Command::new(if is_root() { "chroot" } else { "unshare" });
         command.args(if is_root() { &[][..] } else { &alone[..] });
-        command.arg(folder.path()).arg("/edge-sync").args(arguments).env_clear();
-        let output = command.stdin(Stdio::null()).output()?;
-        anyhow::Ok((output.status, [output.stdout, output.stderr].concat()))
+        command.arg(folder.path()).arg("/edge-sync").args(arguments);
+        // Nothing of this machine's settings; and `chroot` is where only root looks.
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let Ok(output) = command.stdin(Stdio::null()).output() else {
+            return format!("not there: {}", command.get_program().display());
+        };
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()
     };
-    let says = |arguments: &[&str], wanted: &str| {
-        let (status, said) = program(arguments)?;
-        let said = String::from_utf8_lossy(&said).into_owned();
-        anyhow::Ok((said.contains(wanted), format!("{status}: {}", said.trim())))
-    };
-    let (starts, said) = says(&["--version"], "edge-sync ")?;
-    if !starts && !is_root() && said.contains("unshare") {
+    let said = program(&["--version"]);
+    let refusals = ["not there: ", "unshare: ", "chroot: cannot change root"];
+    if refusals.iter().any(|refusal| said.starts_with(refusal)) {
         eprintln!("note: the tool was not tried in its image: {said}");
         return Ok(());
     }
-    ensure!(starts, "{}: the program does not start: {said}", image.display());
-    let (looks, said) = says(&["doctor"], "lapi_key")?;
-    ensure!(looks, "{}: the program finds no manifest: {said}", image.display());
+    let is_version = said.starts_with("edge-sync ");
+    ensure!(is_version, "{}: the program does not start: {said}", image.display());
+    let said = program(&["doctor"]);
+    let has_looked = said.contains("lapi_key");
+    ensure!(has_looked, "{}: the program finds no manifest: {said}", image.display());
     Ok(())
 }
 
