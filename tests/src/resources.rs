@@ -67,15 +67,25 @@ pub fn assert_names_exist(resources: &[Value], elsewhere: &[&str]) {
         }
     }
     // Policies and services choose pods by label: each must find one.
-    let selectors = all(resources, "NetworkPolicy")
-        .map(|policy| &policy["spec"]["podSelector"]["matchLabels"])
-        .chain(all(resources, "Service").map(|service| &service["spec"]["selector"]));
-    for selector in selectors {
-        let selector = selector.as_object().expect("labels");
-        let chosen = pods(resources).into_iter().any(|pod| {
-            let labels = &pod["metadata"]["labels"];
-            selector.iter().all(|(label, value)| labels[label] == *value)
-        });
-        assert!(chosen, "no pod has {selector:?}");
+    let pods = pods(resources);
+    let labels = || pods.iter().map(|pod| &pod["metadata"]["labels"]);
+    for policy in all(resources, "NetworkPolicy") {
+        let selector = &policy["spec"]["podSelector"];
+        assert!(labels().any(|labels| selects(selector, labels)), "no pod has {selector}");
     }
+    for service in all(resources, "Service") {
+        let selector = serde_json::json!({ "matchLabels": service["spec"]["selector"] });
+        assert!(labels().any(|labels| selects(&selector, labels)), "no pod has {selector}");
+    }
+}
+
+/// Whether a selector chooses what has these labels.
+pub fn selects(selector: &Value, labels: &Value) -> bool {
+    let equal = selector["matchLabels"].as_object();
+    let is_equal = equal.is_none_or(|all| all.iter().all(|(name, value)| labels[name] == *value));
+    is_equal
+        && list(&selector["matchExpressions"]).iter().all(|one| {
+            assert_eq!(one["operator"], "In", "the only one that is known here");
+            list(&one["values"]).contains(&labels[text(&one["key"])])
+        })
 }

@@ -279,6 +279,37 @@ fn image_is_what_skopeo_inspects_and_copies() {
     }
 }
 
+/// What a cluster pulls, around any program.
+#[test]
+fn image_of_the_tool_is_what_skopeo_inspects_and_umoci_unpacks() {
+    let (Some(skopeo), Some(umoci)) = (program(&SKOPEO), program(&UMOCI)) else { return };
+    let below = tempfile::tempdir().unwrap();
+    let [any, dist] = ["any-program", "dist"].map(|name| below.path().join(name));
+    std::fs::write(&any, "a program").unwrap();
+    let packed = xtask::dist::pack_with_program(&workspace::component(), &any, &dist).unwrap();
+    let image = packed.tool_image.expect("an image");
+    let from = format!("oci-archive:{}:{}", image.display(), packed.version);
+    let inspected = said(skopeo.command("skopeo").args(["inspect", &from]));
+    let inspected: Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!((&inspected["Os"], &inspected["Architecture"]), (&"linux".into(), &"amd64".into()));
+    assert_eq!(inspected["Labels"]["org.opencontainers.image.version"], packed.version);
+    let copy = format!("dir:{}", below.path().join("copy").display());
+    said(skopeo.command("skopeo").args(["--insecure-policy", "copy", "--quiet", &from, &copy]));
+
+    let layout = below.path().join("layout");
+    std::fs::create_dir(&layout).unwrap();
+    run(&layout, "tar", &["-xf"], &image);
+    let bundle = below.path().join("bundle");
+    let named = format!("{}:{}", layout.display(), packed.version);
+    let unpack = ["unpack", "--rootless", "--image", &named];
+    said(umoci.command("umoci").args(unpack).arg(&bundle));
+    assert_eq!(std::fs::read(bundle.join("rootfs/edge-sync")).unwrap(), b"a program");
+    assert!(bundle.join("rootfs/spin.toml").exists());
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(bundle.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["process"]["args"], json!(["/edge-sync", "--help"]));
+}
+
 #[test]
 fn image_is_what_umoci_lists() {
     let Some(umoci) = program(&UMOCI) else { return };

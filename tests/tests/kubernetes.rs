@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use end_to_end::kubernetes::{Kubectl, find_schemas, resources, validate};
-use end_to_end::resources::{all, assert_names_exist, find, list, pods, text};
+use end_to_end::resources::{all, assert_names_exist, find, list, pods, selects, text};
 use end_to_end::{once, skip, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -188,8 +188,61 @@ fn deployment_with_redis_built_tells_spin_where_its_store_is() {
     assert_eq!(container["env"], expected);
     // The pod's labels are those that Redis lets in.
     let redis = find(&resources, "NetworkPolicy", "crowdsec-edge-sync-redis").unwrap();
-    let allowed = &redis["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"];
-    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], *allowed);
+    let allowed = &redis["spec"]["ingress"][0]["from"][0]["podSelector"];
+    assert!(selects(allowed, &deployment["spec"]["template"]["metadata"]["labels"]), "{allowed}");
+}
+
+/// A look from where the runs are: with their settings, their store and their way out.
+#[test]
+fn doctor_built_has_all_that_a_run_has_and_begins_by_itself_never() {
+    let Some(installation) = Installation::new() else { return };
+    for (from, to) in [
+        ("  # - ../components/doctor", "  - ../components/doctor"),
+        ("  # - ../components/pull-secret", "  - ../components/pull-secret"),
+        ("  # - name: crowdsec-edge-sync-registry\n", "  - name: crowdsec-edge-sync-registry\n"),
+        ("  #   type: kub", "    type: kub"),
+        ("  #   files", "    files"),
+        ("  # - name: edge-sync\n", "  - name: edge-sync\n"),
+        ("  #   newName", "    newName"),
+        ("  #   newTag", "    newTag"),
+    ] {
+        installation.edit("kustomization.yaml", from, to);
+    }
+    std::fs::write(installation.mine("registry.json"), "{}").unwrap();
+    let resources = installation.resources();
+    let of = |name: &str| &find(&resources, "CronJob", name).unwrap()["spec"];
+    let (run, doctor) = (of(NAMESPACE), of("crowdsec-edge-sync-doctor"));
+    assert_eq!(doctor["suspend"], true);
+    let pod = |job: &'static str| {
+        let job = if job == "run" { run } else { doctor };
+        &job["jobTemplate"]["spec"]["template"]
+    };
+    let container = |job| &pod(job)["spec"]["containers"][0];
+    let image = text(&container("doctor")["image"]);
+    assert_eq!(image, "registry.example.com/edge-sync:0.1.0");
+    assert_eq!(container("doctor")["args"], serde_json::json!(["doctor"]));
+    for part in ["envFrom", "volumeMounts"] {
+        assert_eq!(container("doctor")[part], container("run")[part], "{part}");
+    }
+    for part in ["volumes", "imagePullSecrets"] {
+        assert_eq!(pod("doctor")["spec"][part], pod("run")["spec"][part], "{part}");
+        assert!(pod("run")["spec"][part].is_array(), "{part}");
+    }
+    let mount = &container("doctor")["volumeMounts"][0];
+    assert_eq!(container("doctor")["env"][0]["value"], mount["mountPath"]);
+    // The way out, and to Redis; and in nobody's way.
+    let labels = &pod("doctor")["metadata"]["labels"];
+    let policy = find(&resources, "NetworkPolicy", NAMESPACE).unwrap();
+    assert!(selects(&policy["spec"]["podSelector"], labels));
+    let redis = find(&resources, "NetworkPolicy", "crowdsec-edge-sync-redis").unwrap();
+    assert!(selects(&redis["spec"]["ingress"][0]["from"][0]["podSelector"], labels));
+    for pod in
+        pods(&resources).iter().filter(|one| one["spec"]["containers"][0]["name"] == "doctor")
+    {
+        assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
+        let context = &pod["spec"]["containers"][0]["securityContext"];
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+    }
 }
 
 /// A pod that stays has the settings of its start; only another pod has new ones.

@@ -130,6 +130,9 @@ fn ci_runs_what_everybody_runs_and_a_release_waits_for_it() {
     assert_eq!(versions[0], versions[1]);
 }
 
+/// Where the tool's image is pushed to.
+const TOOL: &str = "ghcr.io/some-one/edge-sync";
+
 fn release() -> Value {
     workflows().remove("release.yml").unwrap()
 }
@@ -162,7 +165,9 @@ fn release_of_another_version_than_the_tag_is_not_made() {
 fn release_pushes_signs_and_attests_every_file_that_is_made() {
     let below = tempfile::tempdir().unwrap();
     let dist = below.path().join("dist");
-    let packed = xtask::dist::pack(&workspace::component(), &dist).unwrap();
+    // Which program it is does not matter here.
+    let program = std::env::current_exe().unwrap();
+    let packed = xtask::dist::pack_with_program(&workspace::component(), &program, &dist).unwrap();
     let version = &packed.version;
     let bin = below.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -205,11 +210,13 @@ fn release_pushes_signs_and_attests_every_file_that_is_made() {
         let copied = format!("oci-archive:{file}:{tag} docker://{image}:{tag}\n");
         assert!(calls.contains(&copied), "{calls}");
     }
-    assert_eq!(
-        calls.matches(&format!("cosign sign --yes {image}@sha256:0123\n")).count(),
-        2,
-        "{calls}"
-    );
+    let tool = packed.tool_image.as_ref().unwrap().file_name().unwrap().to_str().unwrap();
+    let copied = format!("oci-archive:{tool}:{version} docker://{TOOL}:{version}\n");
+    assert!(calls.contains(&copied), "{calls}");
+    for (image, times) in [(image, 2), (TOOL, 1)] {
+        let signed = calls.matches(&format!("cosign sign --yes {image}@sha256:0123\n")).count();
+        assert_eq!(signed, times, "{image}: {calls}");
+    }
     let chart = packed.chart.file_name().unwrap().to_str().unwrap();
     assert!(
         calls.contains(&format!("helm push {chart} oci://ghcr.io/some-one/charts\n")),
@@ -228,16 +235,17 @@ fn release_pushes_signs_and_attests_every_file_that_is_made() {
     let outputs: BTreeMap<_, _> =
         outputs.lines().map(|line| line.split_once('=').unwrap()).collect();
     assert_eq!(outputs["image"], image);
-    let attested =
-        steps(&release).into_iter().filter_map(|(_, step)| step["with"]["subject-digest"].as_str());
-    let attested: Vec<_> = attested.collect();
-    assert_eq!(attested.len(), 2);
-    for digest in attested {
-        let name = digest
-            .strip_prefix("${{ steps.push.outputs.")
-            .and_then(|rest| rest.strip_suffix(" }}"));
-        assert_eq!(outputs[name.unwrap()], "sha256:0123", "{digest}");
-    }
+    assert_eq!(outputs["tool_image"], TOOL);
+    let output = |expression: &Value| {
+        let name = expression.as_str().unwrap().strip_prefix("${{ steps.push.outputs.");
+        outputs[name.unwrap().strip_suffix(" }}").unwrap()]
+    };
+    let attested = steps(&release).into_iter().map(|(_, step)| &step["with"]);
+    let attested = attested.filter(|with| with.get("subject-digest").is_some());
+    let attested: Vec<_> = attested
+        .map(|with| (output(&with["subject-name"]), output(&with["subject-digest"])))
+        .collect();
+    assert_eq!(attested, [(image, "sha256:0123"), (image, "sha256:0123"), (TOOL, "sha256:0123")]);
     let files = publishing(&release, |step| step["with"].get("subject-checksums").is_some());
     assert_eq!(files["with"]["subject-checksums"], "dist/SHA256SUMS");
 }

@@ -4,7 +4,7 @@
 use crate::debian;
 use crate::progress::step;
 use crate::quiet::{self, Patience};
-use crate::toolchain::{CHOICE, Choice, TARGET, Toolchain, linkers};
+use crate::toolchain::{CHOICE, Choice, TARGET, Toolchain, linkers, musl};
 use crate::workspace::{notes_dir, root};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -29,7 +29,9 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: Args) -> Result<()> {
     if args.retry_rustup {
-        let _ = fs::remove_file(rustup_failed());
+        for target in [TARGET, &musl()?] {
+            let _ = fs::remove_file(rustup_failed(target));
+        }
     }
     match ready()? {
         Toolchain::Installed => println!("ready: {TARGET} is installed"),
@@ -45,7 +47,7 @@ pub(crate) fn ready() -> Result<Toolchain> {
     }
     let choice = Choice::of_environment()?;
     if choice.allows_rustup() {
-        add_by_rustup();
+        add_by_rustup(TARGET);
         if let Some(toolchain) = Toolchain::find()? {
             return Ok(toolchain);
         }
@@ -82,16 +84,17 @@ pub(crate) fn ready() -> Result<Toolchain> {
     Ok(Toolchain::Debian { linkers })
 }
 
-/// Tries, once a day for this checkout.
-fn add_by_rustup() {
-    let failed = rustup_failed();
+/// Tries to add a target's standard library, once a day for this checkout.
+pub(crate) fn add_by_rustup(target: &str) {
+    let failed = rustup_failed(target);
     if is_remembered(&failed) {
-        eprintln!("rustup failed before ({}); --retry-rustup tries again", failed.display());
+        let again = "`cargo xtask setup --retry-rustup` tries again";
+        eprintln!("rustup failed before to add {target} ({}); {again}", failed.display());
         return;
     }
-    let added = step(&format!("adding {TARGET} by rustup"), || {
+    let added = step(&format!("adding {target} by rustup"), || {
         let mut rustup = Command::new("rustup");
-        rustup.args(["target", "add", TARGET]).current_dir(root());
+        rustup.args(["target", "add", target]).current_dir(root());
         let growing = rustup_downloads().into_iter().collect();
         quiet::run(&mut rustup, Some(Patience { limit: RUSTUP_SILENCE_MAX, growing }))
     });
@@ -103,8 +106,8 @@ fn add_by_rustup() {
     }
 }
 
-fn rustup_failed() -> PathBuf {
-    notes_dir().join("rustup-failed")
+fn rustup_failed(target: &str) -> PathBuf {
+    notes_dir().join(format!("rustup-failed-{target}"))
 }
 
 /// A time in the future is no reason to try again either: the file is there.

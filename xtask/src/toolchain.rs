@@ -63,9 +63,7 @@ impl Toolchain {
     /// What this machine has now, of what may be used. Quick: looks at a few paths.
     pub(crate) fn find() -> Result<Option<Self>> {
         let choice = Choice::of_environment()?;
-        if choice.allows_rustup()
-            && has_standard_library(&print("target-libdir", &["--target", TARGET])?)
-        {
+        if choice.allows_rustup() && is_installed(TARGET)? {
             return Ok(Some(Toolchain::Installed));
         }
         if choice.allows_debian()
@@ -145,6 +143,16 @@ pub(crate) fn linkers() -> Result<Vec<PathBuf>> {
         ensure!(linker.exists(), "{} is missing; a Rust from rustup has it", linker.display());
     }
     Ok(folders)
+}
+
+/// The target of programs for this machine's processor that run on any Linux. Elsewhere it is this machine's own.
+pub(crate) fn musl() -> Result<String> {
+    Ok(print("host-tuple", &[])?.replace("-linux-gnu", "-linux-musl"))
+}
+
+/// Whether the current Rust can build for this target.
+pub(crate) fn is_installed(target: &str) -> Result<bool> {
+    Ok(has_standard_library(&print("target-libdir", &["--target", target])?))
 }
 
 fn has_standard_library(folder: &str) -> bool {

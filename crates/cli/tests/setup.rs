@@ -66,7 +66,8 @@ impl Account {
             name => self.access.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone()),
         };
         let settings = Settings::parse(value, std::time::SystemTime::now()).unwrap();
-        Client::new(CloudflareAccount::new(settings.cloudflare, settings.account, settings.token))
+        let account = CloudflareAccount::new(settings.cloudflare, settings.account, settings.token);
+        Client::new(account, spin_app::ClientTls::default())
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {

@@ -52,6 +52,13 @@ impl ClientTls {
     }
 }
 
+impl ClientTls {
+    /// What a runtime configuration says about this component, without its manifest.
+    pub fn read(runtime_config: &Path, component: &str) -> Result<Self> {
+        Ok(of_component(&crate::runtime_config::read(runtime_config)?.client_tls, component))
+    }
+}
+
 /// The public roots for every host, and no certificate of one's own.
 impl Default for ClientTls {
     fn default() -> Self {

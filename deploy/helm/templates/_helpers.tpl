@@ -22,6 +22,17 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
+{{/* What chooses the pods that reach out: the runs, and the tool that looks in their place. */}}
+{{- define "edge-sync.selectorOfClients" -}}
+matchLabels:
+  app.kubernetes.io/name: {{ .Chart.Name }}
+  app.kubernetes.io/instance: {{ .Release.Name }}
+matchExpressions:
+  - key: app.kubernetes.io/component
+    operator: In
+    values: [sync, doctor]
+{{- end -}}
+
 {{/* A value as the text of a setting. Helm reads whole numbers as floats, and would write 1000000 as 1e+06. */}}
 {{- define "edge-sync.text" -}}
 {{- if kindIs "slice" . -}}

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const DOCTOR: &str = "crowdsec-edge-sync-doctor";
+
 /// What Kustomize builds from the example, with the same settings filled in.
 fn kustomized(components: &[&str]) -> Option<Vec<Value>> {
     let kubectl = Kubectl::find();
@@ -59,10 +61,18 @@ fn hashed(resources: &[Value]) -> Vec<String> {
 #[test]
 fn chart_with_the_values_of_the_example_is_what_kustomize_builds() {
     let Some(helm) = helm() else { return };
-    for (kind, components) in [("CronJob", &[][..]), ("Deployment", &["deployment"])] {
+    for (kind, components) in
+        [("CronJob", &["doctor"][..]), ("Deployment", &["deployment", "doctor"])]
+    {
         let Some(kustomized) = kustomized(components) else { return };
         let hashed = hashed(&kustomized);
-        let installed = installed(&helm, with(json!({ "kind": kind })));
+        let doctor = json!({ "image": { "repository": "edge-sync", "tag": "x" } });
+        let mut installed = installed(&helm, with(json!({ "kind": kind, "doctor": doctor })));
+        // The example has no image of the tool without being told.
+        for one in installed.iter_mut().filter(|one| one["metadata"]["name"] == DOCTOR) {
+            one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"] =
+                "edge-sync".into();
+        }
         let names = |resources: &[Value]| -> BTreeSet<(String, String)> {
             let named = resources.iter().filter(|resource| resource["kind"] != "Namespace");
             let named =
@@ -72,6 +82,7 @@ fn chart_with_the_values_of_the_example_is_what_kustomize_builds() {
         assert_eq!(names(&installed), names(&kustomized), "{kind}");
         for (kind, name) in [
             (kind, NAME),
+            ("CronJob", DOCTOR),
             ("Deployment", "crowdsec-edge-sync-redis"),
             ("Service", "crowdsec-edge-sync-redis"),
             ("NetworkPolicy", "crowdsec-edge-sync-redis"),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use end_to_end::helm::Helm;
 use end_to_end::kubernetes::{Kubectl, find_schemas, resources, validate};
-use end_to_end::resources::{all, assert_names_exist, find, list, pods, text};
+use end_to_end::resources::{all, assert_names_exist, find, list, pods, selects, text};
 use end_to_end::{World, once, skip, workspace};
 use serde_json::{Value, json};
 use toml::Table;

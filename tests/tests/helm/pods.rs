@@ -170,6 +170,48 @@ fn deployment_is_another_pod_for_another_setting_secret_or_store() {
     }
 }
 
+/// What it looks at is what a run meets: the same settings, secrets, store, authority and way out.
+#[test]
+fn doctor_comes_when_it_has_an_image_and_has_all_that_a_run_has() {
+    let Some(helm) = helm() else { return };
+    const DOCTOR: &str = "crowdsec-edge-sync-doctor";
+    assert!(find(&installed(&helm, filled_in()), "CronJob", DOCTOR).is_none());
+    let resources = installed(
+        &helm,
+        with(json!({
+            "doctor": { "image": { "repository": "registry.example.com/edge-sync" } },
+            "imagePullSecrets": ["registry-of-mine"],
+            "clientTls": { "existingSecret": "tls-of-mine" },
+        })),
+    );
+    let of = |name: &str| &find(&resources, "CronJob", name).unwrap()["spec"];
+    assert_eq!(of(DOCTOR)["suspend"], true);
+    let [run, doctor] = [NAME, DOCTOR].map(|name| &of(name)["jobTemplate"]["spec"]["template"]);
+    for part in ["volumes", "imagePullSecrets"] {
+        assert_eq!(doctor["spec"][part], run["spec"][part], "{part}");
+    }
+    let [of_run, container] = [run, doctor].map(|pod| &pod["spec"]["containers"][0]);
+    for part in ["envFrom", "volumeMounts"] {
+        assert_eq!(container[part], of_run[part], "{part}");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(container["image"], format!("registry.example.com/edge-sync:{version}"));
+    assert_eq!(container["env"][0]["value"], container["volumeMounts"][0]["mountPath"]);
+    let labels = &doctor["metadata"]["labels"];
+    for policy in [NAME, "crowdsec-edge-sync-redis"] {
+        let policy = &find(&resources, "NetworkPolicy", policy).unwrap()["spec"];
+        let chooses = [&policy["podSelector"], &policy["ingress"][0]["from"][0]["podSelector"]];
+        assert!(chooses.into_iter().any(|one| one.is_object() && selects(one, labels)), "{policy}");
+    }
+    // It is none of a Service's pods, and none of Redis'.
+    let services = all(&resources, "Service").map(|one| &one["spec"]["selector"]);
+    let deployments =
+        all(&resources, "Deployment").map(|one| &one["spec"]["selector"]["matchLabels"]);
+    for selector in services.chain(deployments) {
+        assert!(!selects(&json!({ "matchLabels": selector }), labels), "{selector}");
+    }
+}
+
 #[test]
 fn secret_of_ones_own_is_used_and_none_is_made() {
     let Some(helm) = helm() else { return };

@@ -31,6 +31,7 @@ fn installations_of_every_kind_are_what_kubernetes_takes() {
         "cronJob": { "suspend": true },
         "networkPolicy": { "extraEgress": [{ "to": [{ "ipBlock": { "cidr": "10.0.0.5/32" } }] }] },
         "dashboard": { "enabled": true },
+        "doctor": { "image": { "repository": "registry.example.com:5000/edge-sync" } },
         "settings": { "pushgateway_url": "http://pg.monitoring.svc:9091" },
     });
     let mut text = String::new();

@@ -1,14 +1,21 @@
-//! Whether what is released depends on its sources alone: no path of this machine is in what is compiled, and
-//! another build, elsewhere and from nothing, gives the same bytes.
+//! Whether what is released depends on its sources alone: no path of this machine is in what is compiled, another
+//! build, elsewhere and from nothing, gives the same bytes, and what is in an image needs nothing else.
 
 use super::{Packed, contents, hex, pack_with, tool};
 use crate::build;
+use crate::debian::is_root;
 use crate::remap::Sources;
 use crate::toolchain::Toolchain;
 use crate::workspace::{notes_dir, root};
 use anyhow::{Context, Result, ensure};
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use tar::Archive;
 
 /// Where somebody keeps a checkout is nobody else's business, and would change the file.
 pub(super) fn names_no_private_path(compiled: &Path, sources: &Sources) -> Result<()> {
@@ -21,6 +28,61 @@ pub(super) fn names_no_private_path(compiled: &Path, sources: &Sources) -> Resul
         let file = compiled.file_name().unwrap_or_default().display();
         ensure!(!is_named, "{file} names {}, a path of this machine", path.display());
     }
+    Ok(())
+}
+
+/// Runs the program of an image where there is nothing but what is in the image: it starts, and finds the manifest.
+///
+/// As root by `chroot`; as anybody else in a user namespace, and where that is forbidden too, it says so and lets it be.
+pub(super) fn runs_alone(image: &Path) -> Result<()> {
+    // Not where temporary files are: programs may not run there.
+    fs::create_dir_all(notes_dir())?;
+    let folder = tempfile::tempdir_in(notes_dir())?;
+    unpack_layer(image, folder.path())?;
+    let program = |arguments: &[&str]| {
+        let alone = ["--user", "--map-root-user", "chroot"];
+        let mut command = Command::new(if is_root() { "chroot" } else { "unshare" });
+        command.args(if is_root() { &[][..] } else { &alone[..] });
+        command.arg(folder.path()).arg("/edge-sync").args(arguments);
+        // Nothing of this machine's settings; and `chroot` is where only root looks.
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let Ok(output) = command.stdin(Stdio::null()).output() else {
+            return format!("not there: {}", command.get_program().display());
+        };
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()
+    };
+    let said = program(&["--version"]);
+    let refusals = ["not there: ", "unshare: ", "chroot: cannot change root"];
+    if refusals.iter().any(|refusal| said.starts_with(refusal)) {
+        eprintln!("note: the tool was not tried in its image: {said}");
+        return Ok(());
+    }
+    let is_version = said.starts_with("edge-sync ");
+    ensure!(is_version, "{}: the program does not start: {said}", image.display());
+    let said = program(&["doctor"]);
+    let has_looked = said.contains("lapi_key");
+    ensure!(has_looked, "{}: the program finds no manifest: {said}", image.display());
+    Ok(())
+}
+
+/// The one layer of the one image of a layout.
+fn unpack_layer(image: &Path, into: &Path) -> Result<()> {
+    let mut blobs = BTreeMap::new();
+    for entry in Archive::new(fs::File::open(image)?).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        blobs.insert(name, bytes);
+    }
+    let named = |digest: &Value| {
+        let digest = digest.as_str().unwrap_or_default().trim_start_matches("sha256:");
+        blobs.get(digest).with_context(|| format!("no blob {digest}"))
+    };
+    let index: Value = serde_json::from_slice(blobs.get("index.json").context("no index")?)?;
+    let manifest: Value = serde_json::from_slice(named(&index["manifests"][0]["digest"])?)?;
+    let layer = named(&manifest["layers"][0]["digest"])?;
+    Archive::new(GzDecoder::new(&**layer)).unpack(into)?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! The files of the checkout that go into the archive: what git knows, so that nobody's leftovers are
-//! published. The manifests are changed so that they name the packed component.
+//! published. The manifests, and what makes an image of them, are changed so that they name the packed component.
 
 use super::COMPONENT;
 use super::archive::File;
@@ -37,13 +37,24 @@ pub(super) fn read(version: &str) -> Result<Vec<File>> {
         ensure!(is_there, "{name} is not in git, and cannot be packed");
     }
     for file in &mut files {
-        if Path::new(&file.path).file_name() == Some("spin.toml".as_ref()) {
-            let text = std::str::from_utf8(&file.bytes)?;
-            let manifest = manifest(&file.path, text, version);
-            file.bytes = manifest.with_context(|| file.path.clone())?.into_bytes();
-        }
+        let name = Path::new(&file.path).file_name().unwrap_or_default();
+        let changed = match name.to_str() {
+            Some("spin.toml") => manifest(&file.path, std::str::from_utf8(&file.bytes)?, version),
+            Some("Dockerfile") => dockerfile(std::str::from_utf8(&file.bytes)?),
+            _ => continue,
+        };
+        file.bytes = changed.with_context(|| file.path.clone())?.into_bytes();
     }
     Ok(files)
+}
+
+/// The Dockerfile, whose folder is the archive's, as it copies the packed component to where the packed manifest, beside
+/// it in the image, looks for it.
+pub(super) fn dockerfile(text: &str) -> Result<String> {
+    let (folder, _) = workspace::COMPONENT.rsplit_once('/').context("a folder")?;
+    let built = format!("COPY {} {folder}/", workspace::COMPONENT);
+    ensure!(text.lines().any(|line| line == built), "it has no line `{built}`");
+    Ok(text.replace(&built, &format!("COPY {COMPONENT} ./")))
 }
 
 /// The files of the Helm chart, by their paths in it. Its version is the component's, or it names an image that is not

@@ -70,10 +70,16 @@ impl Crates {
         let output = cargo.output().context("failed to start cargo")?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "cargo metadata: {}", error.trim());
-        Self::new(package, &serde_json::from_slice(&output.stdout)?, &lock()?)
+        let linked = linked(package, target)?;
+        Self::new(package, &serde_json::from_slice(&output.stdout)?, &linked, &lock()?)
     }
 
-    fn new(name: &str, metadata: &Metadata, lock: &Lock) -> Result<Self> {
+    fn new(
+        name: &str,
+        metadata: &Metadata,
+        linked: &BTreeSet<String>,
+        lock: &Lock,
+    ) -> Result<Self> {
         let packages: BTreeMap<&str, &Package> =
             metadata.packages.iter().map(|package| (&*package.id, package)).collect();
         let nodes: BTreeMap<&str, &Node> =
@@ -89,7 +95,7 @@ impl Crates {
             let mut dependencies = BTreeSet::new();
             for dependency in node.deps.iter().filter(|dependency| dependency.is_normal()) {
                 let used = package(&dependency.pkg)?;
-                if !used.is_macro() {
+                if !used.is_macro() && linked.contains(&used.name_and_version()) {
                     dependencies.insert(used.name_and_version());
                     if !all.contains_key(&used.name_and_version()) {
                         ahead.push(used);
@@ -111,6 +117,24 @@ impl Crates {
     pub(super) fn parts(&self) -> impl Iterator<Item = &Crate> {
         self.all.values().filter(|one| one.id() != self.component)
     }
+}
+
+/// What is linked into a package, as `name@version`. `cargo metadata` resolves the features of all members together, and
+/// so has crates that this package alone does not use; `cargo tree` resolves them as a build of it does.
+fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
+    let mut cargo = cargo("tree");
+    cargo.args(["--package", package, "--target", target, "--locked", "--prefix", "none"]);
+    cargo.args(["--edges", "normal,no-proc-macro", "--format", "{p}"]);
+    let output = cargo.output().context("failed to start cargo")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo tree: {}", error.trim());
+    let named = String::from_utf8(output.stdout)?;
+    let named = named.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+        Some(format!("{name}@{version}"))
+    });
+    Ok(named.collect())
 }
 
 /// The parts of `cargo metadata` that matter here.

@@ -6,6 +6,8 @@ mod archive;
 mod check;
 mod contents;
 mod crates;
+mod image;
+mod libraries;
 mod notices;
 mod oci;
 mod sbom;
@@ -60,6 +62,9 @@ pub struct Packed {
     pub version: String,
     /// `crowdsec-edge-sync-chart-<version>.tgz`: the Helm chart.
     pub chart: PathBuf,
+    /// `edge-sync-<version>-<target>.oci.tar`: an OCI layout with the tool, whose tag is the version; where one
+    /// could be made.
+    pub tool_image: Option<PathBuf>,
     /// `SHA256SUMS`: the digests of all the others, for `sha256sum --check`.
     pub digests: PathBuf,
     /// All of them.
@@ -80,6 +85,9 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     let packed = pack_with(&component, Some(&tool), &into)?;
     check::names_no_private_path(&component, &sources)?;
     check::names_no_private_path(&tool.program, &of_tool)?;
+    if let Some(image) = &packed.tool_image {
+        check::runs_alone(image)?;
+    }
     if args.check {
         check::comes_out_the_same(&toolchain, &sources, &packed)?;
     }
@@ -104,6 +112,16 @@ pub fn pack(component: &Path, into: &Path) -> Result<Packed> {
     pack_with(component, None, into)
 }
 
+/// The same with this program in the place of the tool, as if it were built for any Linux of an x86-64.
+pub fn pack_with_program(component: &Path, program: &Path, into: &Path) -> Result<Packed> {
+    let tool = tool::Tool {
+        target: "x86_64-unknown-linux-musl".to_owned(),
+        program: program.to_owned(),
+        compiler: Toolchain::Installed.version()?,
+    };
+    pack_with(component, Some(&tool), into)
+}
+
 fn pack_with(component: &Path, tool: Option<&tool::Tool>, into: &Path) -> Result<Packed> {
     let toolchain = Toolchain::find()?.context("no toolchain; run `cargo xtask setup`")?;
     pack_built_by(&toolchain.version()?, component, tool, into)
@@ -126,9 +144,9 @@ fn pack_built_by(
     let sources = contents::read(&version)?;
     let sbom = sbom::json(&crates, &hex(&wasm), compiler)?.into_bytes();
     let chart = contents::chart(&sources, &version)?;
-    let image = image(&sources, &wasm, seconds)?;
-    let licence = sources.iter().find(|file| file.path == "LICENSE").context("no LICENSE")?;
-    let tool = tool.map(|tool| tool::artefact(tool, licence, &version, seconds)).transpose()?;
+    let image = application(&sources, &wasm, seconds)?;
+    let tool = tool.map(|tool| tool::artefacts(tool, &sources, &version, seconds));
+    let tool = tool.transpose()?.unwrap_or_default();
     let archive =
         archive(sources, &notices::text(&crates, COMPONENT)?, &sbom, &wasm, &folder, seconds)?;
     let [archive_name, image_name, sbom_name] =
@@ -145,6 +163,10 @@ fn pack_built_by(
         Artefact { bytes: wasm, name: COMPONENT.to_owned() },
     ];
     artefacts.extend(tool);
+    let tool_image = artefacts.iter().map(|one| &one.name).find(|name| {
+        name.starts_with(&format!("{}-{version}", tool::PACKAGE)) && name.ends_with(".oci.tar")
+    });
+    let tool_image = tool_image.map(|name| into.join(name));
     let files = write(into, &artefacts)?;
     Ok(Packed {
         archive: into.join(archive_name),
@@ -152,6 +174,7 @@ fn pack_built_by(
         image: into.join(image_name),
         version,
         chart: into.join(chart_name),
+        tool_image,
         digests: into.join(DIGESTS),
         files,
     })
@@ -176,7 +199,7 @@ fn archive(
 }
 
 /// The application of each manifest.
-fn image(files: &[archive::File], wasm: &[u8], seconds: u64) -> Result<Vec<u8>> {
+fn application(files: &[archive::File], wasm: &[u8], seconds: u64) -> Result<Vec<u8>> {
     let mut layout = oci::Layout::default();
     for file in files.iter().filter(|file| file.path.ends_with("spin.toml")) {
         let manifest = std::str::from_utf8(&file.bytes)?;

@@ -25,7 +25,8 @@ fn pack_into(folder: &TempDir, name: &str) -> Packed {
     fs::write(&component, WASM).unwrap();
     let program = folder.path().join("any-program");
     fs::write(&program, PROGRAM).unwrap();
-    let tool = Tool { target: "x86_64-unknown-linux-musl".to_owned(), program };
+    let target = "x86_64-unknown-linux-musl".to_owned();
+    let tool = Tool { target, program, compiler: "rustc 4.5.6 (others)".to_owned() };
     let into = folder.path().join(name);
     pack_built_by("rustc 1.2.3 (words)", &component, Some(&tool), &into).unwrap()
 }
@@ -56,7 +57,7 @@ fn text(files: &BTreeMap<String, Vec<u8>>, path: &str) -> String {
 fn same_component_packed_twice_gives_the_same_bytes_in_every_file() {
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = ["one", "other"].map(|name| pack_into(&folder, name).files);
-    assert_eq!(one.len(), 7);
+    assert_eq!(one.len(), 9);
     for (one, other) in one.iter().zip(&other) {
         assert_eq!(one.file_name(), other.file_name());
         assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{}", one.display());
@@ -105,6 +106,93 @@ fn tool_packed_is_a_program_for_its_target_with_the_terms_of_all_that_is_in_it()
         let mode = entry.header().mode().unwrap();
         assert_eq!(mode, if is_program { 0o755 } else { 0o644 }, "{:?}", entry.path());
     }
+}
+
+/// The files of a tar archive, by their last names.
+fn blobs(tar: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = Archive::new(tar);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (name, bytes)
+    });
+    entries.collect()
+}
+
+#[test]
+fn image_of_the_tool_holds_program_manifest_and_terms_and_is_run_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = pack_into(&folder, "one");
+    let blobs = blobs(&fs::read(packed.tool_image.expect("it was built with musl")).unwrap());
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        assert_eq!(hex(&blobs[digest]), digest);
+        &blobs[digest]
+    };
+    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let index = json(&blobs["index.json"]);
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    let image = json(blob(&index["manifests"][0]["digest"]));
+    let config = json(blob(&image["config"]["digest"]));
+    assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &"amd64".into()));
+    assert_eq!(config["config"]["User"], "65532:65532");
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/edge-sync"]));
+    assert_eq!(image["layers"].as_array().unwrap().len(), 1);
+
+    let mut layer = Vec::new();
+    let packed = blob(&image["layers"][0]["digest"]);
+    GzDecoder::new(&**packed).read_to_end(&mut layer).unwrap();
+    assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&layer)));
+    let mut modes = BTreeMap::new();
+    for entry in Archive::new(&*layer).entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        modes.insert(path, entry.header().mode().unwrap());
+    }
+    let expected =
+        [("LICENSE", 0o644), (NOTICES, 0o644), ("edge-sync", 0o755), ("spin.toml", 0o644)];
+    assert_eq!(modes, expected.map(|(path, mode)| (path.to_owned(), mode)).into());
+    let files = self::blobs(&layer);
+    assert_eq!(files["edge-sync"], PROGRAM);
+    let manifest = String::from_utf8(files["spin.toml"].clone()).unwrap();
+    assert!(manifest.contains("[[trigger.command]]"), "the one for the cluster");
+}
+
+/// What its libraries are cannot be told of something that is no program.
+#[test]
+fn tool_whose_libraries_are_unknown_is_in_no_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let [component, program] = ["any.wasm", "any-program"].map(|name| folder.path().join(name));
+    fs::write(&component, WASM).unwrap();
+    fs::write(&program, PROGRAM).unwrap();
+    let target = "x86_64-unknown-linux-gnu".to_owned();
+    let tool = Tool { target, program, compiler: "rustc 4.5.6 (others)".to_owned() };
+    let into = folder.path().join("one");
+    let packed = pack_built_by("rustc 1.2.3 (words)", &component, Some(&tool), &into).unwrap();
+    assert_eq!(packed.tool_image, None);
+    assert!(packed.files.iter().any(|path| path.ends_with(concat!(
+        "edge-sync-",
+        env!("CARGO_PKG_VERSION"),
+        "-x86_64-unknown-linux-gnu.tar.gz"
+    ))));
+}
+
+#[test]
+fn sbom_of_the_tool_has_its_own_crates_and_not_the_components() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = pack_into(&folder, "one");
+    let is_sbom = |path: &&std::path::PathBuf| {
+        path.to_str().unwrap().ends_with("-x86_64-unknown-linux-musl.cdx.json")
+    };
+    let path = packed.files.iter().find(is_sbom).expect("the tool's");
+    let sbom: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(sbom["metadata"]["component"]["name"], "edge-sync");
+    assert_eq!(sbom["metadata"]["component"]["hashes"][0]["content"], hex(PROGRAM));
+    assert_eq!(sbom["metadata"]["tools"]["components"][0]["version"], "4.5.6 (others)");
+    let tree = ["--package", "edge-sync", "--target", "x86_64-unknown-linux-musl"];
+    assert_eq!(listed(&sbom), of_tree(&tree));
 }
 
 #[test]
@@ -199,6 +287,22 @@ fn every_packed_manifest_names_the_packed_component_and_keeps_the_rest() {
     assert!(found > 0);
 }
 
+/// `docker build` and Compose work from a release as from a checkout: all that is copied is there, and the manifest in
+/// the image names the component beside it.
+#[test]
+fn packed_dockerfile_copies_what_is_packed_to_where_the_manifest_looks() {
+    let files = files(&ARCHIVE);
+    let dockerfile = text(&files, "deploy/spinkube/components/deployment/Dockerfile");
+    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let copied: Vec<_> = copied.filter(|line| !line.starts_with("--from")).collect();
+    assert_eq!(copied, ["spin.toml ./".to_owned(), format!("{COMPONENT} ./")]);
+    assert!(files.contains_key("spin.toml") && files.contains_key(COMPONENT));
+    let manifest: toml::Table = text(&files, "spin.toml").parse().unwrap();
+    let source = &manifest["component"]["crowdsec-edge-sync"]["source"];
+    assert_eq!(source.as_str(), Some(COMPONENT));
+    assert!(contents::dockerfile("FROM x\nCOPY . .\n").is_err(), "another way to copy it");
+}
+
 fn without_dots(path: &Path) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.to_str().unwrap().split('/') {
@@ -226,28 +330,35 @@ fn manifest_of_another_version_or_with_another_source_is_refused() {
     }
 }
 
-/// The judge is cargo's other account of the same: `tree` resolves features for this package alone,
-/// `metadata` for all members together. Where they differ, a member switched something on that the
-/// component does not have.
+/// The judge is what a build of this package links. Cargo's metadata, where the rest is from, resolves features for all
+/// members together, and a member may switch something on that the component does not have.
 #[test]
 fn crates_of_the_sbom_are_those_of_cargo_tree() {
     let sbom = files(&ARCHIVE);
     let sbom: Value = serde_json::from_slice(&sbom[SBOM]).unwrap();
+    assert_eq!(listed(&sbom), of_tree(&["--package", "crowdsec-edge-sync", "--target", TARGET]));
+}
+
+/// The crates of an SBOM, each once, as cargo writes them.
+fn listed(sbom: &Value) -> BTreeSet<String> {
     let parts = sbom["components"].as_array().unwrap();
     let name = |part: &Value| {
         format!("{} v{}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap())
     };
     let listed: BTreeSet<_> = parts.iter().map(name).collect();
     assert_eq!(listed.len(), parts.len(), "each once");
+    listed
+}
 
+/// What is in a package as cargo shows it, itself not included.
+fn of_tree(package: &[&str]) -> BTreeSet<String> {
     let mut tree = cargo("tree");
-    tree.args(["--package", "crowdsec-edge-sync", "--target", TARGET, "--prefix", "none"]);
+    tree.args(package).args(["--prefix", "none"]);
     let output = tree.args(["--edges", "normal,no-proc-macro", "--locked"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     let lines = tree.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
-    // The first is the component itself.
-    assert_eq!(listed, lines.skip(1).collect());
+    lines.skip(1).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use edge_sync_core::api::cloudflare::Account;
 use edge_sync_core::settings::{KV_PREFIX, Settings};
+use spin_app::ClientTls;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -61,7 +62,13 @@ pub struct Args {
     /// Where Spin keeps the key-value store; taken as by the other commands, and not needed here.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<std::path::PathBuf>,
+    /// Spin's runtime configuration; only its [[client_tls]] counts here: whom TLS believes.
+    #[arg(long, value_name = "FILE", env = "RUNTIME_CONFIG_FILE")]
+    runtime_config_file: Option<std::path::PathBuf>,
 }
+
+/// The component whose [[client_tls]] it is: its id in every manifest of ours. Setup needs no manifest.
+const COMPONENT: &str = "crowdsec-edge-sync";
 
 /// How settings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,7 +81,9 @@ enum Format {
 
 /// Plans, and applies if asked to.
 pub async fn execute(args: Args) -> Result<ExitCode> {
-    let client = Client::new(account()?);
+    let tls = args.runtime_config_file.as_deref();
+    let tls = tls.map(|file| ClientTls::read(file, COMPONENT)).transpose()?.unwrap_or_default();
+    let client = Client::new(account()?, tls);
     let captcha_list = (!args.ban_only).then_some(args.captcha_list.as_str());
     let wish = match args.kv_only {
         true => Wish::kv_only(),

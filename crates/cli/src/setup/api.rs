@@ -8,6 +8,7 @@ use edge_sync_core::api::cloudflare::{self, Account, Resource};
 use edge_sync_core::decision::Remediation;
 use edge_sync_core::ports::{Method, Request};
 use serde_json::Value;
+use spin_app::ClientTls;
 
 use crate::native::Http;
 
@@ -113,9 +114,9 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// A client of `account`. Sends nothing yet.
-    pub fn new(account: Account) -> Self {
-        Self { http: Http::new(None, spin_app::ClientTls::default()), account }
+    /// A client of `account`, which believes whom `tls` says. Sends nothing yet.
+    pub fn new(account: Account, tls: ClientTls) -> Self {
+        Self { http: Http::new(None, tls), account }
     }
 
     /// The account's id.
