@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::cloudflare::kv::{Key, Metadata, RangeEntry, Ranges};
+use crate::api::cloudflare::kv::{Key, Metadata, RangeEntry, Ranges, Regions};
 use crate::decision::Remediation::{self, Ban, Captcha};
 use crate::desired::Desired;
 use crate::observed::kv::ObservedKeys;
@@ -174,6 +174,43 @@ fn request_says_what_it_puts_right_by_kind() {
     let with_ranges = Effect { written: 2, deleted: 1, own: 3, ranges: true, ..written };
     assert_eq!(effects(&case), [with_ranges, deleted]);
     assert!(case.schedule(&fresh(), 0).bulks()[0].has_ranges());
+}
+
+#[test]
+fn ranges_and_countries_say_what_they_put_right_by_kind() {
+    let mut case = Case::default();
+    let entry = |left| RangeEntry { value: Ban, expires: NOON + left };
+    let range = |text: &str, left| (text.parse().unwrap(), entry(left));
+    let countries = [("country:CN", 900), ("country:RU", 3_600)];
+    case.keys.set_ranges(Ranges::Ours {
+        written: NOON - 3_600,
+        entries: [range("203.0.113.0/25", 3_600), range("198.51.100.0/24", 300)].into(),
+        regions: Regions {
+            entries: countries.map(|(name, left)| (name.to_owned(), entry(left))).to_vec(),
+            never: Vec::new(),
+        },
+    });
+    // One each comes, holds longer, and goes; and an owner is new among the countries.
+    case.want("198.51.100.0/24", Ban, "cscli", 7_200);
+    case.want("192.0.2.0/25", Ban, "cscli", 7_200);
+    case.desired.put_country("CN", 7_200);
+    case.desired.put_country("US", 7_200);
+    let protected = "203.0.113.200".parse().unwrap();
+    case.protected.add(protected);
+    let effects: Vec<Effect> =
+        case.schedule(&fresh(), 0).bulks().iter().map(Bulk::effect).collect();
+    let effect = Effect { written: 3, refreshed: 2, deleted: 2, own: 1, ..Effect::default() };
+    assert_eq!(effects, [Effect { ranges: true, ..effect }]);
+}
+
+#[test]
+fn key_that_was_written_a_moment_ago_waits() {
+    let mut case = Case::default();
+    let metadata = Some(Metadata { value: Ban, written: NOON - 30 });
+    let key = Key { name: "ip:192.0.2.1".to_owned(), expires: Some(NOON + 3_600), metadata };
+    case.keys.add(key, "ip:");
+    let schedule = case.schedule(&fresh(), 0);
+    assert_eq!((schedule.bulks().len(), schedule.describe_waiting()), (0, "lifted 1".to_owned()));
 }
 
 #[test]
