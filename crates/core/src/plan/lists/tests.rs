@@ -276,3 +276,14 @@ fn somebody_without_a_place_only_until_another_has_moved_is_told_from_one_withou
     let scarce = moving.wants("3.3.3.3", Captcha, "CAPI", 60);
     assert_eq!((scarce.plan().dropped(), scarce.plan().keeps_places()), (2, false));
 }
+
+#[test]
+fn list_has_what_stays_what_goes_and_what_is_held() {
+    let there = ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.6", "1.1.1.7"];
+    let plan = case(&there[..2], &[], &there, &[]).plan();
+    assert_eq!(plan.lists()[0].observed(), 7);
+    let held = there[2..5].iter().map(|text| text.parse().unwrap()).collect::<Vec<Address>>();
+    let plan = plan.holding(|removal| held.contains(&removal.address));
+    let list = &plan.lists()[0];
+    assert_eq!((list.keep, list.removed(), list.held.len(), list.observed()), (2, 2, 3, 7));
+}
