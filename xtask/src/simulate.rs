@@ -1,6 +1,6 @@
 //! `cargo xtask simulate`: bad days by the thousand, from one number each. Owns only how the simulation is built.
 
-use crate::tools::{MEASURED, cargo};
+use crate::tools::cargo;
 use anyhow::{Context, Result, ensure};
 
 /// Play core's real logic through bad days, and hold it against what is promised.
@@ -17,10 +17,13 @@ pub(crate) fn execute(args: Args) -> Result<()> {
     play(&args)
 }
 
+/// The profile of the simulation, and of nothing else.
+const SIMULATED: &str = "simulated";
+
 /// Builds the simulation and plays what is asked for.
 pub(crate) fn play(args: &[&str]) -> Result<()> {
     let mut command = cargo("run");
-    command.args(["--locked", "--quiet", "--profile", MEASURED, "--package", "simulation", "--"]);
+    command.args(["--locked", "--quiet", "--profile", SIMULATED, "--package", "simulation", "--"]);
     let status = command.args(args).status().context("failed to start cargo")?;
     ensure!(status.success(), "the simulation failed ({status}); the story is above");
     Ok(())

@@ -65,9 +65,8 @@ impl Player {
         options.cloudflare.kv_own_prefix = "ip:".to_owned();
         options.cloudflare.kv_own_key = "ranges".to_owned();
         options.cloudflare.waf_own_ref_prefix = "crowdsec_edge_sync".to_owned();
-        for knob in &script.knobs {
-            options.set(knob).unwrap_or_else(|error| panic!("{knob}: {error}"));
-        }
+        let knobs = script.knobs.iter().map(String::as_str);
+        options.set_all(knobs).unwrap_or_else(|error| panic!("{error}"));
         let mut simulator = Simulator::new(options.clone());
         let cloudflare = simulator.cloudflare();
         let mut ids = Ids {

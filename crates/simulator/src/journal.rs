@@ -44,16 +44,17 @@ pub enum Fate {
     Silent,
 }
 
+impl Entry {
+    /// When and what, without its end.
+    fn arrival(&self) -> String {
+        let Self { service, method, target, .. } = self;
+        format!("+{:.3}s {service} {method} {target}", self.at.as_secs_f64())
+    }
+}
+
 impl Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "+{:.3}s {} {} {} -> ",
-            self.at.as_secs_f64(),
-            self.service,
-            self.method,
-            self.target
-        )?;
+        write!(f, "{} -> ", self.arrival())?;
         match self.fate {
             Fate::Status(status) => write!(f, "{status}")?,
             Fate::Cut(status) => write!(f, "{status}, cut")?,
@@ -105,18 +106,24 @@ impl Counters {
 /// Collects broken rules while one request is handled.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
-    context: String,
+    context: Option<Entry>,
     violations: Vec<String>,
 }
 
 impl Judge {
     /// Later notes belong to this request.
-    pub(crate) fn attend(&mut self, context: String) {
-        self.context = context;
+    pub(crate) fn attend(&mut self, request: Entry) {
+        self.context = Some(request);
+    }
+
+    /// The request that was attended to, which notes no longer belong to.
+    pub(crate) fn leave(&mut self) -> Option<Entry> {
+        self.context.take()
     }
 
     pub(crate) fn note(&mut self, rule: impl Display) {
-        self.violations.push(format!("{}: {rule}", self.context));
+        let context = self.context.as_ref().map(Entry::arrival).unwrap_or_default();
+        self.violations.push(format!("{context}: {rule}"));
     }
 
     pub(crate) fn violations(&self) -> &[String] {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
+use memchr::memmem::Finder;
 
 use crate::cloudflare::{Cloudflare, Interference};
 use crate::edge::Edge;
@@ -35,6 +36,8 @@ pub struct Simulator {
     journal: Vec<Entry>,
     counters: BTreeMap<Service, Counters>,
     judge: Judge,
+    /// Whose each is, and what it is called.
+    secrets: Vec<(Service, &'static str, Finder<'static>)>,
 }
 
 impl Simulator {
@@ -50,6 +53,7 @@ impl Simulator {
             journal: Vec::new(),
             counters: BTreeMap::new(),
             judge: Judge::default(),
+            secrets: secrets(&options),
             options,
         }
     }
@@ -70,7 +74,7 @@ impl Simulator {
         self.tick(now);
         let now = self.now;
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let mut entry = Entry {
+        self.judge.attend(Entry {
             at: now,
             service,
             method: request.method().to_string(),
@@ -78,13 +82,7 @@ impl Simulator {
             fate: Fate::Silent,
             bytes_in: request.body().len() as u64,
             bytes_out: 0,
-        };
-        self.judge.attend(format!(
-            "+{:.3}s {service} {} {}",
-            now.as_secs_f64(),
-            entry.method,
-            entry.target
-        ));
+        });
         self.judge_secrets(service, &request);
 
         let hit = self.faults.hit(service, &request);
@@ -114,7 +112,7 @@ impl Simulator {
             other => whole(self.dispatch(service, &request, other.as_ref())),
         };
 
-        (entry.fate, entry.bytes_out) = match &outcome {
+        let end = match &outcome {
             Outcome::Response(response) => {
                 (Fate::Status(response.status().as_u16()), response.body().len() as u64)
             }
@@ -130,8 +128,11 @@ impl Simulator {
             Outcome::Closed => (Fate::Closed, 0),
             Outcome::Silent => (Fate::Silent, 0),
         };
-        self.counters.entry(service).or_default().add(&entry);
-        self.journal.push(entry);
+        if let Some(mut entry) = self.judge.leave() {
+            (entry.fate, entry.bytes_out) = end;
+            self.counters.entry(service).or_default().add(&entry);
+            self.journal.push(entry);
+        }
         let latency = match service {
             Service::Lapi => self.options.lapi.latency,
             Service::Cloudflare => self.options.cloudflare.latency,
@@ -253,26 +254,29 @@ impl Simulator {
 
     /// A secret that reaches a service which it is not meant for is out, whatever is answered.
     fn judge_secrets(&mut self, service: Service, request: &Request<Bytes>) {
-        let secrets = [
-            (Service::Lapi, "the LAPI key", self.options.lapi.key.as_str()),
-            (Service::Cloudflare, "the API token", self.options.cloudflare.api_token.as_str()),
-            (Service::Cloudflare, "the fresh token", self.options.cloudflare.fresh_token.as_str()),
-        ];
-        for (owner, name, secret) in secrets {
-            if secret.is_empty() {
-                continue;
-            }
-            let holds = |bytes: &[u8]| {
-                bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
-            };
-            if holds(request.uri().to_string().as_bytes()) {
+        let uri = request.uri().to_string();
+        for (owner, name, secret) in &self.secrets {
+            let holds = |bytes: &[u8]| secret.find(bytes).is_some();
+            if holds(uri.as_bytes()) {
                 self.judge.note(format_args!("{name} is in the URL"));
             }
-            if owner != service && request.headers().values().any(|value| holds(value.as_bytes())) {
+            if *owner != service && request.headers().values().any(|value| holds(value.as_bytes()))
+            {
                 self.judge.note(format_args!("{name} was sent to {service}"));
             }
         }
     }
+}
+
+/// What must not reach a service which it is not meant for.
+fn secrets(options: &Options) -> Vec<(Service, &'static str, Finder<'static>)> {
+    let secrets = [
+        (Service::Lapi, "the LAPI key", &options.lapi.key),
+        (Service::Cloudflare, "the API token", &options.cloudflare.api_token),
+        (Service::Cloudflare, "the fresh token", &options.cloudflare.fresh_token),
+    ];
+    let known = secrets.into_iter().filter(|(.., secret)| !secret.is_empty());
+    known.map(|(owner, name, secret)| (owner, name, Finder::new(secret).into_owned())).collect()
 }
 
 /// The answer of an `answer` fault.

@@ -500,6 +500,14 @@ impl Desired {
         desired
     }
 
+    /// Wants one more country, decided here.
+    pub(crate) fn put_country(&mut self, letters: &str, remaining_secs: u64) {
+        let remaining = Duration::from_secs(remaining_secs);
+        let (remediation, source) = (Remediation::Ban, Source::Own);
+        let wanted = RegionWanted { remediation, source, remaining };
+        self.regions.insert(Region::Country(letters.parse().unwrap()), wanted);
+    }
+
     /// Wants one more address.
     pub(crate) fn put(
         &mut self,

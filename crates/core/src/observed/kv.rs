@@ -161,6 +161,7 @@ impl ObservedKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Remediation;
 
     #[test]
     fn keys_are_told_apart_by_their_names() {
@@ -189,6 +190,48 @@ mod tests {
             "ip:2001:DB8::1"
         ]));
         assert_eq!(observed.foreign().describe(), r#""ip:hello""#);
+    }
+
+    #[test]
+    fn nothing_of_ours_is_told_from_a_key_a_spelling_and_the_ranges() {
+        let with = |name: &str| {
+            let mut observed = ObservedKeys::default();
+            observed.add(Key { name: name.to_owned(), expires: None, metadata: None }, "ip:");
+            observed.is_empty()
+        };
+        let names = ["other:1.1.1.1", "ip:hello", "ip:1.1.1.1", "ip:2001:DB8::1"];
+        assert_eq!(names.map(with), [true, true, false, false]);
+        let mut ranges = ObservedKeys::default();
+        let entry = RangeEntry { value: Remediation::Ban, expires: 100 };
+        let entries = [("203.0.113.0/24".parse().unwrap(), entry)].into();
+        ranges.set_ranges(Ranges::Ours { written: 1, entries, regions: Default::default() });
+        assert!(!ranges.is_empty());
+        let has = |text: &str, now| ranges.has(&text.parse().unwrap(), now);
+        assert!(has("203.0.113.0/24", 99) && !has("203.0.113.0/24", 100), "in force until then");
+        assert!(!has("198.51.100.0/24", 99));
+    }
+
+    #[test]
+    fn entry_of_a_shard_is_there_until_it_has_run_out() {
+        let mut shards = ObservedShards::default();
+        for (address, expires) in [("192.0.2.1", 101), ("192.0.2.2", 100), ("192.0.2.3", 99)] {
+            let entry = RangeEntry { value: Remediation::Ban, expires };
+            shards.add(address.parse().unwrap(), entry, 50, 100);
+        }
+        let there = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|one| one.parse().unwrap());
+        assert_eq!(there.map(|one| shards.keys.has(&one, 100)), [true, false, false]);
+        let either = ObservedKv { shards: Some(shards), ..ObservedKv::default() };
+        assert_eq!(there.map(|one| either.has(&one, 100)), [true, false, false]);
+    }
+
+    #[test]
+    fn value_beside_the_shards_alone_makes_the_layout_somebody_elses() {
+        let with = |unit: usize| {
+            let mut shards = ObservedShards::default();
+            shards.units[unit] = Unit::Foreign;
+            shards.is_foreign()
+        };
+        assert_eq!((with(WIDE), with(0)), (true, false));
     }
 
     #[test]

@@ -59,3 +59,6 @@ impl Reviewable for Plan {
         self.holding(|removal| removal.why.opens() && held.contains(&removal.address))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,6 +322,8 @@ fn person_who_approves_lets_everything_go_until_then_and_not_longer() {
     site.desires(0..10);
     let review = site.review();
     assert_eq!((review.held.len(), review.yielded), (0, Some(Yielded::ByPerson)));
+    site.now = T + 60;
+    assert_eq!(site.review().held.len(), 90, "at that moment it is over");
     assert_eq!(site.run(), 90, "that was two minutes ago");
 }
 

@@ -39,6 +39,8 @@ struct Content {
     /// How many items each network has: two spellings are two.
     networks: BTreeMap<IpNet, u32>,
     ranges: BTreeSet<IpNet>,
+    /// How many items are no network.
+    foreign: usize,
 }
 
 /// A bulk operation of ours.
@@ -56,11 +58,13 @@ impl Content {
         if self.items.insert(text.to_owned(), at).is_some() {
             return;
         }
-        if let Some(net) = network(text) {
-            *self.networks.entry(net).or_default() += 1;
-            if !is_single(&net) {
-                self.ranges.insert(net);
-            }
+        let Some(net) = network(text) else {
+            self.foreign += 1;
+            return;
+        };
+        *self.networks.entry(net).or_default() += 1;
+        if !is_single(&net) {
+            self.ranges.insert(net);
         }
     }
 
@@ -68,9 +72,11 @@ impl Content {
         if self.items.remove(text).is_none() {
             return;
         }
-        if let Some(net) = network(text)
-            && let Some(count) = self.networks.get_mut(&net)
-        {
+        let Some(net) = network(text) else {
+            self.foreign -= 1;
+            return;
+        };
+        if let Some(count) = self.networks.get_mut(&net) {
             *count -= 1;
             if *count == 0 {
                 self.networks.remove(&net);
@@ -123,9 +129,17 @@ impl Lists {
 
     /// Whether somebody may have to go without.
     pub(super) fn is_scarce(&self, reading: &Reading, terms: &Terms) -> bool {
-        let there = self.content.iter().flat_map(|content| content.networks.keys());
-        let all: BTreeSet<&IpNet> = reading.lists.keys().chain(there).collect();
-        self.has_been_full || all.len() + self.foreign() + 1 > terms.items_max
+        self.has_been_full || self.needed(reading) + self.foreign() + 1 > terms.items_max
+    }
+
+    /// How many networks are asked for or there.
+    pub(super) fn needed(&self, reading: &Reading) -> usize {
+        let [first, second] = &self.content;
+        let is_new = |net: &&IpNet| !reading.lists.contains_key(*net);
+        let beside = first.networks.keys().filter(is_new).count();
+        let second = second.networks.keys().filter(is_new);
+        let beside_both = second.filter(|net| !first.networks.contains_key(*net)).count();
+        reading.lists.len() + beside + beside_both
     }
 
     pub(super) fn count(&self) -> usize {
@@ -147,8 +161,7 @@ impl Lists {
     }
 
     pub(super) fn foreign(&self) -> usize {
-        let items = self.content.iter().flat_map(|content| content.items.keys());
-        items.filter(|text| network(text).is_none()).count()
+        self.content.iter().map(|content| content.foreign).sum()
     }
 
     /// Spellings beyond the first, which have to go some time.

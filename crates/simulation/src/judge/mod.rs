@@ -20,6 +20,7 @@ mod guard;
 mod kv;
 mod lists;
 pub(crate) mod reading;
+mod rows;
 mod rules;
 mod success;
 mod terms;
@@ -30,6 +31,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use simulator::{Service, Simulator};
 
 use crate::marks::Marks;
@@ -126,7 +128,7 @@ struct Request {
 /// See the module.
 pub(crate) struct Judge {
     terms: Rc<Terms>,
-    secrets: Vec<String>,
+    secrets: Vec<Finder<'static>>,
     runs: BTreeMap<usize, View>,
     requests: Vec<Request>,
     lists: lists::Lists,
@@ -151,7 +153,7 @@ impl Judge {
     pub(crate) fn new(ids: Ids, secrets: Vec<String>) -> Self {
         Self {
             terms: Rc::default(),
-            secrets,
+            secrets: secrets.iter().map(|secret| Finder::new(secret).into_owned()).collect(),
             runs: BTreeMap::new(),
             requests: Vec::new(),
             lists: lists::Lists::new(&ids),
@@ -350,10 +352,8 @@ impl Judge {
                     let reading = Rc::new(reading);
                     view.reading = Some(Rc::clone(&reading));
                     let on_lists = self.lists.networks();
-                    let needed =
-                        reading.lists.keys().chain(&on_lists).collect::<BTreeSet<_>>().len();
-                    let is_scarce = needed + self.lists.foreign() > view.terms.items_max
-                        || self.lists.has_been_full;
+                    let needed = self.lists.needed(&reading) + self.lists.foreign();
+                    let is_scarce = needed > view.terms.items_max || self.lists.has_been_full;
                     self.past.read(&reading, &on_lists, is_scarce);
                     self.past_of_keys.read(&reading, &BTreeSet::new(), false);
                     if !view.terms.zones.is_empty() {
@@ -379,8 +379,7 @@ impl Judge {
 
     /// A run has set a value, and the store has kept it.
     pub(crate) fn remembered(&mut self, run: usize, key: &str, value: &[u8]) {
-        let text = String::from_utf8_lossy(value);
-        if let Some(secret) = self.secrets.iter().find(|secret| text.contains(secret.as_str())) {
+        if let Some(secret) = self.secret_in(value) {
             let text = format!("{key} has {secret}");
             self.fail("no secret is kept or said", run, Duration::ZERO, text);
         }
@@ -391,39 +390,44 @@ impl Judge {
     }
 
     pub(crate) fn line(&mut self, run: usize, line: &str) {
-        if let Some(secret) = self.secrets.iter().find(|secret| line.contains(secret.as_str())) {
+        if let Some(secret) = self.secret_in(line.as_bytes()) {
             let text = format!("{secret} in: {line}");
             return self.fail("no secret is kept or said", run, Duration::ZERO, text);
         }
-        let field = |name: &str| {
-            let from = line.find(&format!(" {name}="))? + name.len() + 2;
-            let rest = &line[from..];
-            Some(rest[..rest.find(' ').unwrap_or(rest.len())].to_owned())
-        };
-        if line.contains(" event=change ") {
-            if let Some(why) = field("why") {
-                let (change, target) = (field("change"), field("target"));
-                let where_to = change.or(target).unwrap_or_default();
-                self.marks.met(&format!("change {where_to} {why}"));
+        match field(line, " event=") {
+            Some("change") => {
+                if let Some(why) = field(line, " why=") {
+                    let (change, target) = (field(line, " change="), field(line, " target="));
+                    let where_to = change.or(target).unwrap_or_default();
+                    self.marks.met(&format!("change {where_to} {why}"));
+                }
             }
-        } else if line.contains(" event=edge ") {
-            self.marks.met("marks that do not tell");
-        } else if line.contains(" event=guard ") {
-            let goes = line.contains("seconds_left=");
-            self.marks.met(if goes { "guard holds" } else { "guard yields" });
-        } else if line.contains(" event=summary ") {
-            let outcome = field("outcome").unwrap_or_default();
-            let target = field("target").unwrap_or_default();
-            self.marks.met(&format!("outcome {target} {outcome}"));
-            if field("read_seconds_ago").is_some() {
-                self.marks.met(&format!("remembered lists {outcome}"));
+            Some("edge") => self.marks.met("marks that do not tell"),
+            Some("guard") => {
+                let goes = line.contains("seconds_left=");
+                self.marks.met(if goes { "guard holds" } else { "guard yields" });
             }
-            let success = field("success").as_deref() == Some("1");
-            let zone = field("zone").unwrap_or_default();
-            if let Some(view) = self.runs.get_mut(&run) {
-                view.said.insert(format!("{target}{zone}"), (outcome, success));
+            Some("summary") => {
+                let outcome = field(line, " outcome=").unwrap_or_default();
+                let target = field(line, " target=").unwrap_or_default();
+                self.marks.met(&format!("outcome {target} {outcome}"));
+                if field(line, " read_seconds_ago=").is_some() {
+                    self.marks.met(&format!("remembered lists {outcome}"));
+                }
+                let success = field(line, " success=") == Some("1");
+                let zone = field(line, " zone=").unwrap_or_default();
+                if let Some(view) = self.runs.get_mut(&run) {
+                    view.said.insert(format!("{target}{zone}"), (outcome.to_owned(), success));
+                }
             }
+            _ => {}
         }
+    }
+
+    /// The secret that it has, if it has one.
+    fn secret_in(&self, text: &[u8]) -> Option<String> {
+        let secret = self.secrets.iter().find(|secret| secret.find(text).is_some())?;
+        Some(String::from_utf8_lossy(secret.needle()).into_owned())
     }
 
     pub(crate) fn run_killed(&mut self, run: usize, at: Duration) {
@@ -487,6 +491,12 @@ impl Judge {
             self.fail("every request is one that the API takes", run, at, rule.clone());
         }
     }
+}
+
+/// The value of a field of a line, by what comes before it, such as ` event=`: a word.
+fn field<'a>(line: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(before)?;
+    Some(rest.split_once(' ').map_or(rest, |(word, _)| word))
 }
 
 /// Where everything is.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
-use serde_json::Value;
 
+use super::rows::{Row, rows};
 use super::terms::Terms;
 
 /// What is asked for.
@@ -71,35 +71,26 @@ pub(crate) fn written(net: &IpNet) -> String {
 impl Reading {
     /// `None` = the body is no list of decisions.
     pub(crate) fn of(body: &[u8], terms: &Terms, at: Duration, unix: u64) -> Option<Self> {
-        let rows: Value = serde_json::from_slice(body).ok()?;
+        let rows = rows(body)?;
         let mut reading = Self { at, unix, ..Self::default() };
-        let rows = match &rows {
-            Value::Null => return Some(reading),
-            Value::Array(rows) => rows,
-            _ => return None,
-        };
         // What holds no decision at all is the answer to something else.
         let is_decision =
-            |row: &Value| ["value", "type", "scope"].iter().all(|name| row[name].is_string());
-        if rows.iter().any(|row| !row.is_object())
-            || !rows.is_empty() && !rows.iter().any(is_decision)
-        {
+            |row: &Row<'_>| row.value.is_some() && row.kind.is_some() && row.scope.is_some();
+        if !rows.is_empty() && !rows.iter().any(is_decision) {
             return None;
         }
-        for row in rows {
+        for row in &rows {
             reading.add(row, terms);
         }
         Some(reading)
     }
 
-    fn add(&mut self, row: &Value, terms: &Terms) {
-        let text = |name: &str| row[name].as_str();
-        let (Some(value), Some(kind), Some(scope)) = (text("value"), text("type"), text("scope"))
-        else {
+    fn add(&mut self, row: &Row<'_>, terms: &Terms) {
+        let (Some(value), Some(kind), Some(scope)) = (&row.value, &row.kind, &row.scope) else {
             return;
         };
-        let (origin, scenario) =
-            (text("origin").unwrap_or_default(), text("scenario").unwrap_or_default());
+        let origin = row.origin.as_deref().unwrap_or_default();
+        let scenario = row.scenario.as_deref().unwrap_or_default();
         if terms.leaves_out(origin, scenario) {
             return;
         }
@@ -111,7 +102,7 @@ impl Reading {
         };
         let own = !["CAPI", "lists", "cscli-import"].iter().any(|word| is(word, origin))
             && !origin.to_ascii_lowercase().starts_with("lists:");
-        let lasts = text("duration").and_then(go_seconds).unwrap_or(3_600);
+        let lasts = row.duration.as_deref().and_then(go_seconds).unwrap_or(3_600);
         let want = Want { strength, own, ends: self.unix + lasts };
         if is("country", scope) && terms.countries || is("as", scope) && terms.asns {
             let name = match is("as", scope) {

@@ -105,21 +105,34 @@ impl Options {
 
     /// Sets one knob from a line such as `cloudflare.page_end=null`, in the form that they print in.
     pub fn set(&mut self, assignment: &str) -> Result<(), String> {
-        let (name, text) = assignment
-            .split_once('=')
-            .ok_or_else(|| format!("{assignment:?} is not of the form name=value"))?;
+        self.set_all([assignment])
+    }
+
+    /// Sets several, all of them or none.
+    pub fn set_all<'a>(
+        &mut self,
+        assignments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), String> {
         let mut json = self.as_json();
-        let slot = name
-            .split('.')
-            .try_fold(&mut json, |value, key| value.get_mut(key))
-            .filter(|slot| !slot.is_object())
-            .ok_or_else(|| format!("there is no knob {name:?}"))?;
-        // A knob keeps its JSON type, so that a key made of digits stays text.
-        *slot = match slot {
-            Value::String(_) => Value::String(text.to_owned()),
-            _ => serde_json::from_str(text).map_err(|error| format!("{name}: {error}"))?,
-        };
-        *self = serde_json::from_value(json).map_err(|error| format!("{name}: {error}"))?;
+        let mut names = Vec::new();
+        for assignment in assignments {
+            let (name, text) = assignment
+                .split_once('=')
+                .ok_or_else(|| format!("{assignment:?} is not of the form name=value"))?;
+            let slot = name
+                .split('.')
+                .try_fold(&mut json, |value, key| value.get_mut(key))
+                .filter(|slot| !slot.is_object())
+                .ok_or_else(|| format!("there is no knob {name:?}"))?;
+            // A knob keeps its JSON type, so that a key made of digits stays text.
+            *slot = match slot {
+                Value::String(_) => Value::String(text.to_owned()),
+                _ => serde_json::from_str(text).map_err(|error| format!("{name}: {error}"))?,
+            };
+            names.push(name);
+        }
+        *self = serde_json::from_value(json)
+            .map_err(|error| format!("{}: {error}", names.join(", ")))?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! checks: names, labels, floats, one TYPE and one HELP before the samples, no timestamps, no sample
 //! twice, a line feed at the end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::Grouping;
@@ -51,22 +51,15 @@ pub(super) fn parse(body: &[u8]) -> Result<BTreeMap<String, Family>, FormatError
         return Err(wrong(text.lines().count(), "unexpected end of input stream"));
     }
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    let mut seen = HashSet::new();
     for (index, line) in text.lines().enumerate() {
-        parse_line(line.trim_start_matches([' ', '\t']), &mut families, &mut seen)
+        parse_line(line.trim_start_matches([' ', '\t']), &mut families)
             .map_err(|what| FormatError { line: index + 1, what })?;
     }
     families.retain(|_, family| !family.samples.is_empty());
     Ok(families)
 }
 
-type Seen = HashSet<(String, BTreeMap<String, String>)>;
-
-fn parse_line(
-    line: &str,
-    families: &mut BTreeMap<String, Family>,
-    seen: &mut Seen,
-) -> Result<(), String> {
+fn parse_line(line: &str, families: &mut BTreeMap<String, Family>) -> Result<(), String> {
     if line.is_empty() {
         return Ok(());
     }
@@ -90,12 +83,19 @@ fn parse_line(
     if words.next().is_some() {
         return Err("pushed metrics must not have timestamps".to_owned());
     }
-    if !seen.insert((name.to_owned(), labels.clone())) {
+    let family = family_of(name, families);
+    // The metric may have become a histogram meanwhile.
+    let known = [Some(family), (family != name).then_some(name)];
+    let mut samples = known.into_iter().flatten().filter_map(|name| families.get(name));
+    let is_same = |sample: &Sample| sample.name == name && sample.labels == labels;
+    if samples.any(|family| family.samples.iter().any(is_same)) {
         return Err(format!("metric {name:?} was collected before with the same label values"));
     }
-    let family = family_of(name, families);
-    let sample = Sample { name: name.to_owned(), labels, value };
-    families.entry(family).or_default().samples.push(sample);
+    let family = match families.get_mut(family) {
+        Some(family) => family,
+        None => families.entry(family.to_owned()).or_default(),
+    };
+    family.samples.push(Sample { name: name.to_owned(), labels, value });
     Ok(())
 }
 
@@ -126,7 +126,7 @@ fn parse_comment(comment: &str, families: &mut BTreeMap<String, Family>) -> Resu
 }
 
 /// Samples of histograms and summaries have suffixes.
-fn family_of(name: &str, families: &BTreeMap<String, Family>) -> String {
+fn family_of<'a>(name: &'a str, families: &BTreeMap<String, Family>) -> &'a str {
     ["_bucket", "_sum", "_count"]
         .into_iter()
         .filter_map(|suffix| name.strip_suffix(suffix))
@@ -135,7 +135,6 @@ fn family_of(name: &str, families: &BTreeMap<String, Family>) -> String {
             matches!(kind, Some("histogram" | "summary"))
         })
         .unwrap_or(name)
-        .to_owned()
 }
 
 /// Reads `name="value",…}`; returns the labels and what follows.
@@ -169,6 +168,12 @@ fn parse_labels(mut rest: &str) -> Result<(BTreeMap<String, String>, &str), Stri
 
 /// Reads up to the closing quote.
 fn parse_quoted(text: &str) -> Result<(String, &str), String> {
+    // Nearly always nothing is escaped.
+    if let Some(at) = text.find(['"', '\\'])
+        && text.as_bytes()[at] == b'"'
+    {
+        return Ok((text[..at].to_owned(), &text[at + 1..]));
+    }
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
@@ -282,6 +287,8 @@ mod tests {
             ("a 1 1700000000000\n", 1, "timestamps"),
             ("a 1\na 2\n", 2, "collected before"),
             ("a{x=\"1\"} 1\na{x=\"1\",} 2\n", 2, "collected before"),
+            ("h_sum 1\n# TYPE h histogram\nh_sum 2\n", 3, "collected before"),
+            ("# TYPE h histogram\nh_sum 1\nh_sum 2\n", 3, "collected before"),
             ("a{x=1} 1\n", 1, "expected '\"'"),
             ("a{x=\"1} 1\n", 1, "does not end"),
             ("a{x=\"1\",x=\"2\"} 1\n", 1, "duplicate label"),

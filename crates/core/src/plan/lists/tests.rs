@@ -305,3 +305,14 @@ fn range_takes_the_place_of_one_that_it_covers_where_all_places_are_taken_by_tho
         Observed::of(ObservedList::default(), ObservedList::of(&["1.1.1.1", "1.1.1.2"]));
     assert_eq!(full.says(), [""; 0]);
 }
+
+#[test]
+fn list_has_what_stays_what_goes_and_what_is_held() {
+    let there = ["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "1.1.1.5", "1.1.1.6", "1.1.1.7"];
+    let plan = case(&there[..2], &[], &there, &[]).plan();
+    assert_eq!(plan.lists()[0].observed(), 7);
+    let held = there[2..5].iter().map(|text| text.parse().unwrap()).collect::<Vec<Address>>();
+    let plan = plan.holding(|removal| held.contains(&removal.address));
+    let list = &plan.lists()[0];
+    assert_eq!((list.keep, list.removed(), list.held.len(), list.observed()), (2, 2, 3, 7));
+}

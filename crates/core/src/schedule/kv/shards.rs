@@ -306,3 +306,6 @@ fn clear(keys: impl Iterator<Item = String>, budget: &mut Budget) -> Schedule {
     schedule.bulks = bulks.into_iter().map(|(_, bulk)| bulk).collect();
     schedule
 }
+
+#[cfg(test)]
+mod tests;

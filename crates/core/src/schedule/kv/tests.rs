@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::cloudflare::kv::{Key, Metadata, RangeEntry, Ranges};
+use crate::api::cloudflare::kv::{Key, Metadata, RangeEntry, Ranges, Regions};
 use crate::decision::Remediation::{self, Ban, Captcha};
 use crate::desired::Desired;
 use crate::observed::kv::ObservedKeys;
@@ -141,6 +141,79 @@ fn community_list_leaves_a_quarter_of_the_day_to_own_bans_less_what_they_used() 
 }
 
 #[test]
+fn effects_of_several_keys_together_are_their_sums() {
+    let some = Effect { written: 1, refreshed: 2, deleted: 3, own: 4, ..Effect::default() };
+    let more = Effect { written: 50, refreshed: 60, deleted: 70, own: 80, ..Effect::default() };
+    let sum = Effect { written: 51, refreshed: 62, deleted: 73, own: 84, ..Effect::default() };
+    let last = Effect { after_ranges: true, ..Effect::default() };
+    let ranges = Effect { ranges: true, ..Effect::default() };
+    assert_eq!((some.and(more), more.and(some)), (sum, sum));
+    assert_eq!((some.and(last), last.and(some)).0, Effect { after_ranges: true, ..some });
+    assert_eq!(some.and(last), last.and(some));
+    assert_eq!(some.and(ranges), Effect { ranges: true, ..some });
+    assert_eq!(some.and(ranges), ranges.and(some));
+}
+
+#[test]
+fn request_says_what_it_puts_right_by_kind() {
+    let mut case = Case::default();
+    case.want("203.0.113.1", Ban, "cscli", 7_200);
+    case.key("203.0.113.1", Ban, 300);
+    case.want("203.0.113.2", Ban, "cscli", 7_200);
+    case.key("192.0.2.2", Ban, 3_600);
+    let effects = |case: &Case| -> Vec<Effect> {
+        case.schedule(&fresh(), 0).bulks().iter().map(Bulk::effect).collect()
+    };
+    let written = Effect { written: 1, refreshed: 1, own: 2, ..Effect::default() };
+    let deleted = Effect { deleted: 1, ..Effect::default() };
+    assert_eq!(effects(&case), [written, deleted]);
+    assert!(!case.schedule(&fresh(), 0).bulks()[0].has_ranges());
+    // The ranges are one key more, in which one comes and one goes.
+    case.want("198.51.100.0/24", Ban, "cscli", 7_200);
+    case.range("203.0.113.128/25");
+    let with_ranges = Effect { written: 2, deleted: 1, own: 3, ranges: true, ..written };
+    assert_eq!(effects(&case), [with_ranges, deleted]);
+    assert!(case.schedule(&fresh(), 0).bulks()[0].has_ranges());
+}
+
+#[test]
+fn ranges_and_countries_say_what_they_put_right_by_kind() {
+    let mut case = Case::default();
+    let entry = |left| RangeEntry { value: Ban, expires: NOON + left };
+    let range = |text: &str, left| (text.parse().unwrap(), entry(left));
+    let countries = [("country:CN", 900), ("country:RU", 3_600)];
+    case.keys.set_ranges(Ranges::Ours {
+        written: NOON - 3_600,
+        entries: [range("203.0.113.0/25", 3_600), range("198.51.100.0/24", 300)].into(),
+        regions: Regions {
+            entries: countries.map(|(name, left)| (name.to_owned(), entry(left))).to_vec(),
+            never: Vec::new(),
+        },
+    });
+    // One each comes, holds longer, and goes; and an owner is new among the countries.
+    case.want("198.51.100.0/24", Ban, "cscli", 7_200);
+    case.want("192.0.2.0/25", Ban, "cscli", 7_200);
+    case.desired.put_country("CN", 7_200);
+    case.desired.put_country("US", 7_200);
+    let protected = "203.0.113.200".parse().unwrap();
+    case.protected.add(protected);
+    let effects: Vec<Effect> =
+        case.schedule(&fresh(), 0).bulks().iter().map(Bulk::effect).collect();
+    let effect = Effect { written: 3, refreshed: 2, deleted: 2, own: 1, ..Effect::default() };
+    assert_eq!(effects, [Effect { ranges: true, ..effect }]);
+}
+
+#[test]
+fn key_that_was_written_a_moment_ago_waits() {
+    let mut case = Case::default();
+    let metadata = Some(Metadata { value: Ban, written: NOON - 30 });
+    let key = Key { name: "ip:192.0.2.1".to_owned(), expires: Some(NOON + 3_600), metadata };
+    case.keys.add(key, "ip:");
+    let schedule = case.schedule(&fresh(), 0);
+    assert_eq!((schedule.bulks().len(), schedule.describe_waiting()), (0, "lifted 1".to_owned()));
+}
+
+#[test]
 fn own_ban_that_would_lapse_is_refreshed_from_what_is_kept_and_others_are_not() {
     let mut case = Case::default();
     for (address, origin, left) in
@@ -193,6 +266,26 @@ fn range_around_an_owner_goes_although_the_budget_is_used_up() {
     let mut quota = fresh();
     quota.spend(Spending::Writes, 10, 0, NOON);
     assert_eq!(case.bulks(&quota, 10), ["put ranges"]);
+}
+
+#[test]
+fn owners_key_goes_before_the_write_of_the_ranges_around_an_owner() {
+    let mut case = Case::default();
+    case.protected.add("203.0.113.9".parse().unwrap());
+    case.key("203.0.113.9", Ban, 3_600);
+    case.range("203.0.113.0/24");
+    case.want("198.51.100.0/24", Ban, "CAPI", 3_600);
+    assert_eq!(case.bulks(&fresh(), 0), ["delete 203.0.113.9", "put ranges"]);
+}
+
+#[test]
+fn layout_that_nobody_is_served_from_leaves_half_of_the_day_to_the_other() {
+    let spare = |max| {
+        let max = NonZeroU64::new(max);
+        Budget::new(&fresh(), max, NOON).spare(max)
+    };
+    assert_eq!((spare(101).writes, spare(101).kept), (Some(51), 0));
+    assert_eq!((spare(0).writes, spare(101).deletes), (None, Some(101)), "no budget, and deletes");
 }
 
 #[test]

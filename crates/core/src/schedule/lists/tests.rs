@@ -1,5 +1,8 @@
 //! Which operations, in which order, and what waits.
 
+mod room;
+mod says;
+
 use crate::small::SmallMap;
 
 use super::*;
@@ -50,7 +53,13 @@ fn pace(interval: u64) -> Pace {
 }
 
 impl Case {
+    /// With the guard off.
     fn schedule(&self) -> Schedule {
+        let off = GuardLimits { percent: 0, count: 0, runs: 1, seconds: 0, approved_until: None };
+        self.schedule_with(off)
+    }
+
+    fn schedule_with(&self, guard: GuardLimits) -> Schedule {
         let observed = Observed::of(self.ban.clone(), self.captcha.clone());
         let rules = Rules {
             now: self.now,
@@ -60,8 +69,7 @@ impl Case {
             set_aside: &SmallMap::default(),
         };
         let plan = diff(&self.desired, &observed, rules);
-        let off = GuardLimits { percent: 0, count: 0, runs: 1, seconds: 0, approved_until: None };
-        let approved = review(plan, None, |_| false, &off, self.now).approved;
+        let approved = review(plan, None, |_| false, &guard, self.now).approved;
         let (history, pace) = (&self.history, &pace(self.interval));
         let inputs = Inputs {
             observed: &observed,

@@ -1,0 +1,65 @@
+//! What a schedule and its operations say of themselves.
+
+use super::*;
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+#[test]
+fn operation_of_each_kind_says_what_it_carries() {
+    let post = case((&["1.1.1.1", "1.1.1.2"], &[]), NONE).schedule();
+    let put = case((&["1.1.1.1", "1.1.1.2"], &["1.1.1.2", "1.1.1.9"]), NONE).schedule();
+    let delete = case((&["1.1.1.1"], &["1.1.1.1", "1.1.1.9"]), NONE).schedule();
+    for (schedule, says, carries, adds) in [
+        (&post, "POST ban: 2 items", 2, [true, true]),
+        (&put, "PUT ban: 2 items (+1 -1)", 2, [true, false]),
+        (&delete, "DELETE ban: 1 item", 0, [false, false]),
+    ] {
+        let operation = &schedule.operations()[0];
+        assert_eq!(operation.to_string(), says);
+        assert_eq!(operation.addresses().len(), carries, "{says}");
+        let both = ["1.1.1.1", "1.1.1.2"].map(|one| operation.adds(&address(one)));
+        assert_eq!((both, schedule.only_addition(operation)), (adds, None), "{says}");
+        assert!(!operation.is_empty() && schedule.carries_all(), "{says}");
+    }
+    let one = case((&["1.1.1.1"], &[]), NONE).schedule();
+    assert_eq!(one.only_addition(&one.operations()[0]), Some(address("1.1.1.1")));
+}
+
+#[test]
+fn operations_that_completed_are_the_first_of_them() {
+    let schedule = case((&["1.1.1.1"], &[]), (&[], &["2.2.2.2"])).schedule();
+    let first = schedule.operations()[0].clone();
+    assert_eq!(schedule.operations().len(), 2);
+    assert_eq!(schedule.into_first(1), [first]);
+}
+
+#[test]
+fn write_that_is_urgent_waits_for_nothing_and_is_not_beside_the_ladder() {
+    for case in [case((&["1.1.1.1"], &[]), NONE), case((&["1.1.1.1"], &[]), NONE).scarce()] {
+        let schedule = case.schedule();
+        assert!(!schedule.is_beside_the_ladder() && !schedule.has_lone_removals());
+        assert_eq!((schedule.company(), schedule.wait(), schedule.rest()), (None, None, None));
+        assert_eq!(schedule.without_room(), 0);
+    }
+}
+
+#[test]
+fn nothing_to_do_waits_for_nothing_but_tells_of_a_refusal() {
+    let nothing = || case((&["1.1.1.1"], &["1.1.1.1"]), NONE);
+    let mut unfinished = nothing();
+    unfinished.history.accepted("op", &pace(0), T - 60);
+    assert_eq!(unfinished.schedule().wait(), None);
+    let mut refused = nothing();
+    (0..2).for_each(|_| refused.history.throttled(false, &pace(0), T - 60));
+    assert!(matches!(refused.schedule().wait(), Some(Wait::Backoff(..))));
+}
+
+#[test]
+fn half_that_is_sent_leaves_the_rest_to_the_next_run() {
+    let mut half = case((&["1.1.1.1"], &[]), NONE).community(Ban, &["1.1.1.2"]);
+    half.history.some_value_refused(None, 0, T);
+    assert_eq!(half.says(), ["POST ban +1 -0"]);
+    assert_eq!(half.schedule().rest(), Some(Rest::Later));
+}
