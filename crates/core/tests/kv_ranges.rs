@@ -248,7 +248,7 @@ async fn value_that_cannot_be_read_fails_the_run_before_any_write() {
         assert_eq!((world.keys(), world.writes()), before, "{fault}");
         let said = world.texts(Level::Warn);
         assert!(said.len() == 1 && said[0].contains(says), "{fault}: {said:?}");
-        assert!(said[0].contains("failed to read the KV namespace"), "{said:?}");
+        assert!(said[0].contains("failed to read values of the KV namespace"), "{said:?}");
     }
 }
 
