@@ -123,9 +123,10 @@ fn range_is_written_into_the_value_beside_the_shards() {
     assert_eq!((pair.key.as_str(), pair.ttl_secs), ("ip:wide", 400 * DAY));
     assert_eq!(*effect, Effect { written: 1, own: 1, ranges: true, ..Effect::default() });
     // If it finds no room there, nothing changes in it.
-    let left_out = ["198.51.100.0/24".parse().unwrap()].into();
+    let addresses = ["198.51.100.0/24".parse().unwrap()].into();
+    let left_out = LeftOut { addresses, ..LeftOut::default() };
     let class = |left_out| site.with(|plan, input, _| changes(plan, input, left_out)[WIDE].class);
-    assert_eq!((class(&left_out), class(&BTreeSet::new())), (None, Some(Class::OwnBan)));
+    assert_eq!((class(&left_out), class(&LeftOut::default())), (None, Some(Class::OwnBan)));
 }
 
 #[test]
