@@ -244,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn list_may_be_rewritten_while_a_request_can_carry_all_of_it() {
+        let with = |more: &str| {
+            let mut list = ObservedList::of(&["1.1.1.1"]);
+            list.put(more);
+            list.may_be_rewritten()
+        };
+        assert!(with(r#"{"id":"b","ip":"1.1.1.2"}"#));
+        assert!(!with(r#"{"id":"b","ip":"0.0.0.0/0"}"#), "no list takes it any more");
+        assert!(!with(r#"{"id":"b","hostname":{"url_hostname":"a"}}"#), "not understood");
+        assert!(ObservedList::default().is_empty() && !ObservedList::of(&["1.1.1.1"]).is_empty());
+    }
+
+    #[test]
     fn item_that_cannot_be_understood_is_kept_apart_and_named() {
         let mut list = ObservedList::default();
         for json in [
