@@ -193,11 +193,11 @@ fn line_that_fills_a_value_to_its_last_byte_has_room_and_one_byte_more_has_none(
     let mut line = String::new();
     push_line(&mut line, "192.0.2.1", Remediation::Ban, NOW);
     let left_out = |more: usize| {
-        let mut values = Values { bodies: Default::default(), left_out: BTreeSet::new() };
+        let mut values = Values { bodies: Default::default(), left_out: LeftOut::default() };
         let room = SHARD_BYTES_MAX - HEAD_BYTES_MAX - line.len();
         values.bodies[shard(&address)].0 = " ".repeat(room + more);
         values.push(&[true; UNITS], address, Remediation::Ban, NOW);
-        values.left_out.contains(&address)
+        values.left_out.addresses.contains(&address)
     };
     assert_eq!((left_out(0), left_out(1)), (false, true));
 }
