@@ -399,9 +399,10 @@ impl Judge {
         };
         let items = asked.as_array().into_iter().flatten();
         // An owner may leave a value of many by a write beyond the budget.
+        let frees = self.past.knows_owners(&terms);
         let is_unit = |item: &Value| {
             let key = item["key"].as_str().and_then(|key| key.strip_prefix(&terms.kv_prefix));
-            key.is_some_and(shards::is_unit)
+            frees && key.is_some_and(shards::is_unit)
         };
         let items = items.filter(|item| !is_unit(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;

@@ -257,7 +257,9 @@ impl Judge {
             let owners: BTreeSet<IpNet> =
                 owners.filter(|net| is_shut_out(net, simulator)).collect();
             let few = owners.len() as u64 <= terms.guard_count.min(10)
-                && !self.past.had_many_owners(&terms);
+                && !self.past.had_many_owners(&terms)
+                || terms.guard_runs <= 1
+                || terms.is_approved;
             if !owners.is_empty() && few && !frees {
                 let all: Vec<String> = owners.iter().map(written).collect();
                 let text = format!(
@@ -444,7 +446,9 @@ impl Judge {
         let needed = reading.lists.len() + moves.count() + 1;
         let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
-        is_full && (!is_own || own + taken > by.terms.items_max || self.lists.has_been_full)
+        // One place of all may be needed for those who move.
+        let fits_own = own + self.lists.foreign() < by.terms.items_max;
+        is_full && (!is_own || !fits_own || self.lists.has_been_full)
     }
 }
 
