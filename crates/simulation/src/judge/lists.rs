@@ -196,12 +196,20 @@ pub(super) fn bodies(sent: &Sent) -> Vec<String> {
 impl Judge {
     /// What a write to a list asks for.
     pub(super) fn list_write(&mut self, sent: &Sent, list: usize, simulator: &mut Simulator) {
+        if let Some(view) = self.runs.get_mut(&sent.run) {
+            view.list_writes += 1;
+        }
         let Some(view) = self.runs.get(&sent.run) else { return };
         let terms = Rc::clone(&view.terms);
-        let (is_first, is_blind) = (view.writes == 1, view.is_blind);
+        let (is_first, is_blind) = (view.list_writes == 1, view.is_blind);
         let Some(reading) = view.reading.clone() else { return };
-        if view.writes > 8 {
-            let text = format!("the {}th write to lists in one run", view.writes);
+        // Two lists, one more for what moves both ways and one for an owner before all else; two more for a list with
+        // somebody else's item, which is never rewritten; and what moves on full lists does so in parts.
+        let parts = if self.lists.is_scarce(&reading, &terms) { 4 } else { 0 };
+        let is_foreign = |content: &&Content| content.items.keys().any(|it| network(it).is_none());
+        let foreign = self.lists.content.iter().filter(is_foreign).count();
+        if view.list_writes > 5 + 2 * foreign + parts {
+            let text = format!("the {}th write to lists in one run", view.list_writes);
             return self.fail("few writes", sent.run, sent.at, text);
         }
         let content = &self.lists.content[list];
@@ -289,7 +297,7 @@ impl Judge {
 
     fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
         let view = self.runs.get(&run)?;
-        if view.disturbed || view.writes > 1 || reading.lists.len() > terms.items_max {
+        if view.disturbed || view.list_writes > 1 || reading.lists.len() > terms.items_max {
             return None;
         }
         let mut count = 0;

@@ -99,6 +99,8 @@ struct View {
     /// When each list was read, and the pages.
     items: [Option<(Duration, Vec<Bytes>)>; 2],
     writes: usize,
+    /// Of those, to lists.
+    list_writes: usize,
     /// What its writes so far have taken away, by the part of the edge.
     taken: BTreeSet<(usize, ipnet::IpNet)>,
     /// The same, of what was not excused.
@@ -207,6 +209,7 @@ impl Judge {
                 reading: None,
                 items: [None, None],
                 writes: 0,
+                list_writes: 0,
                 taken: BTreeSet::new(),
                 opened: BTreeSet::new(),
                 twice: 0,
