@@ -420,11 +420,12 @@ impl Judge {
         };
         let items = asked.as_array().into_iter().flatten();
         // An owner may leave a value of many by a write beyond the budget.
+        let frees = self.past.knows_owners(&terms);
         let is_unit = |item: &Value| {
             let name = item["key"].as_str().unwrap_or_default();
             let spares = || item["value"].as_str().is_some_and(|value| value.contains(" never 0"));
-            name.strip_prefix(&terms.kv_prefix).is_some_and(shards::is_unit)
-                || name == RANGES && spares()
+            let is_unit = name.strip_prefix(&terms.kv_prefix).is_some_and(shards::is_unit);
+            frees && (is_unit || name == RANGES && spares())
         };
         let items = items.filter(|item| !is_unit(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;

@@ -209,12 +209,20 @@ pub(super) fn bodies(sent: &Sent) -> Vec<String> {
 impl Judge {
     /// What a write to a list asks for.
     pub(super) fn list_write(&mut self, sent: &Sent, list: usize, simulator: &mut Simulator) {
+        if let Some(view) = self.runs.get_mut(&sent.run) {
+            view.list_writes += 1;
+        }
         let Some(view) = self.runs.get(&sent.run) else { return };
         let terms = Rc::clone(&view.terms);
-        let (is_first, is_blind) = (view.writes == 1, view.is_blind);
+        let (is_first, is_blind) = (view.list_writes == 1, view.is_blind);
         let Some(reading) = view.reading.clone() else { return };
-        if view.writes > 8 {
-            let text = format!("the {}th write to lists in one run", view.writes);
+        // Two lists, one more for what moves both ways and one for an owner before all else; two more for a list with
+        // somebody else's item, which is never rewritten; and what moves on full lists does so in parts.
+        let parts = if self.lists.is_scarce(&reading, &terms) { 4 } else { 0 };
+        let is_foreign = |content: &&Content| content.items.keys().any(|it| network(it).is_none());
+        let foreign = self.lists.content.iter().filter(is_foreign).count();
+        if view.list_writes > 5 + 2 * foreign + parts {
+            let text = format!("the {}th write to lists in one run", view.list_writes);
             return self.fail("few writes", sent.run, sent.at, text);
         }
         let content = &self.lists.content[list];
@@ -270,7 +278,9 @@ impl Judge {
             let owners: BTreeSet<IpNet> =
                 owners.filter(|net| is_shut_out(net, simulator)).collect();
             let few = owners.len() as u64 <= terms.guard_count.min(10)
-                && !self.past.had_many_owners(&terms);
+                && !self.past.had_many_owners(&terms)
+                || terms.guard_runs <= 1
+                || terms.is_approved;
             if !owners.is_empty() && few && !frees {
                 let all: Vec<String> = owners.iter().map(written).collect();
                 let text = format!(
@@ -300,7 +310,7 @@ impl Judge {
 
     fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
         let view = self.runs.get(&run)?;
-        if view.disturbed || view.writes > 1 || reading.lists.len() > terms.items_max {
+        if view.disturbed || view.list_writes > 1 || reading.lists.len() > terms.items_max {
             return None;
         }
         let mut count = 0;
@@ -457,7 +467,9 @@ impl Judge {
         let needed = reading.lists.len() + moves.count() + 1;
         let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
-        is_full && (!is_own || own + taken > by.terms.items_max || self.lists.has_been_full)
+        // One place of all may be needed for those who move.
+        let fits_own = own + self.lists.foreign() < by.terms.items_max;
+        is_full && (!is_own || !fits_own || self.lists.has_been_full)
     }
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use simulator::Simulator;
 
 use super::lists::{STRENGTHS, covered, within};
-use super::reading::{Reading, written};
+use super::reading::{BLOCK, Reading, written};
 use super::{Judge, Terms, View};
 
 impl Judge {
@@ -143,11 +143,12 @@ impl Judge {
         is_batched: bool,
     ) -> Option<String> {
         let skips = terms.ranges && terms.skips_covered;
-        let mut missing = Vec::new();
+        let (mut missing, mut lacks_own) = (Vec::new(), false);
         for (net, want) in &reading.lists {
-            let excused = is_batched && !(want.own && want.strength == super::reading::BLOCK);
+            let excused = is_batched && !(want.own && want.strength == BLOCK);
             if self.lists.strength(net) < want.strength && !excused {
                 missing.push(written(net));
+                lacks_own |= want.own && want.strength == BLOCK;
             }
         }
         let fits = terms.items_max.saturating_sub(self.lists.foreign());
@@ -172,7 +173,13 @@ impl Judge {
                 }
             }
         }
-        if !missing.is_empty() && !is_scarce {
+        // Whoever else has to go without, a ban that was decided here does not, as long as those fit.
+        let own = |net: &IpNet| {
+            reading.lists.get(net).is_some_and(|want| want.own && want.strength == BLOCK)
+        };
+        let own_fits = needed.iter().filter(|net| own(net)).count() + covered_there < fits;
+        let lacks_own = own_fits && !self.lists.has_been_full && lacks_own;
+        if lacks_own || !missing.is_empty() && !is_scarce {
             return Some(format!("{} is not there as it should be", missing.join(", ")));
         }
         let surplus = if is_batched { 0 } else { self.lists.surplus() };

@@ -124,6 +124,7 @@ impl Judge {
         let terms = self.runs.get(&sent.run).map(|view| view.terms.clone());
         let Some(terms) = terms else { return };
         let (first, last) = (terms.backoff[0], *terms.backoff.last().unwrap_or(&terms.backoff[0]));
+        let doubled = |wait: u64| wait.saturating_mul(1 << (times - 1).min(20));
         let wait = match kind {
             // By then it is learned when the account opens, which may be in a moment.
             Kind::Throttled | Kind::Failed if self.waits.climbed_all => 0,
@@ -132,8 +133,9 @@ impl Judge {
                 // A shorter one only if the setting has changed meanwhile.
                 step
             }
-            Kind::Denied | Kind::Refused => first,
-            Kind::Unanswered => first.min(120),
+            Kind::Denied => first,
+            Kind::Refused => doubled(first).min(last.max(first)),
+            Kind::Unanswered => doubled(first.min(120)).min(first),
         };
         let owner_at = self.waits.last_owner.unwrap_or_default().max(learned.unix);
         if frees_owner {
@@ -201,7 +203,16 @@ impl Judge {
             let steps = self.terms.backoff.len() as u64;
             waits.climbed_all |= waits.ladder >= steps;
         }
-        let times = waits.ladder.max(1);
+        let times = match (kind, &waits.setback) {
+            (Kind::Throttled | Kind::Failed, _) => waits.ladder.max(1),
+            // In a row, as far as the run knows of the one before.
+            (_, Some((before, times, known)))
+                if *before == kind && waits.is_known(known, learned.run) =>
+            {
+                times + 1
+            }
+            _ => 1,
+        };
         waits.setback = Some((kind, times, learned));
     }
 
