@@ -425,7 +425,7 @@ impl Judge {
             let name = item["key"].as_str().unwrap_or_default();
             let spares = || item["value"].as_str().is_some_and(|value| value.contains(" never 0"));
             let is_unit = name.strip_prefix(&terms.kv_prefix).is_some_and(shards::is_unit);
-            frees && (is_unit || name == RANGES && spares())
+            frees && is_unit || name == RANGES && spares()
         };
         let items = items.filter(|item| !is_unit(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;
