@@ -44,7 +44,7 @@ pub enum Defect {
     NeverDeletes,
     /// Reads only the first item of each page.
     ReadsHalf,
-    /// Takes what it once heard of the lists' last changes for what they are, for an hour.
+    /// Takes what it once heard of the lists' last changes for what they are, until it writes itself.
     OldMarks,
     /// Writes in a dry run.
     IgnoresDryRun,
@@ -125,14 +125,20 @@ thread_local! {
     static HEARD: RefCell<(Duration, Bytes)> = const { RefCell::new((Duration::MAX, Bytes::new())) };
 }
 
-/// The answer of up to an hour ago, or `body`, which is then remembered. A time before that is of another world.
+/// The answer that came first since the last [`unheard`], or `body`, which is then that. A time before it is of
+/// another world.
 pub(crate) fn heard(at: Duration, body: &Bytes) -> Bytes {
     HEARD.with_borrow_mut(|(since, heard)| {
-        if at.checked_sub(*since).is_none_or(|age| age >= Duration::from_secs(3_600)) {
+        if at < *since {
             (*since, *heard) = (at, body.clone());
         }
         heard.clone()
     })
+}
+
+/// What was heard is forgotten.
+pub(crate) fn unheard() {
+    HEARD.with_borrow_mut(|(since, _)| *since = Duration::MAX);
 }
 
 /// Plants it in whatever this thread simulates from now on.

@@ -375,6 +375,10 @@ fn told(service: Service, sent: &Sent, head: &mut ResponseHead, body: &Bytes) ->
         Defect::OldMarks if sent.path.ends_with("/rules/lists") && head.status == 200 => {
             Some(defects::heard(sent.at, body))
         }
+        Defect::OldMarks if sent.path.ends_with("/items") && sent.method != "GET" => {
+            defects::unheard();
+            None
+        }
         Defect::ReadsHalf if sent.path.contains("/items") && sent.method == "GET" => {
             let mut json: Value = serde_json::from_slice(body).ok()?;
             json["result"].as_array_mut()?.truncate(1);

@@ -141,6 +141,8 @@ pub const MUST_BE_MET: &[&str] = &[
     "outcome rules planned",
     "outcome rules skipped",
     "owner tried beside the ladder",
+    "remembered lists applied",
+    "remembered lists in_sync",
     "run killed",
     "run overlaps",
     "run with a skewed clock",
