@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use end_to_end::{World, skip};
+use simulator::Service;
 use simulator::decisions::{Mix, generate, generate_mix};
 
 /// The promise for 150,000 decisions.
@@ -53,6 +54,42 @@ async fn decisions_150_000_in_sync_need_no_more_memory_than_promised() {
     assert_eq!(world.operations(), 0);
     report(150_000, "in sync", &ran);
     assert!(ran.run.memory_peak_bytes <= MEMORY_BYTES_MAX, "{} bytes", ran.run.memory_peak_bytes);
+}
+
+/// The steady state: as many decisions as there may be, and nothing changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_150_000_remembered_are_in_sync_by_one_request_to_cloudflare() {
+    let world = large().await;
+    let decisions = generate(150_000, 1);
+    let (ban, captcha) = desired(&decisions);
+    world.simulator().lapi().add_all(decisions);
+    // One write of ours shows that the lists' marks move with it.
+    world.simulator().cloudflare().preload(&world.ban_list, ban.into_iter().skip(10));
+    world.simulator().cloudflare().preload(&world.captcha_list, captcha);
+    world.run_well().await;
+    assert_eq!(world.operations(), 1);
+    world.two_minutes_later();
+    let ran = world.run_well().await;
+    report(150_000, "read, and kept", &ran);
+    assert!(ran.run.memory_peak_bytes <= MEMORY_BYTES_MAX, "{} bytes", ran.run.memory_peak_bytes);
+    for _ in 0..2 {
+        world.two_minutes_later();
+        let before = world.simulator().counters(Service::Cloudflare).requests;
+        let ran = world.run_well().await;
+        assert_eq!(ran.summary().get("outcome"), "in_sync");
+        report(150_000, "remembered", &ran);
+        assert_eq!(world.simulator().counters(Service::Cloudflare).requests - before, 1);
+        assert!(ran.run.memory_peak_bytes <= MEMORY_BYTES_MAX);
+    }
+    // What others take off is seen at once, for it moves the mark; and a new ban is one write.
+    let edge = world.edge().0;
+    let taken = edge.first().expect("there are many");
+    world.simulator().cloudflare().set_item(&world.ban_list, taken, false);
+    world.two_minutes_later();
+    world.run_well().await;
+    assert!(world.edge().0.contains(taken));
+    assert_eq!(world.operations(), 2);
+    world.assert_no_violations();
 }
 
 /// Importers repeat themselves and spell as they like; a drift of one in a hundred is a normal day.
