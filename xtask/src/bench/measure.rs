@@ -15,11 +15,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
 
+/// Where [`Program::Remembering`] keeps it.
+pub(super) const REMEMBERED: &str = "bench-remembered";
+
 /// What is measured.
 #[derive(Debug)]
 pub(super) enum Program<'a> {
-    /// The component in the host.
+    /// The component in the host, without anything remembered.
     Ours(&'a Tools),
+    /// The same with what its runs before remember.
+    Remembering(&'a Tools),
     /// One of the programs that it replaces.
     Seed(&'a Path),
 }
@@ -77,9 +82,13 @@ pub(super) struct Measured {
 pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
     let stats = workspace::notes_dir().join("bench-stats.json");
     let command = match program {
-        Program::Ours(tools) => {
+        Program::Ours(tools) | Program::Remembering(tools) => {
+            let state = match program {
+                Program::Remembering(_) => workspace::notes_dir().join(REMEMBERED),
+                _ => workspace::fresh_state("bench"),
+            };
             let mut command = Command::new(&tools.host);
-            command.args(["run", "--once", "--state-dir"]).arg(workspace::fresh_state("bench"));
+            command.args(["run", "--once", "--state-dir"]).arg(state);
             command.arg("--stats").arg(&stats).envs(world.environment());
             command
         }
@@ -116,7 +125,7 @@ pub(super) fn run(program: &Program<'_>, world: &World) -> Result<Measured> {
     let counters = world.counters()?;
     let guest_peak_bytes = match program {
         Program::Seed(_) => 0,
-        Program::Ours(_) => {
+        Program::Ours(_) | Program::Remembering(_) => {
             let stats: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&stats)?)?;
             stats["guest_memory_peak_bytes"].as_u64().context("the host gave no memory figure")?
         }

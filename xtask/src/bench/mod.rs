@@ -40,6 +40,8 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     InSync,
+    /// The same, after runs that remember the lists; only of those with pages enough for that.
+    Remembered,
     /// 1 % of the items are missing and as many are too much.
     Drift,
 }
@@ -48,14 +50,23 @@ impl Start {
     fn name(self) -> &'static str {
         match self {
             Self::InSync => "in sync",
+            Self::Remembered => "remembered",
             Self::Drift => "1 % drift",
         }
     }
 }
 
+/// The least decisions that fill as many pages as are worth being remembered.
+const REMEMBERED_MIN: usize = 2_000;
+
+/// How many decisions are also measured with the latency of Cloudflare's API, and that.
+const SLOW_DECISIONS: usize = 10_000;
+const SLOW: &str = "150ms";
+
 /// One case and what each program needed for it.
 struct Row {
     decisions: usize,
+    is_slow: bool,
     start: Start,
     ours: Measured,
     seed: Option<Measured>,
@@ -74,11 +85,21 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 fn lists(args: &Args, tools: &Tools, size: u64) -> Result<()> {
     let seed = seed("lists_sync.py");
     let mut rows = Vec::new();
-    for &decisions in &args.decisions {
-        let world = step(&format!("a world of {decisions} decisions"), || world(tools, decisions))?;
+    let cases = args.decisions.iter().map(|decisions| (*decisions, false));
+    for (decisions, is_slow) in cases.chain([(SLOW_DECISIONS, true)]) {
+        let world = step(&format!("a world of {decisions} decisions"), || {
+            world(tools, decisions, is_slow)
+        })?;
         let desired = Desired::of(&world)?;
-        for start in [Start::InSync, Start::Drift] {
-            let name = format!("{decisions} decisions, {}", start.name());
+        for start in [Start::InSync, Start::Remembered, Start::Drift] {
+            if start == Start::Remembered && decisions < REMEMBERED_MIN {
+                continue;
+            }
+            let slow = if is_slow { format!(" at {SLOW} a request") } else { String::new() };
+            let name = format!("{decisions} decisions, {}{slow}", start.name());
+            if start == Start::Remembered {
+                step(&format!("{name}: what is remembered"), || desired.remember(&world, tools))?;
+            }
             let mut ours = Vec::new();
             let mut theirs = Vec::new();
             step(&name, || {
@@ -86,7 +107,10 @@ fn lists(args: &Args, tools: &Tools, size: u64) -> Result<()> {
                 // it compiles the component, as Spin does when it loads an application.
                 for turn in 0..=args.runs {
                     let one = |program: &Program<'_>, into: &mut Vec<Measured>| -> Result<()> {
-                        desired.prepare(&world, start)?;
+                        match start {
+                            Start::Remembered => world.delete("/journal")?,
+                            _ => desired.prepare(&world, start)?,
+                        }
                         let measured = measure::run(program, &world)?;
                         desired.check(&world).with_context(|| format!("{name}: {program:?}"))?;
                         if turn > 0 {
@@ -94,7 +118,11 @@ fn lists(args: &Args, tools: &Tools, size: u64) -> Result<()> {
                         }
                         Ok(())
                     };
-                    one(&Program::Ours(tools), &mut ours)?;
+                    let this = match start {
+                        Start::Remembered => Program::Remembering(tools),
+                        _ => Program::Ours(tools),
+                    };
+                    one(&this, &mut ours)?;
                     if let Some(path) = &seed {
                         one(&Program::Seed(path), &mut theirs)?;
                     }
@@ -102,7 +130,7 @@ fn lists(args: &Args, tools: &Tools, size: u64) -> Result<()> {
                 Ok(())
             })?;
             let ours = Measured::median(&ours).context("no run was counted")?;
-            rows.push(Row { decisions, start, ours, seed: Measured::median(&theirs) });
+            rows.push(Row { decisions, is_slow, start, ours, seed: Measured::median(&theirs) });
         }
     }
     table::print(&rows, size);
@@ -123,7 +151,7 @@ fn seed(name: &str) -> Option<PathBuf> {
     path
 }
 
-fn world(tools: &Tools, decisions: usize) -> Result<World> {
+fn world(tools: &Tools, decisions: usize, is_slow: bool) -> Result<World> {
     // Lists that were last written a week ago; each write resets that for the items that it adds.
     let week_ago = humantime::format_rfc3339_seconds(
         std::time::SystemTime::now() - std::time::Duration::from_secs(7 * 24 * 3600),
@@ -138,6 +166,9 @@ fn world(tools: &Tools, decisions: usize) -> Result<World> {
     ];
     let mut flags = vec![format!("--decisions={decisions}"), "--items-max=1000000".to_owned()];
     flags.extend(knobs.map(|knob| format!("--set={knob}")));
+    if is_slow {
+        flags.push(format!("--set=cloudflare.latency={SLOW}"));
+    }
     let mut world = World::start(tools, &flags)?;
     // More than the default, which is what an account below Enterprise has.
     world.set("list_items_max", "500000");
@@ -172,7 +203,7 @@ impl Desired {
     fn prepare(&self, world: &World, start: Start) -> Result<()> {
         for (at, (id, values)) in self.lists.iter().enumerate() {
             let moved = match start {
-                Start::InSync => 0,
+                Start::InSync | Start::Remembered => 0,
                 Start::Drift => (values.len() / 100).max(1),
             };
             let too_much = (0..moved).map(|n| format!("100.{}.{}.{}", 64 + at, n / 256, n % 256));
@@ -182,6 +213,17 @@ impl Desired {
             world.post(&format!("/lists/{id}/items"), &lines.join("\n"))?;
         }
         world.delete("/journal")
+    }
+
+    /// Lets the component write once, which shows that the lists' marks move, and read what it then remembers.
+    fn remember(&self, world: &World, tools: &Tools) -> Result<()> {
+        workspace::fresh_state(measure::REMEMBERED);
+        self.prepare(world, Start::Drift)?;
+        for _ in 0..2 {
+            measure::run(&Program::Remembering(tools), world)?;
+            world.post("/clock", "2m")?;
+        }
+        self.check(world)
     }
 
     /// A fast run that does not do its work is worth nothing.
