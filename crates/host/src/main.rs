@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use host::commands::{run, up};
 use std::process::ExitCode;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// Runs the component of a spin.toml as Spin would: a stand-in for `spin up` in tests, demo and bench.
 ///
@@ -26,7 +26,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = Runtime::new().map_err(Into::into).and_then(|runtime| {
+    let result = runtime().map_err(Into::into).and_then(|runtime| {
         let result = runtime.block_on(execute(cli.command));
         // A name being looked up, or a run that computes, must not hold up the end.
         runtime.shutdown_background();
@@ -36,6 +36,11 @@ fn main() -> ExitCode {
         eprintln!("host: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// One thread for the component, one for its connections: more would be idle, each with memory of its own.
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 async fn execute(command: Command) -> Result<ExitCode> {
