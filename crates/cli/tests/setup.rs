@@ -141,6 +141,11 @@ impl Account {
 
     /// The program itself.
     fn tool(&self, arguments: &[&str]) -> Output {
+        self.tool_with(arguments, &[])
+    }
+
+    /// The same with more variables.
+    fn tool_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Output {
         let run =
             || {
                 Command::new(env!("CARGO_BIN_EXE_edge-sync"))
@@ -149,6 +154,7 @@ impl Account {
                     .envs(self.access.iter().map(|(name, value)| {
                         (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value)
                     }))
+                    .envs(more.iter().copied())
                     .output()
                     .unwrap()
             };
@@ -465,6 +471,22 @@ async fn namespace_with_other_keys_stays() {
     account.apply(&plan).unwrap();
     assert!(account.state().contains(NAMESPACE));
     account.requests();
+}
+
+/// A prefix of nothing would make every key ours, other people's too.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_prefix_set_to_nothing_is_the_default_when_everything_is_removed() {
+    let nothing = [("SPIN_VARIABLE_KV_KEY_PREFIX", "")];
+    for (key, is_ours) in [("zzz", false), ("ip:203.0.113.7", true), ("ip:s16:0", true)] {
+        let account = Account::new().await;
+        account.set_up().unwrap();
+        let namespace = account.simulator().cloudflare().namespaces()[0].0.clone();
+        account.simulator().cloudflare().kv_put(&namespace, key, "ban", None, None);
+        let removed =
+            account.tool_with(&["--kv", "--remove", "--apply", "--zone", &account.zone], &nothing);
+        assert!(removed.status.success(), "{key}: {removed:?}");
+        assert_eq!(account.state().contains(NAMESPACE), !is_ours, "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
