@@ -12,12 +12,14 @@ use edge_sync_core::api::cloudflare::lists::{PAGE_ITEMS_MAX, items as items_of};
 use edge_sync_core::api::cloudflare::{self, CallError, Resource};
 use edge_sync_core::decision::Remediation;
 use edge_sync_core::log::clip;
-use edge_sync_core::ports::{Answer, Method, Request};
-use edge_sync_core::run::budget::Reading;
+use edge_sync_core::ports::{Answer, Clock, Method, Request};
+use edge_sync_core::run::budget::{Reading, SELDOM_SECS};
+use edge_sync_core::run::status;
 use edge_sync_core::settings::{Id, Lists, Settings};
+use edge_sync_core::state::edge::Trust;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 const TOKEN_CHECK: &str = "API token";
 const CAPACITY_CHECK: &str = "list capacity";
@@ -230,7 +232,12 @@ impl Account<'_> {
         ask(self.native, items_of(&self.client, longest, None)).await.ok()?;
         let page = began.elapsed();
         let requests = sizes.iter().map(|(items, _)| pages(*items)).sum::<u64>() + 1;
-        let reading = Reading { pages: pages(*items), page, requests, is_cut: false };
+        let now = self.native.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let lists = status(settings, self.native, now).ok().and_then(|status| status.lists);
+        let edge = lists.and_then(|lists| lists.edge);
+        let is_seldom = edge.is_some_and(|edge| edge.trust == Trust::Learned)
+            && settings.edge_audit_secs >= SELDOM_SECS;
+        let reading = Reading { pages: pages(*items), page, requests, is_cut: false, is_seldom };
         let takes = page.as_secs_f64() * reading.pages as f64;
         let detail = format!(
             "{}, {:.0} ms each: about {takes:.0} s a run",

@@ -36,6 +36,8 @@ pub struct Reading {
     pub requests: u64,
     /// Whether there was no time for more of them.
     pub is_cut: bool,
+    /// Whether most runs read no page, for what is remembered stands for the lists.
+    pub is_seldom: bool,
 }
 
 /// What Cloudflare allows a user, over all tokens, in five minutes (facts cloudflare 0.9).
@@ -43,13 +45,15 @@ const REQUESTS_MAX: u64 = 1_200;
 /// Runs in five minutes with the schedule that comes with the component, one every two minutes; the third may
 /// begin within them.
 const RUNS: u64 = 3;
+/// With `edge_audit_seconds` from here on, of the runs in five minutes one reads everything.
+pub const SELDOM_SECS: u64 = 300;
 /// A listing of fewer pages is slow for another reason than its size.
 const PAGES_MIN: u64 = 4;
 
 impl Reading {
     /// Why it does not fit, with the arithmetic, and what to do; `None` = it fits.
     pub fn problem(&self, settings: &Settings) -> Option<String> {
-        let Self { pages, page, requests, is_cut } = *self;
+        let Self { pages, page, requests, is_cut, is_seldom } = *self;
         if pages < PAGES_MIN {
             return None;
         }
@@ -74,11 +78,12 @@ impl Reading {
                 seconds(room)
             ));
         }
-        (requests * RUNS > REQUESTS_MAX).then(|| {
+        let runs = if is_seldom { 1 } else { RUNS };
+        (requests * runs > REQUESTS_MAX).then(|| {
             format!(
                 "{} a run are {} in five minutes where a run begins every two, and Cloudflare allows a user {}: let the runs be {} minutes apart",
                 plural(requests, "request"),
-                thousands(requests * RUNS),
+                thousands(requests * runs),
                 thousands(REQUESTS_MAX),
                 (requests * 5).div_ceil(REQUESTS_MAX) + 1,
             )
@@ -128,7 +133,7 @@ mod tests {
     fn pages_that_do_not_fit_are_told_with_the_arithmetic() {
         let settings = settings(&[LIST]);
         let page = Duration::from_millis(150);
-        let fits = Reading { pages: 20, page, requests: 21, is_cut: false };
+        let fits = Reading { pages: 20, page, requests: 21, ..Reading::default() };
         assert_eq!(fits.problem(&settings), None);
         for (reading, says) in [
             (
@@ -147,6 +152,10 @@ mod tests {
             let said = reading.problem(&settings).unwrap_or_default();
             assert!(said.starts_with(says), "{said}");
         }
+        // Of lists that are remembered one run in five minutes reads everything.
+        let often = Reading { pages: 300, page: Duration::from_millis(50), requests: 602, ..fits };
+        assert_eq!(Reading { is_seldom: true, ..often }.problem(&settings), None);
+        assert!(Reading { is_seldom: true, requests: 1_300, ..often }.problem(&settings).is_some());
         // One slow answer is no large listing.
         let slow = Reading { pages: 1, page: Duration::from_secs(90), is_cut: true, ..fits };
         assert_eq!(slow.problem(&settings), None);

@@ -19,6 +19,7 @@ use crate::state::edge::{self, Audit, Mark, PAGES_MIN};
 use crate::state::writes::checksum;
 use crate::state::{EdgeHistory, LastRun, Remembered, WriteHistory};
 
+use super::budget::SELDOM_SECS;
 use super::clients::Clients;
 use super::read::{self, Memory, ReadLists};
 
@@ -60,6 +61,11 @@ impl<'a, H: Host> Edge<'a, H> {
     /// How many seconds ago the lists were last read whole.
     pub(super) fn age(&self) -> u64 {
         self.began.saturating_sub(self.history.read_at())
+    }
+
+    /// Whether the lists are read whole only now and then.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.history.may_keep() && self.settings.edge_audit_secs >= SELDOM_SECS
     }
 
     /// Learns from the marks that were asked for before anything was written.

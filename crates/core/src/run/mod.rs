@@ -158,7 +158,9 @@ async fn sync_leased<H: Host>(
     let Readings { desired, lists: read_lists, keys, rules: observed_rules, watch: () } =
         read::all(session, clients, settings, &edge, (), read_until).await;
     let is_unread = matches!(read_lists, Some(Err(_))) || matches!(keys, Some(Err(_)));
-    say_if_too_long(session, settings, is_unread && session.elapsed() >= read_until);
+    let is_cut = is_unread && session.elapsed() >= read_until;
+    let is_seldom = edge.as_ref().is_some_and(Edge::is_trusted);
+    say_if_too_long(session, settings, is_cut, is_seldom);
     if let (Some(edge), Some(Ok(lists))) = (&mut edge, &read_lists) {
         edge.learn(lists.marks.as_deref());
     }
@@ -251,13 +253,18 @@ async fn sync_leased<H: Host>(
 }
 
 /// One line if what was read does not fit into a run.
-fn say_if_too_long<H: Host>(session: &Session<'_, H>, settings: &Settings, is_cut: bool) {
+fn say_if_too_long<H: Host>(
+    session: &Session<'_, H>,
+    settings: &Settings,
+    is_cut: bool,
+    is_seldom: bool,
+) {
     let (pages, took) = session.longest_listing();
     let page = took / u32::try_from(pages.max(1)).unwrap_or(u32::MAX);
     let requests = session.requests();
     let requests = requests.iter().filter(|((api, _), _)| *api == Api::Cloudflare);
     let requests = requests.map(|(_, count)| count).sum();
-    if let Some(text) = (Reading { pages, page, requests, is_cut }).problem(settings) {
+    if let Some(text) = (Reading { pages, page, requests, is_cut, is_seldom }).problem(settings) {
         session.host().log(&Line::new(Level::Warn, "pages", text).with("pages", pages));
     }
 }
