@@ -267,6 +267,8 @@ impl Judge {
             view.has_put |= sent.method == "PUT";
             view.has_put_and_deleted |= view.has_put && sent.method == "DELETE";
         }
+        // A replica may still have shown who is gone already, and the run cannot know better.
+        let frees = frees || self.would_free(sent, list, &terms);
         if is_first && !self.runs[&sent.run].disturbed {
             let seen = self.seen_by(sent.run);
             let is_shut_out = |net: &IpNet, simulator: &mut Simulator| {
@@ -297,6 +299,23 @@ impl Judge {
         if !is_blind {
             self.may_write_now(sent, frees, simulator);
         }
+    }
+
+    /// Whether an owner's address goes from the list as this run read it: all its spellings.
+    fn would_free(&self, sent: &Sent, list: usize, terms: &Terms) -> bool {
+        let read = self.runs.get(&sent.run).and_then(|view| view.items[list].as_ref());
+        let shown = read.map(|(_, pages)| items(pages)).unwrap_or_default();
+        let shown = shown.iter().filter_map(|(id, text)| Some((id.as_str(), network(text)?)));
+        let owners: Vec<(&str, IpNet)> = shown.filter(|(_, net)| terms.protects(net)).collect();
+        let (named, sent_again) = (named(sent), bodies(sent));
+        let stays = |(id, net): &(&str, IpNet)| match sent.method {
+            "DELETE" => !named.contains(*id),
+            "PUT" => sent_again.iter().any(|text| network(text) == Some(*net)),
+            _ => true,
+        };
+        let stay: BTreeSet<IpNet> =
+            owners.iter().filter(|one| stays(one)).map(|(_, net)| *net).collect();
+        owners.iter().any(|(_, net)| !stay.contains(net))
     }
 
     /// The networks on each list, as this run read them.
@@ -488,7 +507,12 @@ pub(super) fn within(reading: &Reading, net: &IpNet) -> bool {
 
 /// The values on pages of items.
 fn texts(pages: &[Bytes]) -> Vec<String> {
-    let mut texts = Vec::new();
+    items(pages).into_iter().map(|(_, text)| text).collect()
+}
+
+/// The items on pages, each with its id.
+fn items(pages: &[Bytes]) -> Vec<(String, String)> {
+    let mut items = Vec::new();
     let mut ids = BTreeSet::new();
     for page in pages {
         let page: Value = serde_json::from_slice(page).unwrap_or_default();
@@ -496,24 +520,25 @@ fn texts(pages: &[Bytes]) -> Vec<String> {
             if let (Some(id), Some(ip)) = (item["id"].as_str(), item["ip"].as_str())
                 && ids.insert(id.to_owned())
             {
-                texts.push(ip.to_owned());
+                items.push((id.to_owned(), ip.to_owned()));
             }
         }
     }
-    texts
+    items
+}
+
+/// The ids that a DELETE names.
+fn named(sent: &Sent) -> BTreeSet<String> {
+    let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
+    let items = body["items"].as_array().into_iter().flatten();
+    items.filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
 }
 
 /// The values of the items that a DELETE names, and that are there.
 fn deleted(sent: &Sent, list: &str, simulator: &mut Simulator) -> BTreeSet<String> {
-    let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
-    let ids: BTreeSet<&str> = body["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|item| item["id"].as_str())
-        .collect();
+    let ids = named(sent);
     let items = simulator.cloudflare().items(list);
-    items.into_iter().filter(|item| ids.contains(item.id.as_str())).map(|item| item.ip).collect()
+    items.into_iter().filter(|item| ids.contains(&item.id)).map(|item| item.ip).collect()
 }
 
 pub(super) fn word(strength: Strength) -> &'static str {

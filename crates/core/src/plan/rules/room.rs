@@ -2,7 +2,8 @@
 //!
 //! The same candidates, some of them written already, find the same room again. That holds because the
 //! length only grows with what is in the text, and because being written makes a candidate come
-//! earlier, and no other one.
+//! earlier, and no other one: who came early only because of a range that has left the text since comes
+//! later again, and found no room before either.
 
 use std::collections::BTreeSet;
 
@@ -59,8 +60,8 @@ pub(super) struct Candidate {
     pub(super) counts: bool,
 }
 
-/// The order in which room is given, the smallest first. Within a class goes first what is written already:
-/// who is in force is not let through for an equal. Then the order, then the address decides.
+/// The order in which room is given, the smallest first. Within a class goes first what is written already,
+/// by itself or by a range: who is in force is not let through for an equal. Then the order, then the address decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// It is there only for what the edge may not have seen yet.
@@ -126,7 +127,8 @@ fn in_order(
         let Candidate { address, key, .. } = *candidate;
         let is_around = |range: &&usize| candidates[**range].address.contains(&address);
         around.truncate(around.iter().take_while(is_around).count());
-        let is_new = !around.is_empty() || !written.has_entry(&address);
+        // Also written is what a range covers that is in the text and goes: it is in force by that.
+        let is_new = !around.is_empty() || !written.covers(&address);
         urgency.push(key.urgency(is_new, address));
         for range in &around {
             urgency[*range] = urgency[*range].min(key.urgency(is_new, address));

@@ -256,6 +256,35 @@ fn full_text_keeps_who_is_in_it_before_his_equals() {
 }
 
 #[test]
+fn full_text_keeps_who_was_in_force_by_a_range_that_goes_before_his_equals() {
+    let mut rule = rule("192.0.2.1 198.51.100.2", "", ") or ip.src in {198.51.100.0/29}");
+    rule.characters_max = rule.observed.characters();
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(") or ip.src in {198.51.100.2}"));
+    rule.observed = decided.desired;
+    assert!(!rule.decide().is_due);
+    // Of a range inside of it as well.
+    rule.observed = expression(") or ip.src in {198.51.100.0/24}");
+    rule.shall_match = items(Class::OwnBan, "192.0.2.1 198.51.100.2/31");
+    rule.characters_max = rule.observed.characters();
+    assert_eq!(rule.decide().desired, expression(") or ip.src in {198.51.100.2/31}"));
+    // Not before one of a more urgent class.
+    rule.shall_match[1].class = Class::CommunityBan;
+    assert_eq!(rule.decide().desired, expression(") or ip.src in {192.0.2.1}"));
+}
+
+#[test]
+fn full_text_keeps_free_who_was_lifted_with_a_range_that_goes_before_his_equals() {
+    let says = " and not ip.src in {198.51.100.0/29})";
+    let mut rule = rule("", "192.0.2.1 198.51.100.2", says);
+    rule.characters_max = rule.observed.characters();
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(" and not ip.src in {198.51.100.2})"));
+    rule.observed = decided.desired;
+    assert!(!rule.decide().is_due);
+}
+
+#[test]
 fn range_too_wide_for_a_text_waits() {
     let mut rule = rule("64.0.0.0/7 192.0.2.1", "2000::/11", ")");
     rule.shall_match[0].class = Class::CommunityBan;
