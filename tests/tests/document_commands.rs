@@ -52,7 +52,7 @@ const COMMANDS: [(&str, Shown); 14] = [
 ];
 
 /// Commands in the sentences of documents, by what they begin with.
-const IN_SENTENCES: [(&str, Shown); 18] = [
+const IN_SENTENCES: [(&str, Shown); 19] = [
     (
         "cargo run -p edge-sync -- setup",
         Shown::By("crates/cli/tests/setup.rs", "fn program_shows_first_"),
@@ -80,6 +80,7 @@ const IN_SENTENCES: [(&str, Shown); 18] = [
     ("cargo run -p simulator -- serve", Shown::By("crates/simulator/src/main.rs", "Serve(Serve)")),
     ("cargo test", Shown::By("xtask/src/test.rs", "fn suite(")),
     ("cargo deny", Shown::By(".github/workflows/release.yml", "cargo deny check")),
+    ("cargo mutants", Shown::By(".cargo/mutants.toml", "exclude_re")),
 ];
 
 /// What is between backticks in sentences and begins like one of our own commands.

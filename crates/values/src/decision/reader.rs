@@ -16,7 +16,7 @@ const ELEMENT_BYTES_MAX: usize = 4 << 20;
 /// A push parser: feed the body with [`push`](Self::push), close it with [`finish`](Self::finish).
 ///
 /// ```
-/// # use edge_sync_core::decision::DecisionReader;
+/// # use edge_sync_values::decision::DecisionReader;
 /// let mut reader = DecisionReader::default();
 /// let mut values = Vec::new();
 /// for chunk in [r#"[{"scope":"Ip","type":"ban","val"#, r#"ue":"203.0.113.7"}]"#] {
@@ -24,7 +24,7 @@ const ELEMENT_BYTES_MAX: usize = 4 << 20;
 /// }
 /// reader.finish()?;
 /// assert_eq!(values, ["203.0.113.7"]);
-/// # Ok::<(), edge_sync_core::decision::BodyError>(())
+/// # Ok::<(), edge_sync_values::decision::BodyError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct DecisionReader {
