@@ -11,6 +11,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How long the decisions of these stories hold.
 const LASTS: Duration = Duration::from_secs(4 * 3_600);
 
+/// A world whose only target is KV.
+async fn kv_alone() -> World {
+    let mut world = lists().await;
+    let namespace = world.namespace.clone();
+    for (name, value) in [
+        ("cf_kv_namespace_id", namespace.as_str()),
+        ("cf_ban_list_id", ""),
+        ("cf_captcha_list_id", ""),
+    ] {
+        world.set(name, value);
+    }
+    world
+}
+
 /// A world with the lists only, and its own address protected.
 async fn lists() -> World {
     let mut world = World::new().await;
@@ -177,15 +191,7 @@ async fn addresses_that_are_kept_out_each_for_its_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn day_of_kv_that_is_used_up_is_waited_out() {
-    let mut world = lists().await;
-    let namespace = world.namespace.clone();
-    for (name, value) in [
-        ("cf_kv_namespace_id", namespace.as_str()),
-        ("cf_ban_list_id", ""),
-        ("cf_captcha_list_id", ""),
-    ] {
-        world.set(name, value);
-    }
+    let world = kv_alone().await;
     ban(&world, &["203.0.113.7"]);
     let day = now() / 86_400;
     let quota = format!(r#"{{"v":2,"day":{day},"written":40,"writes_exhausted_at":{}}}"#, now());
@@ -197,15 +203,7 @@ async fn day_of_kv_that_is_used_up_is_waited_out() {
 /// What is remembered is of some minutes ago, so that a layout is complete for long enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migration_between_layouts_is_told_step_by_step() {
-    let mut world = lists().await;
-    let namespace = world.namespace.clone();
-    for (name, value) in [
-        ("cf_kv_namespace_id", namespace.as_str()),
-        ("cf_ban_list_id", ""),
-        ("cf_captcha_list_id", ""),
-    ] {
-        world.set(name, value);
-    }
+    let mut world = kv_alone().await;
     ban(&world, &["203.0.113.7", "203.0.113.8"]);
     world.run().await;
     world.set("kv_layout", "shards");
@@ -216,11 +214,11 @@ async fn migration_between_layouts_is_told_step_by_step() {
     let switched = |world: &World, since: u64| {
         let mut simulator = world.simulator();
         let cloudflare = simulator.cloudflare();
-        let mut all = cloudflare.kv_entries(&namespace);
+        let mut all = cloudflare.kv_entries(&world.namespace);
         let wide = all.get_mut("ip:wide").expect("it was written");
         wide.value = format!("edge-sync wide 1 {since} shards {since} beside\n");
-        cloudflare.kv_clear(&namespace);
-        cloudflare.kv_preload(&namespace, all);
+        cloudflare.kv_clear(&world.namespace);
+        cloudflare.kv_preload(&world.namespace, all);
     };
     switched(&world, now());
     let kept = story(&world, &["plan --exit-code"]).await;
