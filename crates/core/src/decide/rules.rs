@@ -209,7 +209,7 @@ impl Side {
                 Waiting::Region(region) => {
                     regions.extend(is_in_force(observed, region).then_some(region));
                 }
-                Waiting::Lifted(..) => {}
+                Waiting::Lifted(..) | Waiting::StandIn(_) => {}
             }
         }
         (!addresses.is_empty() || !regions.is_empty()).then_some((addresses, regions))

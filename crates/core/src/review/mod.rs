@@ -139,14 +139,16 @@ pub fn review<P: Reviewable>(
     if limits.runs <= 1 || wanted.is_empty() {
         return Review::clear(plan);
     }
-    let history = history.and_then(|held| go_on(held, &wanted, is_desired));
+    let owners = removals.iter().filter(|removal| removal.why == Why::Protected);
+    let owners: BTreeSet<Address> = owners.map(|removal| removal.address).collect();
+    let history = history.and_then(|held| go_on(held, &wanted, &owners, is_desired));
     let Some(mut held) = hold(&plan, &removals, &wanted, history, limits, now) else {
         return Review::clear(plan);
     };
     if limits.approved_until.is_some_and(|until| now < until) {
         return Review { yielded: Some(Yielded::ByPerson), ..Review::clear(plan) };
     }
-    let owners = let_owners_go(&removals, &mut held, limits);
+    let owners = let_owners_go(owners, &mut held, limits);
     let group_of = |address: &Address| {
         let id = held.groups.get(address)?;
         held.streak.groups.get(usize::from(id.0))
@@ -193,10 +195,11 @@ impl<P> Review<P> {
 
 /// The streak that goes on with this run; `None` if it is over: more than a tenth of what its first run
 /// wanted gone is desired again. Whoever is not wanted gone any more is forgotten, and waits from the
-/// beginning when he is again; but not an owner, who does not wait a second time.
+/// beginning when he is again; but not an owner, who does not wait a second time. Who was one waits like all others.
 fn go_on(
     held: Held,
     wanted: &BTreeSet<Address>,
+    owners: &BTreeSet<Address>,
     is_desired: impl Fn(&Address) -> bool,
 ) -> Option<Held> {
     let Held { mut streak, groups } = held;
@@ -208,7 +211,10 @@ fn go_on(
         return None;
     }
     streak.groups.iter_mut().for_each(|group| group.runs = group.runs.saturating_add(1));
-    let is_kept = |(address, group): &_| wanted.contains(address) || *group == GroupId::OWNER;
+    let is_kept = |(address, group): &_| match *group {
+        GroupId::OWNER => !wanted.contains(address) || owners.contains(address),
+        _ => wanted.contains(address),
+    };
     let groups = Table::from_sorted(groups.iter().filter(is_kept));
     Some(Held { streak, groups })
 }
@@ -279,9 +285,11 @@ fn objection(plan: &impl Reviewable, removals: &[Removal], limits: &GuardLimits)
 
 /// Marks the owner's addresses that go at once, and gives them: as many as `removal_guard_count` in a
 /// streak. More than that is no owner, but a prefix that is too wide.
-fn let_owners_go(removals: &[Removal], held: &mut Held, limits: &GuardLimits) -> BTreeSet<Address> {
-    let owners = removals.iter().filter(|removal| removal.why == Why::Protected);
-    let owners: BTreeSet<Address> = owners.map(|removal| removal.address).collect();
+fn let_owners_go(
+    owners: BTreeSet<Address>,
+    held: &mut Held,
+    limits: &GuardLimits,
+) -> BTreeSet<Address> {
     let (before, more): (BTreeSet<Address>, BTreeSet<Address>) =
         owners.into_iter().partition(|owner| held.groups.get(owner) == Some(GroupId::OWNER));
     let left = limits.count.saturating_sub(held.streak.owners);

@@ -299,6 +299,20 @@ fn owner_who_is_put_back_by_others_goes_again_at_once_and_counts_once() {
 }
 
 #[test]
+fn owner_of_before_who_is_lifted_waits_like_all_others() {
+    let mut site = Site::with(0..1);
+    site.desires(0..0).because(Why::Protected, 0..1);
+    assert_eq!(site.run(), 0);
+    // He is no owner any more and is banned, in a run whose store forgot; then LAPI loses its database.
+    site.plan.there = addresses(0..1);
+    site.because(Why::Lifted, 0..1);
+    assert_eq!(site.run(), 1);
+    assert_eq!(site.run(), 1);
+    site.because(Why::Protected, 0..1);
+    assert_eq!(site.run(), 0, "an owner again");
+}
+
+#[test]
 fn owner_is_let_out_of_a_database_that_was_lost() {
     let mut site = Site::with(0..5);
     site.desires(0..0).because(Why::Protected, 0..1);

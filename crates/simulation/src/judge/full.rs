@@ -7,9 +7,10 @@ use ipnet::IpNet;
 
 use super::reading::{BLOCK, Reading, network};
 
-/// How urgent it is that this is in force, the smallest first: a ban that was decided here, another, a challenge.
-fn class(reading: &Reading, net: &IpNet) -> u8 {
-    let inside = reading.lists.iter().filter(|(other, _)| net.contains(*other));
+/// How urgent it is that this is in force, the smallest first: a ban that was decided here, another, a challenge. It is
+/// as urgent as what is in it and needs it.
+fn class(reading: &Reading, net: &IpNet, needs_it: impl Fn(&IpNet) -> bool) -> u8 {
+    let inside = reading.lists.iter().filter(|(other, _)| net.contains(*other) && needs_it(other));
     let classes = inside.map(|(_, want)| match (want.strength, want.own) {
         (BLOCK, true) => 0,
         (BLOCK, false) => 1,
@@ -43,10 +44,11 @@ impl Says {
     }
 }
 
-/// Whether `gone` may have lost his room in a text: something came that goes before him, or there is less room.
+/// Whether `gone` may have lost his room in a text: something came that goes before him and all that went with him, or
+/// there is less room.
 pub(super) fn may_go(
     reading: &Reading,
-    gone: &IpNet,
+    (gone, went): (&IpNet, &BTreeSet<IpNet>),
     (before, after): (&str, &str),
     characters_max: usize,
 ) -> bool {
@@ -54,9 +56,10 @@ pub(super) fn may_go(
         return true;
     }
     let (before, after) = (Says::of(before), Says::of(after));
-    let of_gone = class(reading, gone);
+    let of_gone = class(reading, gone, |inside| went.contains(inside));
     let mut came = after.fresh.difference(&before.fresh).filter_map(|text| network(text));
-    !after.first.is_subset(&before.first) || came.any(|net| class(reading, &net) < of_gone)
+    !after.first.is_subset(&before.first)
+        || came.any(|net| class(reading, &net, |_| true) < of_gone)
 }
 
 #[cfg(test)]
@@ -81,7 +84,8 @@ mod tests {
         ];
         let (reading, gone) = (reading(&wants), network("1.1.1.1").unwrap());
         let before = "(ip.src in $l and not ip.src in {9.9.9.9}) or ip.src in {1.1.1.1}";
-        let goes = |after: &str| may_go(&reading, &gone, (before, after), 100);
+        let went = BTreeSet::from([gone]);
+        let goes = |after: &str| may_go(&reading, (&gone, &went), (before, after), 100);
         for (came, may) in [("1.1.1.2", true), ("1.1.1.3", false), ("1.1.1.4", false)] {
             let after =
                 format!("(ip.src in $l and not ip.src in {{9.9.9.9}}) or ip.src in {{{came}}}");
@@ -90,6 +94,20 @@ mod tests {
         assert!(goes("(ip.src in $l and not ip.src in {9.9.9.8 9.9.9.9})"));
         assert!(goes("(ip.src in $l) or ip.src.country in {\"CN\"}"));
         assert!(!goes("(ip.src in $l)"));
-        assert!(may_go(&reading, &gone, (before, "(ip.src in $l)"), before.len() - 1));
+        let less = before.len() - 1;
+        assert!(may_go(&reading, (&gone, &went), (before, "(ip.src in $l)"), less));
+    }
+
+    #[test]
+    fn range_is_as_urgent_as_what_goes_with_it() {
+        let wants =
+            [("1.1.1.0/24", BLOCK, false), ("1.1.1.1", BLOCK, true), ("2.2.2.2", BLOCK, true)];
+        let (reading, gone) = (reading(&wants), network("1.1.1.0/24").unwrap());
+        let texts =
+            ("(ip.src in $l) or ip.src in {1.1.1.0/24}", "(ip.src in $l) or ip.src in {2.2.2.2}");
+        let goes = |went: BTreeSet<IpNet>| may_go(&reading, (&gone, &went), texts, 100);
+        // Who is in it is on the list too, or not.
+        assert!(goes(BTreeSet::from([gone])));
+        assert!(!goes(BTreeSet::from([gone, network("1.1.1.1").unwrap()])));
     }
 }

@@ -129,9 +129,16 @@ impl Judge {
             }
         }
         let nobody = Visitor::default();
+        let mut fell = Vec::new();
         for (net, want, before) in verdicts {
             let Some(ip) = visitor_of(&net, &reading) else { continue };
             let now = verdict(simulator, zone, ip, &nobody);
+            if now < before.min(want) {
+                fell.push((net, want, before, now));
+            }
+        }
+        let went: BTreeSet<IpNet> = fell.iter().map(|(net, ..)| *net).collect();
+        for (net, want, before, now) in fell {
             let may_go = terms.protects(&net)
                 || others_acted
                 || self.rules.others_wrote
@@ -141,12 +148,9 @@ impl Judge {
                     rules.iter().zip(&after).filter(|(old, _)| old.reference.starts_with(OURS));
                 let mut texts = of.map(|(old, new)| (&*old.expression, &*new.expression));
                 texts.any(|of| {
-                    of.0 != of.1 && full::may_go(&reading, &net, of, terms.characters_max)
+                    of.0 != of.1 && full::may_go(&reading, (&net, &went), of, terms.characters_max)
                 })
             };
-            if now >= before.min(want) {
-                continue;
-            }
             let longest = after.iter().filter(|rule| rule.reference.starts_with(OURS));
             let longest = longest.map(|rule| rule.expression.len()).max().unwrap_or_default();
             let is_full = longest + 60 > terms.characters_max;

@@ -124,7 +124,7 @@ impl Judge {
         let terms = self.runs.get(&sent.run).map(|view| view.terms.clone());
         let Some(terms) = terms else { return };
         let (first, last) = (terms.backoff[0], *terms.backoff.last().unwrap_or(&terms.backoff[0]));
-        let doubled = |wait: u64| wait.saturating_mul(1 << (times - 1).min(20));
+        let doubled = |wait: u64| wait.saturating_mul(1 << times.saturating_sub(1).min(20));
         let wait = match kind {
             // By then it is learned when the account opens, which may be in a moment.
             Kind::Throttled | Kind::Failed if self.waits.climbed_all => 0,
@@ -159,7 +159,13 @@ impl Judge {
     pub(super) fn list_write_answered(&mut self, index: usize, answer: Option<(u16, &Bytes)>) {
         let sent = &self.requests[index].sent;
         let learned = Learned { run: sent.run, at: sent.at, unix: sent.unix, is_kept: false };
-        let Some((status, body)) = answer else { return };
+        let Some((status, body)) = answer else {
+            // What became of it is not known: no refusal, and one after it is the first again.
+            if let Some((Kind::Refused | Kind::Denied, times, _)) = &mut self.waits.setback {
+                *times = 0;
+            }
+            return;
+        };
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let codes: Vec<u64> = json["errors"]
             .as_array()
@@ -199,7 +205,13 @@ impl Judge {
     fn set_back(&mut self, kind: Kind, learned: Learned) {
         let waits = &mut self.waits;
         if matches!(kind, Kind::Throttled | Kind::Failed) {
-            waits.ladder += 1;
+            // Two runs at a time do not know of each other's: each is on the step after the last that it knew.
+            let began = self.runs.get(&learned.run).map_or(Duration::ZERO, |view| view.began);
+            let is_beside = waits.setback.is_some_and(|(.., before)| {
+                before.run != learned.run && before.at >= began
+                    || !waits.is_known(&before, learned.run)
+            });
+            waits.ladder = if is_beside { 1 } else { waits.ladder + 1 };
             let steps = self.terms.backoff.len() as u64;
             waits.climbed_all |= waits.ladder >= steps;
         }

@@ -100,11 +100,13 @@ struct Needs {
     /// There, and has a place.
     placed: u64,
     /// Of those, on the wrong list.
-    moving: u64,
+    moving: BTreeSet<Address>,
     /// There, and leaves after another has come.
     leaving: u64,
-    /// Whether one of those leaves in the request that brings what it waits for, so that its place is free by then.
-    has_swap: bool,
+    /// What some of those wait for and leave in the request that brings it, so that a place is free by then.
+    swaps: BTreeSet<Address>,
+    /// How many places the first of those requests frees beyond what it brings.
+    freed: u64,
     /// Ranges that leave after somebody inside of them has come.
     ranges: u64,
     /// Not there, and has to come before a range around it leaves.
@@ -113,16 +115,19 @@ struct Needs {
 
 impl Needs {
     fn is_on_the_way(&self) -> bool {
-        self.moving + self.leaving + self.ranges > 0
+        !self.moving.is_empty() || self.leaving + self.ranges > 0
     }
 
     /// What is there when all has gone that can, and places for those who have to come first: for all that is
     /// inside of ranges, and else for one after the other.
     fn on_the_way(&self) -> u64 {
-        let needs_one = self.is_on_the_way() && !(self.has_swap && self.moving + self.ranges == 0);
-        let coming = self.moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
+        // Who moves and brings a place along goes first.
+        let moving = self.moving.difference(&self.swaps).count() as u64;
+        let has_swap = !self.swaps.is_empty();
+        let needs_one = self.is_on_the_way() && !(has_swap && moving + self.ranges == 0);
+        let coming = moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
         let there = self.stays + self.placed + self.leaving + self.ranges;
-        there + coming.max(self.inside.len() as u64)
+        there.saturating_sub(self.freed) + coming.max(self.inside.len() as u64)
     }
 }
 
@@ -136,6 +141,7 @@ impl Places<'_> {
         let mut needs = Needs::default();
         for (list, content) in self.observed.lists() {
             needs.stays += content.foreign().count;
+            let (before, mut swapped) = (needs.swaps.len() as u64, 0);
             for ref address in content.items().keys() {
                 if rules.protected.rule(address).is_some() {
                     continue;
@@ -144,7 +150,7 @@ impl Places<'_> {
                     (Some(wanted), _) if wanted == list => needs.placed += 1,
                     (Some(wanted), _) if self.has_to_come(wanted, address, rules) => {
                         needs.placed += 1;
-                        needs.moving += 1;
+                        needs.moving.insert(*address);
                     }
                     // Refused as a value there, so it stays here.
                     (Some(wanted), _) if !self.is_at_edge(wanted, address) => needs.placed += 1,
@@ -157,9 +163,12 @@ impl Places<'_> {
                     (None, Some(_)) => {}
                     (None, None) => match self.around(list, address) {
                         Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
-                        Around::Covered(Some((on, _))) => {
+                        Around::Covered(Some((on, range))) => {
                             needs.leaving += 1;
-                            needs.has_swap |= on == list && may_rewrite(content);
+                            if on == list && may_rewrite(content) {
+                                needs.swaps.insert(range);
+                                swapped += 1;
+                            }
                         }
                         Around::Covered(None) => {}
                         Around::Weaker(Some(_)) => needs.leaving += 1,
@@ -169,6 +178,8 @@ impl Places<'_> {
                     },
                 }
             }
+            let brought = needs.swaps.len() as u64 - before;
+            needs.freed = needs.freed.max(swapped - brought);
         }
         needs
     }
@@ -181,6 +192,12 @@ impl Places<'_> {
 
     fn has_to_come(&self, list: Remediation, address: &Address, rules: Rules<'_>) -> bool {
         !self.is_at_edge(list, address) && !rules.is_set_aside(address)
+    }
+
+    /// Whether it is at the edge by itself, as strongly as by a range on `list`.
+    fn stands_alone(&self, list: Remediation, address: &Address) -> bool {
+        let mut lists = self.observed.lists().filter(|(of, _)| *of >= list);
+        lists.any(|(_, content)| content.items().contains_key(address))
     }
 
     /// Counts a range that leaves after something inside it has come, unless one request can do both.
@@ -196,7 +213,9 @@ impl Places<'_> {
             return;
         }
         let inside = self.desired.inside(range).filter(|(inner, on)| {
-            self.on_list(inner).is_some() && self.has_to_come(*on, inner, rules)
+            self.on_list(inner).is_some()
+                && self.has_to_come(*on, inner, rules)
+                && !self.stands_alone(list, inner)
         });
         let inside: Vec<(Address, Remediation)> = inside.collect();
         if inside.iter().any(|(_, on)| !may_rewrite(content) || *on != list) {

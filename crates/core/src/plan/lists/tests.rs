@@ -316,3 +316,23 @@ fn list_has_what_stays_what_goes_and_what_is_held() {
     let list = &plan.lists()[0];
     assert_eq!((list.keep, list.removed(), list.held.len(), list.observed()), (2, 2, 3, 7));
 }
+
+#[test]
+fn range_that_moves_on_full_lists_takes_the_place_of_what_comes_inside_of_it() {
+    // One PUT brings the range to the ban list and takes off what it covers; then the challenge goes.
+    let mut full = case(&["203.0.113.4/30"], &[], &["203.0.113.6"], &["203.0.113.4/30"]);
+    full.items_max = 2;
+    assert_eq!(
+        full.says(),
+        [
+            "+203.0.113.4/30 ban ban_over_captcha OwnBan",
+            "-203.0.113.6 ban covered Rest after 203.0.113.4/30 ban",
+            "-203.0.113.4/30 captcha moved Rest after 203.0.113.4/30 ban",
+        ]
+    );
+    // Also if there is more than fits: that one request leaves less than there was.
+    let mut less =
+        case(&["203.0.113.4/30"], &[], &["203.0.113.4", "203.0.113.6"], &["203.0.113.4/30"]);
+    less.items_max = 2;
+    assert_eq!(less.says()[0], "+203.0.113.4/30 ban ban_over_captcha OwnBan");
+}

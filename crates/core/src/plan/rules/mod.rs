@@ -27,7 +27,7 @@ use crate::desired::Region;
 use crate::plan::Class;
 
 pub use order::{Patch, Patches, RuleChange, order};
-use room::{Candidate, Key, Room};
+use room::{Candidate, Chosen, Key, Needs, Role, Room};
 
 /// An address or a range, and what it is worth where room is scarce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,9 @@ pub enum Waiting {
     Lifted(Address, Class),
     /// It is not on the list and shall match, but does not.
     Fresh(Address, Class),
+    /// It is in FRESH and shall not match as a whole, but does: not all who shall match inside of it and do
+    /// would find room by themselves.
+    StandIn(Address),
     /// The same, and no list write will help.
     Region(Region),
 }
@@ -114,32 +117,13 @@ pub fn decide(situation: &Situation<'_>) -> Decided {
     choose_regions(situation, &mut room, &mut parts, &mut waiting);
 
     let view = View::new(situation);
-    let already = observed.parts();
-    let (lifted, without) = room::choose(view.lifted_candidates(), &already.lifted, |address| {
-        // With room for whoever is in force inside of it: he would be let through for others' sake.
-        room.take(|length| {
-            length.lifted += Length::entry(address);
-            let inside =
-                view.shall_match.inside(address).iter().flat_map(|one| view.in_force_of(one));
-            inside.for_each(|kept| length.fresh += view.fresh_length(kept));
-        })
-    });
-    waiting.extend(without.map(|one| Waiting::Lifted(one.address, one.key.class)));
+    let lifted = view.choose_lifted(&mut room);
+    waiting.extend(lifted.without.iter().map(|one| Waiting::Lifted(one.address, one.key.class)));
     // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
-    let candidates = view.fresh_candidates(&lifted);
-    let (fresh, without) = room::choose(candidates, &already.fresh.of, |address| {
-        let around = view.shall_match.covering(address).filter(|one| lifted.covers(one));
-        let has_room = around.map_or(&[][..], |one| view.in_force_of(one));
-        has_room.contains(address)
-            || room.take(|length| {
-                length.fresh += view.fresh_length(address);
-                // It takes the place of its parts.
-                if around == Some(address) {
-                    has_room.iter().for_each(|part| length.fresh -= view.fresh_length(part));
-                }
-            })
-    });
-    waiting.extend(without.map(|one| Waiting::Fresh(one.address, one.key.class)));
+    let (fresh, stand_ins) = view.choose_fresh(&lifted.set, room);
+    waiting.extend(fresh.without.iter().map(|one| Waiting::Fresh(one.address, one.key.class)));
+    waiting.extend(stand_ins.into_iter().map(Waiting::StandIn));
+    let (lifted, fresh) = (lifted.set, fresh.set);
     let except = fresh.iter().flat_map(|range| view.protected.inside(range)).copied().collect();
     parts.lifted = lifted;
     parts.fresh = Clause { of: fresh, except };
@@ -194,7 +178,7 @@ struct View<'a> {
     /// What shall match, as wide as it is wanted; what is protected altogether is not in it.
     shall_match: AddressSet,
     on_list: AddressSet,
-    /// What the rule matches now.
+    /// What the rule matches now, but for what must not.
     in_force: AddressSet,
     /// What FRESH has now and may keep.
     fresh: AddressSet,
@@ -209,7 +193,7 @@ impl<'a> View<'a> {
         Self {
             situation,
             shall_match: wanted.filter(|address| !protected.covers(address)).collect(),
-            in_force: situation.observed.matched(&on_list),
+            in_force: situation.observed.matched(&on_list).difference(&protected),
             fresh: fresh.filter(|address| !protected.covers(address)).collect(),
             on_list,
             protected,
@@ -243,6 +227,73 @@ impl<'a> View<'a> {
         ClauseLength { of: Length::entry(address), except }
     }
 
+    fn choose_lifted(&self, room: &mut Room) -> Chosen {
+        let already = &self.situation.observed.parts().lifted;
+        room::choose(self.lifted_candidates(), already, &AddressSet::default(), room, |address| {
+            // With room for whoever is in force inside of it: he would be let through for others' sake.
+            let inside = self.shall_match.inside(address).iter();
+            let mut needs = Needs { lifted: Length::entry(address), ..Needs::default() };
+            for kept in inside.flat_map(|one| self.in_force_of(one)) {
+                needs.fresh += self.fresh_length(kept);
+            }
+            needs
+        })
+    }
+
+    /// FRESH, and which of it are ranges that stay only for what is inside of them.
+    ///
+    /// A range whose own decision has ended while others inside of it are desired would let them through if
+    /// they do not all find room by themselves. It stays until they do, or the list has them.
+    fn choose_fresh(&self, lifted: &AddressSet, room: Room) -> (Chosen, Vec<Address>) {
+        let inside = lifted.iter().flat_map(|entry| self.shall_match.inside(entry));
+        let reserved: AddressSet = inside.flat_map(|one| self.in_force_of(one)).copied().collect();
+        let wanted = self.fresh_candidates(lifted);
+        let choose = |stand_ins: &[Address], written: &AddressSet| {
+            let stand_ins = stand_ins.iter().map(|range| Candidate {
+                address: *range,
+                key: Key { is_kept: true, class: Class::Rest, order: u64::MAX },
+                role: Role::StandIn,
+            });
+            let candidates = wanted.iter().copied().chain(stand_ins).collect();
+            let mut room = room;
+            room::choose(candidates, written, &reserved, &mut room, |address| Needs {
+                fresh: self.fresh_length(address),
+                ..Needs::default()
+            })
+        };
+        let observed = &self.situation.observed.parts().fresh.of;
+        let is_let_through =
+            |one: &Candidate| self.in_force.touches(&one.address) && !reserved.covers(&one.address);
+        let is_needed = |range: &&Address| {
+            let mut inside = wanted.iter().filter(|one| range.contains(&one.address));
+            !range.is_single() && !self.shall_match.covers(range) && inside.any(is_let_through)
+        };
+        let mut stand_ins: Vec<Address> = self.fresh.iter().filter(is_needed).copied().collect();
+        let mut chosen = choose(&stand_ins, observed);
+        // By turns without each, as it would be decided now, and as it would be the next time.
+        while let Some((without, index)) = (0..stand_ins.len()).find_map(|index| {
+            let mut fewer = stand_ins.clone();
+            fewer.remove(index);
+            [observed, &chosen.set].into_iter().find_map(|written| {
+                let without = choose(&fewer, written);
+                let has = |chosen: &Chosen, one: &&Candidate| chosen.set.covers(&one.address);
+                let came = wanted.iter().filter(|one| has(&without, one) && !has(&chosen, one));
+                let came = came.map(|one| one.key.class).min();
+                let is_lost = |one: &Candidate| {
+                    let was = written.covers(&one.address) && has(&chosen, &one);
+                    // Not for the more urgent.
+                    was && !has(&without, &one) && came.is_none_or(|came| came >= one.key.class)
+                };
+                (!wanted.iter().any(is_lost)).then_some((without, index))
+            })
+        }) {
+            chosen = without;
+            stand_ins.remove(index);
+        }
+        stand_ins.retain(|range| chosen.set.covers(range));
+        (chosen, stand_ins)
+    }
+
     /// LIFTED, by urgency: owners, then what is on the list and shall not match, then what was lifted
     /// and is off the list that was read, but maybe not off the one at the edge.
     ///
@@ -254,7 +305,7 @@ impl<'a> View<'a> {
             // An owner goes first even if only the edge's list may still have him.
             let is_kept = is_kept && class != Class::Owner;
             let key = Key { is_kept, class, order };
-            candidates.push(Candidate { address, key, is_part: false, counts: !is_kept });
+            candidates.push(Candidate { address, key, role: Role::Wanted });
         };
         for item in self.situation.on_list {
             let Item { address, class, order } = *item;
@@ -294,7 +345,7 @@ impl<'a> View<'a> {
         let observed = self.situation.observed.parts();
         let already = &observed.fresh.of;
         let mut candidates = Vec::new();
-        let mut add = |address: Address, item: &Item, is_part: bool| {
+        let mut add = |address: Address, item: &Item, role: Role| {
             let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
             // What comes back from LIFTED may have been lifted from a list that the edge has not yet; and what was
             // turned round while it moved, that may still go from here.
@@ -306,13 +357,13 @@ impl<'a> View<'a> {
                 return;
             }
             let key = Key { is_kept, class: item.class, order: item.order };
-            candidates.push(Candidate { address, key, is_part, counts: !is_part && !is_kept });
+            candidates.push(Candidate { address, key, role });
         };
         for item in self.situation.shall_match {
-            add(item.address, item, false);
+            add(item.address, item, Role::Wanted);
             // The range itself may be on the list, or find no room: what is in force of it stays.
             for part in already.inside(&item.address) {
-                add(*part, item, true);
+                add(*part, item, Role::Part);
             }
         }
         candidates

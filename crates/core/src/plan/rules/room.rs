@@ -1,18 +1,23 @@
 //! Who finds room in the text: one after the other by urgency, and who does not fit is passed over.
 //!
+//! A range is tried before each one that is in it, at his urgency: it takes the room of one and gives
+//! all of them theirs. Who is in force already comes before his equals, by himself or by the range that
+//! is in the text. A range that is not in it, while something in it is, has to find what it needs more
+//! than that behind all who are in force.
+//!
 //! The same candidates, some of them written already, find the same room again. That holds because the
 //! length only grows with what is in the text, and because being written makes a candidate come
-//! earlier, and no other one: who came early only because of a range that has left the text since comes
-//! later again, and found no room before either.
+//! earlier, and no other one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::api::cloudflare::expression::{AddressSet, Length, may_match};
+use crate::api::cloudflare::expression::{AddressSet, ClauseLength, Length, may_match};
 use crate::order::Order;
 
 /// How much of the text is taken.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     taken: Length,
     max: usize,
@@ -27,9 +32,16 @@ impl Room {
         self.max
     }
 
-    /// Takes more, if the text stays short enough.
-    pub(super) fn take(&mut self, more: impl FnOnce(&mut Length)) -> bool {
-        self.take_within(usize::MAX, more)
+    /// Takes what one needs in place of what others gave back, if the text stays short enough.
+    fn take(&mut self, needs: Needs, given_back: impl Iterator<Item = Needs>) -> bool {
+        self.take_within(usize::MAX, |length| {
+            for less in given_back {
+                length.lifted -= less.lifted;
+                length.fresh -= less.fresh;
+            }
+            length.lifted += needs.lifted;
+            length.fresh += needs.fresh;
+        })
     }
 
     /// Takes more, if the regions' clauses stay within a limit of their own too.
@@ -48,20 +60,42 @@ impl Room {
     }
 }
 
+/// What a candidate takes of the text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Needs {
+    pub(super) lifted: usize,
+    pub(super) fresh: ClauseLength,
+}
+
 /// An address or range that should be in a set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) address: Address,
     pub(super) key: Key,
-    /// It is in the text, and part of a range that should be there instead. It comes after that range,
-    /// for which it makes way.
-    pub(super) is_part: bool,
+    pub(super) role: Role,
+}
+
+/// Why a candidate is one. Of two roles the first counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// It should be in the set.
+    Wanted,
+    /// It is in the text, and part of a range that should be there instead, for which it makes way.
+    Part,
+    /// It is a range in the text, and should be there only as long as something inside of it has no room.
+    StandIn,
+}
+
+impl Candidate {
     /// Whether it waits for something if it finds no room.
-    pub(super) counts: bool,
+    fn waits(&self) -> bool {
+        self.role == Role::Wanted && !self.key.is_kept
+    }
 }
 
 /// The order in which room is given, the smallest first. Within a class goes first what is written already,
-/// by itself or by a range: who is in force is not let through for an equal. Then the order, then the address decides.
+/// by itself or by a range: who is in force is not let through for an equal. Then the order, then the address
+/// decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     /// It is there only for what the edge may not have seen yet.
@@ -79,63 +113,113 @@ impl Key {
     }
 }
 
-/// Those for whom `take` finds room, and those without who wait for it, in the order of the keys.
-pub(super) fn choose(
-    candidates: Vec<Candidate>,
-    written: &AddressSet,
-    mut take: impl FnMut(&Address) -> bool,
-) -> (AddressSet, impl Iterator<Item = Candidate>) {
-    let mut chosen: BTreeSet<Address> = BTreeSet::new();
-    let mut without = Vec::new();
-    for candidate in in_order(candidates, written) {
-        let address = candidate.address;
-        // None that is chosen is inside another, so only the one before can be around this.
-        let around = chosen.range(..=address).next_back();
-        if around.is_some_and(|around| around.contains(&address)) {
-            continue;
-        }
-        if may_match(&address) && take(&address) {
-            chosen.insert(address);
-        } else if candidate.counts {
-            without.push(candidate);
-        }
-    }
-    without.order_by_key(|candidate| (candidate.key, candidate.address));
-    (chosen.into_iter().collect(), without.into_iter())
+/// Who found room, and who waits for it, in the order of the keys.
+pub(super) struct Chosen {
+    pub(super) set: AddressSet,
+    pub(super) without: Vec<Candidate>,
 }
 
-/// By urgency. A range is as urgent as the most urgent that is in it, and comes before all that is: it
-/// takes the room of one and gives all of them theirs. What is in it counts as not written: else a part
-/// that found room without the range would make the range come earlier the next time.
-fn in_order(
+/// Those who find room. What is reserved has it already.
+pub(super) fn choose(
     mut candidates: Vec<Candidate>,
     written: &AddressSet,
-) -> impl Iterator<Item = Candidate> {
-    candidates.order_by_key(|one| (one.address, one.is_part, one.key));
+    reserved: &AddressSet,
+    room: &mut Room,
+    needs: impl Fn(&Address) -> Needs,
+) -> Chosen {
+    candidates.order_by_key(|one| (one.address, one.role, one.key));
     candidates.dedup_by(|later, first| {
         let is_same = later.address == first.address;
-        if is_same && first.is_part {
-            // After all ranges that it is part of.
-            first.key = later.key;
+        if is_same {
+            first.key = first.key.min(later.key);
         }
         is_same
     });
-    let mut urgency: Vec<Urgency> = Vec::with_capacity(candidates.len());
+    let mut written = Cow::Borrowed(written);
+    let chosen = loop {
+        let mut filled = Filled { room: *room, set: reserved.iter().copied().collect() };
+        let mut came_late = Vec::new();
+        for turn in turns(&candidates, &written) {
+            let range = candidates[turn.candidate].address;
+            if filled.covers(&turn.on_behalf_of) || !may_match(&range) {
+                continue;
+            }
+            let Some(made_way) = filled.take(range, &needs) else { continue };
+            if made_way && !written.covers(&range) {
+                came_late.push(range);
+            }
+        }
+        if came_late.is_empty() {
+            *room = filled.room;
+            break filled.set;
+        }
+        // It has room in place of its parts. Once it is in the text it comes before them; so it does now, for
+        // there may be room again for who found none while its parts were there.
+        written = Cow::Owned(written.iter().copied().chain(came_late).collect());
+    };
+    let set: AddressSet = chosen.into_iter().collect();
+    candidates.retain(|one| one.waits() && !set.covers(&one.address));
+    candidates.order_by_key(|candidate| (candidate.key, candidate.address));
+    Chosen { set, without: candidates }
+}
+
+/// What has found room until now.
+struct Filled {
+    room: Room,
+    /// None is inside another.
+    set: BTreeSet<Address>,
+}
+
+impl Filled {
+    fn covers(&self, address: &Address) -> bool {
+        // Only the one before can be around it.
+        self.set.range(..=*address).next_back().is_some_and(|around| around.contains(address))
+    }
+
+    /// Puts it there in place of all that is in it, if there is room: whether anything made way for it.
+    fn take(&mut self, range: Address, needs: impl Fn(&Address) -> Needs) -> Option<bool> {
+        let inside = self.set.range(range..).take_while(|one| range.contains(one));
+        let inside: Vec<Address> = inside.copied().collect();
+        if !self.room.take(needs(&range), inside.iter().map(&needs)) {
+            return None;
+        }
+        for one in &inside {
+            self.set.remove(one);
+        }
+        self.set.insert(range);
+        Some(!inside.is_empty())
+    }
+}
+
+/// When a candidate is tried: for its own sake, or for that of somebody who is in it.
+struct Turn {
+    urgency: Urgency,
+    candidate: usize,
+    on_behalf_of: Address,
+}
+
+/// All turns, the most urgent first; a range before what is in it.
+fn turns(candidates: &[Candidate], written: &AddressSet) -> Vec<Turn> {
+    let mut turns = Vec::with_capacity(candidates.len());
+    let is_written: Vec<bool> =
+        candidates.iter().map(|candidate| written.covers(&candidate.address)).collect();
     // The ranges around the candidate that is looked at, the widest first.
     let mut around: Vec<usize> = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        let Candidate { address, key, .. } = *candidate;
-        let is_around = |range: &&usize| candidates[**range].address.contains(&address);
+    for (index, Candidate { address, key, role }) in candidates.iter().enumerate() {
+        let is_around = |range: &&usize| candidates[**range].address.contains(address);
         around.truncate(around.iter().take_while(is_around).count());
-        // Also written is what a range covers that is in the text and goes: it is in force by that.
-        let is_new = !around.is_empty() || !written.covers(&address);
-        urgency.push(key.urgency(is_new, address));
-        for range in &around {
-            urgency[*range] = urgency[*range].min(key.urgency(is_new, address));
-        }
         around.push(index);
+        if *role == Role::StandIn {
+            continue;
+        }
+        // Also in force is what a range covers that is in the text and goes. What only a part of a range is
+        // does not make the whole of it come earlier.
+        turns.extend(around.iter().map(|range| Turn {
+            urgency: key.urgency(!is_written[*range], *address),
+            candidate: *range,
+            on_behalf_of: *address,
+        }));
     }
-    let mut ordered: Vec<_> = urgency.into_iter().zip(candidates).collect();
-    ordered.order_by_key(|(urgency, candidate)| (*urgency, candidate.address));
-    ordered.into_iter().map(|(_, candidate)| candidate)
+    turns.order_by_key(|turn| (turn.urgency, turn.candidate));
+    turns
 }

@@ -372,3 +372,78 @@ fn range_is_lifted_only_with_room_for_who_shall_match_inside_of_it() {
     rule.shall_match.extend(items(Class::OwnBan, "203.0.113.1"));
     assert_eq!(rule.decide().desired, expression(says));
 }
+
+#[test]
+fn range_in_force_keeps_its_place_for_who_is_in_it_before_his_equals() {
+    // The range is the community's, and an own ban is in it: in force by the range alone.
+    let mut rule = rule("", "", ") or ip.src in {2001:db8::/48}");
+    rule.shall_match = [
+        items(Class::CommunityBan, "2001:db8::/48"),
+        items(Class::OwnBan, "100.0.0.1 100.0.0.2 2001:db8::11"),
+    ]
+    .concat();
+    rule.characters_max = rule.observed.characters() + "100.0.0.1 ".len();
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(") or ip.src in {100.0.0.1 2001:db8::/48}"));
+    assert_eq!(
+        decided.waiting,
+        [Waiting::Fresh("100.0.0.2".parse().unwrap(), Class::OwnBan)],
+        "who is in the range is in force"
+    );
+}
+
+#[test]
+fn part_in_force_of_a_new_range_without_room_does_not_go_for_an_equal() {
+    let mut rule = rule("", "", ") or ip.src in {203.0.113.6}");
+    rule.shall_match = [
+        items(Class::OwnBan, "100.0.0.1 203.0.113.6"),
+        items(Class::CommunityBan, "203.0.113.0/24"),
+    ]
+    .concat();
+    rule.never_block = set("203.0.113.128/25");
+    rule.characters_max = rule.observed.characters();
+    assert!(!rule.decide().is_due);
+    // Nor does the range take the room of who is in force because something in it is.
+    rule.observed = expression(") or ip.src in {100.0.0.1 203.0.113.6}");
+    rule.characters_max = rule.observed.characters() + 5;
+    assert!(!rule.decide().is_due);
+}
+
+#[test]
+fn new_range_in_place_of_its_parts_leaves_their_room_to_others_at_once() {
+    let mut rule = rule("", "", ") or ip.src in {203.0.113.6 203.0.113.7}");
+    rule.shall_match = [
+        items(Class::OwnBan, "203.0.113.6 203.0.113.7"),
+        items(Class::CommunityBan, "100.0.0.1 203.0.113.0/29"),
+    ]
+    .concat();
+    rule.characters_max = rule.observed.characters() + 3;
+    assert_eq!(decided(&rule), ") or ip.src in {100.0.0.1 203.0.113.0/29}");
+}
+
+#[test]
+fn fresh_range_that_was_lifted_stays_while_not_all_inside_of_it_have_room() {
+    let mut rule = rule("203.0.113.6 203.0.113.7", "", ") or ip.src in {203.0.113.0/24}");
+    rule.never_block = set("203.0.113.9");
+    let both = expression(") or ip.src in {203.0.113.6 203.0.113.7}");
+    rule.characters_max = both.characters() - 1;
+    // No room for its exception: then for as many as there is room.
+    assert_eq!(rule.decide().desired, expression(") or ip.src in {203.0.113.6}"));
+
+    rule.never_block = AddressSet::default();
+    let decided = rule.decide();
+    assert!(!decided.is_due, "{}", decided.desired);
+    let range = "203.0.113.0/24".parse().unwrap();
+    assert_eq!(decided.waiting, [Waiting::StandIn(range)]);
+    assert!(decided.waits_for_list());
+    // For an equal that is new it does not stay: he waits.
+    rule.characters_max = both.characters();
+    rule.shall_match.extend(items(Class::OwnBan, "100.0.0.1"));
+    rule.shall_match[2].order = 2;
+    assert_eq!(rule.decide().desired, both);
+    // What is on the list needs nobody to stand in for it.
+    rule.characters_max = both.characters() - 1;
+    rule.shall_match.pop();
+    rule.on_list = items(Class::Rest, "203.0.113.7");
+    assert_eq!(rule.decide().desired, expression(") or ip.src in {203.0.113.6}"));
+}

@@ -197,7 +197,9 @@ impl RuleView {
             regions: regions.map(name).collect(),
             waiting: waiting
                 .map(|waiting| match waiting {
-                    Waiting::Lifted(address, _) | Waiting::Fresh(address, _) => address.to_string(),
+                    Waiting::Lifted(address, _)
+                    | Waiting::Fresh(address, _)
+                    | Waiting::StandIn(address) => address.to_string(),
                     Waiting::Region(region) => name(*region),
                 })
                 .collect(),
@@ -233,7 +235,9 @@ impl InRule {
             }
         };
         let waiting = decided.waiting.iter().any(|waiting| match waiting {
-            Waiting::Lifted(one, _) | Waiting::Fresh(one, _) => one.contains(address),
+            Waiting::Lifted(one, _) | Waiting::Fresh(one, _) | Waiting::StandIn(one) => {
+                one.contains(address)
+            }
             Waiting::Region(_) => false,
         });
         let (now, wanted) = (says(expression), says(&decided.desired));

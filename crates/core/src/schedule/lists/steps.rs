@@ -47,13 +47,18 @@ pub(super) struct List<'a> {
 }
 
 /// Finds the additions inside the ranges that go: without them, who is still to be blocked would slip
-/// through in between. An owner's range waits for nothing.
+/// through in between. An owner's range waits for nothing, and none for who moves and is there by himself.
 pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
-    let inside = |range: &Address| -> Vec<Place> {
+    let stands_alone = |from: Remediation, address: &Address| {
+        let mut as_strong = lists.iter().filter(|list| list.list >= from);
+        as_strong.any(|list| list.observed.items().contains_key(address))
+    };
+    let inside = |from: Remediation, range: &Address| -> Vec<Place> {
         let of = |list: &List<'_>| {
-            let from = list.additions.partition_point(|addition| addition.address <= *range);
-            let inside = list.additions[from..].iter().map(|addition| addition.address);
+            let at = list.additions.partition_point(|addition| addition.address <= *range);
+            let inside = list.additions[at..].iter().map(|addition| addition.address);
             let inside = inside.take_while(|address| range.contains(address));
+            let inside = inside.filter(|address| !stands_alone(from, address));
             inside.map(|address| (list.list, address)).collect::<Vec<_>>()
         };
         lists.iter().flat_map(of).collect()
@@ -72,7 +77,7 @@ pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
         .iter()
         .map(|list| {
             let ranges = list.removals.iter().filter(|removal| waits(list.list, removal));
-            let all = ranges.map(|removal| (removal.address, inside(&removal.address)));
+            let all = ranges.map(|removal| (removal.address, inside(list.list, &removal.address)));
             all.filter(|(_, inside)| !inside.is_empty()).gather()
         })
         .collect();

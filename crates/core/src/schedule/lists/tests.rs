@@ -584,7 +584,7 @@ fn range_that_frees_places_comes_before_others_take_the_last_one() {
 fn range_that_goes_from_full_lists_which_nobody_leaves_goes_before_what_comes_inside_it() {
     let mut full =
         case((&[], &["1.1.0.0/24", "1.1.1.0/24"]), (&["1.1.0.0", "1.1.1.0/24"], &["1.1.0.0/16"]));
-    full.ban = with_foreign_item(full.ban);
+    full.captcha = with_foreign_item(full.captcha);
     full.items_max = 4;
     let schedule = full.schedule();
     assert!(!schedule.operations().is_empty(), "all would wait for one another for ever");

@@ -125,10 +125,19 @@ fn is_legal(rule: &Rule, decided: &Decided) -> Result<(), TestCaseError> {
         Expression::new(rule.observed.list().clone(), regions).unwrap().characters() - least;
     prop_assert!(regions <= rule.characters_max / 2, "{}", text);
     for address in pool() {
-        // What stands in FRESH is desired; what stands in LIFTED is not.
+        // What stands in FRESH is desired, or stands in for somebody who is; what stands in LIFTED is not.
         let _ = rule.applies(&decided.desired, Client::at(address));
-        if is_fresh(&decided.desired, address) {
-            prop_assert!(rule.shall_match(address), "{} in {}", address, text);
+        if is_fresh(&decided.desired, address) && !rule.shall_match(address) {
+            let stands_in = decided.waiting.iter().any(|waiting| match waiting {
+                Waiting::StandIn(range) => {
+                    any_holds([range], address)
+                        && rule.shall_match.iter().any(|item| range.contains(&item.address))
+                        && rule.observed.parts().fresh.of.covers(range)
+                }
+                _ => false,
+            });
+            prop_assert!(stands_in, "{} in {}", address, text);
+            prop_assert!(!rule.is_protected(address), "{} in {}", address, text);
         }
     }
     let is_in_force = |address: &IpAddr| {
@@ -250,17 +259,66 @@ proptest! {
                     let lifted = lifted.iter().copied().collect();
                     prop_assert!(!room_for(lifted, more), "{:?} in {}", waiting, decided.desired);
                 }
+                Waiting::StandIn(range) => {
+                    // All who are in force by it do not find room beside those as urgent.
+                    let inside = rule.shall_match.iter().map(|item| item.address);
+                    let inside: Vec<Address> =
+                        inside.filter(|one| range.contains(one) && !protected.covers(one)).collect();
+                    let others = fresh.of.iter().filter(|entry| *entry != range).copied();
+                    let more = others.chain(inside).collect();
+                    let lifted = lifted.iter().copied().collect();
+                    prop_assert!(!room_for(lifted, more), "{:?} in {}", waiting, decided.desired);
+                }
                 Waiting::Region(_) => {}
             }
         }
         // Who neither waits nor is protected is as he should be.
         for address in pool() {
             let waits = decided.waiting.iter().any(|waiting| match waiting {
-                Waiting::Lifted(one, _) | Waiting::Fresh(one, _) => any_holds([one], address),
+                Waiting::Lifted(one, _) | Waiting::Fresh(one, _) | Waiting::StandIn(one) => {
+                    any_holds([one], address)
+                }
                 Waiting::Region(_) => false,
             });
             let applies = rule.applies(&decided.desired, Client::at(address));
             prop_assert!(waits || applies == rule.shall_match(address), "{}", address);
+        }
+    }
+
+    #[test]
+    fn without_room_who_is_in_force_goes_only_for_the_more_urgent(rule in some_rule(20..300)) {
+        // What was written under the same exceptions, and fits. All of it is wanted, or nothing: a range that goes
+        // and leaves many needs more room than it had.
+        let protected = rule.protected.union(&rule.never_block);
+        let wanted: AddressSet = rule.shall_match.iter().map(|item| item.address).collect();
+        let mut parts = rule.observed.parts().clone();
+        let of = parts.fresh.of.iter().filter(|entry| {
+            !protected.covers(entry) && (wanted.covers(entry) || !wanted.touches(entry))
+        });
+        let of = of.copied().collect();
+        parts.fresh = Clause { except: protected.intersection(&of), of };
+        let observed = Expression::new(rule.observed.list().clone(), parts).unwrap();
+        let characters_max = rule.characters_max.max(observed.characters());
+        let rule = Rule { may_drain: true, observed, characters_max, regions: Vec::new(), ..rule };
+        let desired = rule.decide().desired;
+        let new_in = |now: &AddressSet, before: &AddressSet| -> Vec<Address> {
+            now.iter().filter(|entry| !before.as_slice().contains(entry)).copied().collect()
+        };
+        let (before, now) = (rule.observed.parts(), desired.parts());
+        let class = |near: &dyn Fn(&Item) -> bool| {
+            rule.shall_match.iter().filter(|item| near(item)).map(|item| item.class).min()
+        };
+        let most_urgent = new_in(&now.fresh.of, &before.fresh.of).into_iter().filter_map(|entry| {
+            class(&|item| entry.contains(&item.address) || item.address.contains(&entry))
+        }).min();
+        let is_lifting = !new_in(&now.lifted, &before.lifted).is_empty();
+        for address in pool().filter(|address| rule.shall_match(*address)) {
+            let applies = |expression| rule.applies(expression, Client::at(address));
+            if is_lifting || !applies(&rule.observed) || applies(&desired) {
+                continue;
+            }
+            let of = class(&|item| any_holds([&item.address], address));
+            prop_assert!(most_urgent < of && most_urgent.is_some(), "{address} ({of:?}) went for {most_urgent:?}: {} -> {desired}", rule.observed);
         }
     }
 }
