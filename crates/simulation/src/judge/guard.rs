@@ -238,10 +238,14 @@ impl Judge {
             return;
         }
         // What an earlier request of the run has taken was there when it looked, whatever it went for.
-        let taken = view.taken.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net);
-        let there: BTreeSet<IpNet> = there.into_iter().chain(taken).collect();
+        let taken: BTreeSet<IpNet> =
+            view.taken.iter().filter(|(on, _)| *on == part).map(|(_, net)| *net).collect();
+        let there: BTreeSet<IpNet> = there.into_iter().chain(taken.iter().copied()).collect();
+        // Also what stays for a range around it that has no place.
+        let stays =
+            |net: &IpNet| !taken.contains(net) && wanted.keys().any(|range| range.contains(net));
         let unexcused = opened.len().saturating_sub(room) as u64;
-        let kept = there.iter().filter(|net| wanted.contains_key(*net)).count();
+        let kept = there.iter().filter(|net| wanted.contains_key(*net) || stays(net)).count();
         let lasting = there.iter().filter(|net| !past.ran_out(net, unix, is_blind)).count();
         let is_share = unexcused > terms.guard_count
             && unexcused * 100 > (there.len() + twice) as u64 * terms.guard_percent;

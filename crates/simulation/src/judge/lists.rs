@@ -209,16 +209,20 @@ pub(super) fn bodies(sent: &Sent) -> Vec<String> {
 impl Judge {
     /// What a write to a list asks for.
     pub(super) fn list_write(&mut self, sent: &Sent, list: usize, simulator: &mut Simulator) {
+        let there = self.lists.count();
         if let Some(view) = self.runs.get_mut(&sent.run) {
             view.list_writes += 1;
+            view.was_over |= view.list_writes == 1 && there > view.terms.items_max;
         }
         let Some(view) = self.runs.get(&sent.run) else { return };
         let terms = Rc::clone(&view.terms);
         let (is_first, is_blind) = (view.list_writes == 1, view.is_blind);
         let Some(reading) = view.reading.clone() else { return };
         // Two lists, one more for what moves both ways and one for an owner before all else; two more for a list with
-        // somebody else's item, which is never rewritten; and what moves on full lists does so in parts.
-        let parts = if self.lists.is_scarce(&reading, &terms) { 4 } else { 0 };
+        // somebody else's item, which is never rewritten; what moves on full lists does so in parts; and where more is there
+        // than may be, something goes first.
+        let parts =
+            if self.lists.is_scarce(&reading, &terms) { 4 } else { usize::from(view.was_over) };
         let is_foreign = |content: &&Content| content.items.keys().any(|it| network(it).is_none());
         let foreign = self.lists.content.iter().filter(is_foreign).count();
         if view.list_writes > 5 + 2 * foreign + parts {

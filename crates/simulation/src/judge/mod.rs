@@ -103,6 +103,8 @@ struct View {
     writes: usize,
     /// Of those, to lists.
     list_writes: usize,
+    /// More was on the lists before its first write than may be there.
+    was_over: bool,
     /// What its writes so far have taken away, by the part of the edge.
     taken: BTreeSet<(usize, ipnet::IpNet)>,
     /// The same, of what was not excused.
@@ -212,6 +214,7 @@ impl Judge {
                 items: [None, None],
                 writes: 0,
                 list_writes: 0,
+                was_over: false,
                 taken: BTreeSet::new(),
                 opened: BTreeSet::new(),
                 twice: 0,
@@ -373,7 +376,7 @@ impl Judge {
                     pages.push(body.clone());
                 }
             }
-            About::ListWrite(_) => self.list_write_answered(index, Some((status, body))),
+            About::ListWrite(_) => self.list_write_answered(index, status, body),
             About::KvPut | About::KvDelete => self.kv_answered(index, status, body),
             About::Operation(id) => self.operation_seen(run, &id, status, body),
             _ => {}

@@ -25,6 +25,8 @@ pub(crate) struct Waits {
     last_owner: Option<u64>,
     /// The last write was an owner's, while all others wait.
     beside: bool,
+    /// A write was sent, and its answer not read to its end.
+    is_unanswered: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +122,13 @@ impl Judge {
         if let Some(text) = verdict {
             return self.fail("one operation at a time", sent.run, sent.at, text);
         }
+        // What became of it is not known: no refusal, and one after it is the first again.
+        let was_unanswered = std::mem::replace(&mut self.waits.is_unanswered, true);
+        if let Some((Kind::Refused | Kind::Denied, times, _)) = &mut self.waits.setback
+            && was_unanswered
+        {
+            *times = 0;
+        }
         let Some((kind, times, learned)) = self.waits.setback else { return };
         let terms = self.runs.get(&sent.run).map(|view| view.terms.clone());
         let Some(terms) = terms else { return };
@@ -156,16 +165,10 @@ impl Judge {
     }
 
     /// The answer to a write, if it was read to its end.
-    pub(super) fn list_write_answered(&mut self, index: usize, answer: Option<(u16, &Bytes)>) {
+    pub(super) fn list_write_answered(&mut self, index: usize, status: u16, body: &Bytes) {
         let sent = &self.requests[index].sent;
         let learned = Learned { run: sent.run, at: sent.at, unix: sent.unix, is_kept: false };
-        let Some((status, body)) = answer else {
-            // What became of it is not known: no refusal, and one after it is the first again.
-            if let Some((Kind::Refused | Kind::Denied, times, _)) = &mut self.waits.setback {
-                *times = 0;
-            }
-            return;
-        };
+        self.waits.is_unanswered = false;
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let codes: Vec<u64> = json["errors"]
             .as_array()
