@@ -24,7 +24,7 @@ use crate::edge::Edge;
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
 use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
-use crate::query::Query;
+use crate::query::{Query, segments};
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
 use edge_feed::EdgeFeed;
@@ -277,7 +277,7 @@ impl Cloudflare {
             return answer;
         }
         let is_fresh = self.check_token(request, judge)?;
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let segments = segments(path);
         let number = self.requests;
         let call = |path| Call {
             now,
@@ -292,8 +292,8 @@ impl Cloudflare {
         };
         let is_get = request.method() == Method::GET;
         let (account_id, product) = match segments.as_slice() {
-            ["client", "v4", "accounts", account_id, product @ ..] => (account_id, product),
-            ["client", "v4", "zones", path @ ..] => {
+            ["", "client", "v4", "accounts", account_id, product @ ..] => (account_id, product),
+            ["", "client", "v4", "zones", path @ ..] => {
                 let permission = match path {
                     [] => self.options.zone_permission,
                     _ => self.options.waf_permission,

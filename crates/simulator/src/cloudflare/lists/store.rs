@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::address::lenient;
 use super::body::NewItem;
 use super::operation::Change;
+use crate::dates::rfc3339;
 use crate::random::{Random, hex_id};
 
 /// An item as the API shows it.
@@ -302,8 +303,4 @@ fn view(position: &Position, item: &Item, start: SystemTime) -> ItemView {
         created_on: rfc3339(start + item.created),
         modified_on: rfc3339(start + item.modified),
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }
