@@ -181,8 +181,7 @@ fn write_go_json_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
     // Nearly always nothing is escaped. 0xe2 is what the two line separators begin with.
-    let is_plain =
-        |b: u8| b >= b' ' && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+    let is_plain = |b: u8| b >= b' ' && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
     if text.bytes().all(is_plain) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
