@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::edge::Edge;
@@ -247,21 +247,23 @@ impl Cloudflare {
             // What the limiter says, and does not honour itself (facts 1.8).
             response.headers_mut().insert(RETRY_AFTER, value);
         }
-        let ray = hex_id(self.rays.next_u128());
+        let mut ray = hex_id(self.rays.next_u128());
+        ray.truncate(16);
         let headers = response.headers_mut();
         // Also beside a 429 for lists: the headers do not reveal that limiter (facts 1.8).
         let left = format!("\"default\";r={};t=300", self.limit.left(now, &self.options));
         let date = httpdate::fmt_http_date(self.start + now);
         for (name, value) in [
-            ("date", date.as_str()),
-            ("ratelimit", left.as_str()),
-            ("ratelimit-policy", "\"default\";q=1200;w=300"),
-            ("cf-ray", &ray[..16]),
+            (DATE, date),
+            (HeaderName::from_static("ratelimit"), left),
+            (HeaderName::from_static("cf-ray"), ray),
         ] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
             }
         }
+        let policy = HeaderValue::from_static("\"default\";q=1200;w=300");
+        headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
         response
     }
 

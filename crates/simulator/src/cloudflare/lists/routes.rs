@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::address::Address;
 use super::body::NewItem;
 use super::operation::Change;
-use super::store::{ItemView, List, Position};
+use super::store::{ItemView, List, ListView, Position};
 use super::{Lists, body, find_mut};
 use crate::cloudflare::codes::{self, ApiError};
 use crate::cloudflare::cursor::Cursor;
@@ -50,7 +50,7 @@ impl Lists {
     pub(in crate::cloudflare) fn handle(&mut self, call: &Call<'_>, judge: &mut Judge) -> Answer {
         match (call.method, call.path) {
             (&Method::GET, []) => {
-                let lists: Vec<Value> = self.lists.iter().map(|list| self.describe(list)).collect();
+                let lists: Vec<_> = self.lists.iter().map(|list| self.describe(list)).collect();
                 Ok(success(StatusCode::OK, lists))
             }
             (&Method::POST, []) => self.post_list(call, judge),
@@ -101,7 +101,7 @@ impl Lists {
         Ok(success(StatusCode::OK, self.describe(list)))
     }
 
-    fn describe(&self, list: &List) -> Value {
+    fn describe<'a>(&self, list: &'a List) -> ListView<'a> {
         list.describe(self.now, self.start, self.references_to(list))
     }
 
