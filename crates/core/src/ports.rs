@@ -221,14 +221,20 @@ fn seconds(text: &str) -> Option<Duration> {
 
 /// A date in the one form in which servers may write it (RFC 9110, 5.6.7): `Wed, 21 Oct 2026 07:28:00 GMT`.
 fn date(text: &str) -> Option<SystemTime> {
-    let (_, text) = text.split_once(", ")?;
-    let mut words = text.split(' ');
-    let [day, month, year, time, "GMT"] = [(); 5].map(|()| words.next().unwrap_or_default()) else {
+    // Each of its parts has its place.
+    let [_, _, _, b',', b' ', rest @ ..] = text.as_bytes() else { return None };
+    let [d, dd, b' ', m, mm, mmm, b' ', y, yy, yyy, yyyy, b' ', time @ ..] = rest else {
         return None;
     };
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3 + 1;
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
+    let time: [u8; 8] = time.strip_suffix(b" GMT")?.try_into().ok()?;
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = MONTHS.chunks(3).position(|month| month == [*m, *mm, *mmm])? as u8 + 1;
+    let mut written = *b"yyyy-mm-ddThh:mm:ssZ";
+    written[..4].copy_from_slice(&[*y, *yy, *yyy, *yyyy]);
+    written[5..7].copy_from_slice(&[b'0' + month / 10, b'0' + month % 10]);
+    written[8..10].copy_from_slice(&[*d, *dd]);
+    written[11..19].copy_from_slice(&time);
+    humantime::parse_rfc3339(std::str::from_utf8(&written).ok()?).ok()
 }
 
 /// A whole answer.
