@@ -54,4 +54,4 @@ pub mod state;
 
 pub use edge_sync_values::{address, decision, log, skipped, small};
 use edge_sync_values::{flat, order, secret};
-pub use run::run;
+pub use run::{run, run_with};

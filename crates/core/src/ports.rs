@@ -3,6 +3,7 @@
 //! An adapter moves bytes, tells the time and writes lines; it knows nothing of CrowdSec or
 //! Cloudflare. In the component they are Spin's; in tests, the simulator and a simulated clock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -148,7 +149,7 @@ pub struct Request {
     /// The whole URL.
     pub url: String,
     /// Header names in lower case, and values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
     /// What is asked for need not exist: a 404 is an answer, not an error.
@@ -163,13 +164,13 @@ impl Request {
     }
 
     /// The same with one more header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same with a body.
-    pub fn body(self, content_type: &str, body: Vec<u8>) -> Self {
+    pub fn body(self, content_type: &'static str, body: Vec<u8>) -> Self {
         // Told beforehand, so that no server has to take a chunked request.
         let length = body.len().to_string();
         let mut request =
@@ -221,14 +222,20 @@ fn seconds(text: &str) -> Option<Duration> {
 
 /// A date in the one form in which servers may write it (RFC 9110, 5.6.7): `Wed, 21 Oct 2026 07:28:00 GMT`.
 fn date(text: &str) -> Option<SystemTime> {
-    let (_, text) = text.split_once(", ")?;
-    let mut words = text.split(' ');
-    let [day, month, year, time, "GMT"] = [(); 5].map(|()| words.next().unwrap_or_default()) else {
+    // Each of its parts has its place.
+    let [_, _, _, b',', b' ', rest @ ..] = text.as_bytes() else { return None };
+    let [d, dd, b' ', m, mm, mmm, b' ', y, yy, yyy, yyyy, b' ', time @ ..] = rest else {
         return None;
     };
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3 + 1;
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
+    let time: [u8; 8] = time.strip_suffix(b" GMT")?.try_into().ok()?;
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = MONTHS.chunks(3).position(|month| month == [*m, *mm, *mmm])? as u8 + 1;
+    let mut written = *b"yyyy-mm-ddThh:mm:ssZ";
+    written[..4].copy_from_slice(&[*y, *yy, *yyy, *yyyy]);
+    written[5..7].copy_from_slice(&[b'0' + month / 10, b'0' + month % 10]);
+    written[8..10].copy_from_slice(&[*d, *dd]);
+    written[11..19].copy_from_slice(&time);
+    humantime::parse_rfc3339(std::str::from_utf8(&written).ok()?).ok()
 }
 
 /// A whole answer.

@@ -283,7 +283,11 @@ pub(crate) async fn collect(
         if chunk.len() > bytes_max - whole.len() {
             return Err(TransportError::TooLarge(bytes_max));
         }
-        whole.extend_from_slice(&chunk);
+        match whole.is_empty() {
+            // Most bodies are one piece.
+            true => whole = chunk,
+            false => whole.extend_from_slice(&chunk),
+        }
     }
     Ok(whole)
 }

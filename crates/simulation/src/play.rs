@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use edge_sync_core::ports::Clock;
+use edge_sync_core::settings::Settings;
 use simulator::{Decision, Options, Simulator};
 
 use crate::defects::{self, Defect};
@@ -46,11 +48,15 @@ pub fn play(script: &Script, with_story: bool) -> Played {
     player.end()
 }
 
+const APPROVED_UNTIL: &str = "removals_approved_until";
+
 type Running = Pin<Box<dyn Future<Output = bool>>>;
 
 struct Player {
     world: Rc<World>,
     settings: Rc<BTreeMap<String, String>>,
+    /// The same, read, where they say the same at any time: most runs have the settings of the run before.
+    read: Option<Rc<Settings>>,
     ids: Ids,
     running: Vec<(usize, Rc<RunHost>, Running)>,
     runs: usize,
@@ -120,6 +126,7 @@ impl Player {
         let mut player = Self {
             world,
             settings: Rc::new(settings),
+            read: None,
             ids,
             running: Vec::new(),
             runs: 0,
@@ -247,13 +254,22 @@ impl Player {
             }
         }
         let (settings, of) = (Rc::clone(&self.settings), Rc::clone(&host));
+        let variable = move |name: &str| match defects::setting(name) {
+            Some(other) => Some(other.to_owned()),
+            None => settings.get(name).cloned(),
+        };
+        // An approval depends on the time.
+        let is_timeless = self.settings.get(APPROVED_UNTIL).is_none_or(String::is_empty);
+        if self.read.is_none() && is_timeless {
+            self.read = Settings::parse(&variable, host.wall()).ok().map(Rc::new);
+        }
+        let read = self.read.clone();
         let running: Running = Box::pin(async move {
-            let variable = |name: &str| match defects::setting(name) {
-                Some(other) => Some(other.to_owned()),
-                None => settings.get(name).cloned(),
+            let ended = match read {
+                Some(settings) => edge_sync_core::run_with(&settings, &*of).await,
+                None => edge_sync_core::run(variable, &*of).await,
             };
-            let is_ok = edge_sync_core::run(variable, &*of).await.is_ok();
-            is_ok || defects::is_planted(Defect::SwallowsFailure)
+            ended.is_ok() || defects::is_planted(Defect::SwallowsFailure)
         });
         self.running.push((number, host, running));
         self.poll();
@@ -316,6 +332,7 @@ impl Player {
                 settings.insert(name.clone(), value.clone());
                 self.world.judge.borrow_mut().terms(Terms::of(&settings));
                 self.settings = Rc::new(settings);
+                self.read = None;
             }
             What::OthersPut(item) => {
                 drop(simulator);
@@ -462,6 +479,7 @@ impl Player {
             let mut judge = self.world.judge.borrow_mut();
             judge.terms(Terms::of(&settings));
             self.settings = Rc::new(settings);
+            self.read = None;
             self.world.step.set(0);
             judge.clock_trouble(now);
             judge.catch_up(&mut simulator);

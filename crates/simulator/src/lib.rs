@@ -46,6 +46,7 @@ pub mod lapi;
 pub mod options;
 pub mod pushgateway;
 
+mod dates;
 mod query;
 mod random;
 mod reply;

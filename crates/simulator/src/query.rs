@@ -1,6 +1,8 @@
 //! Query strings as servers read them: `&` and `=` split, `%XX` decoded, and `+` is a space. The last
 //! point matters: a client that pastes an opaque cursor unencoded into a URL must fail here, as there.
 
+use memchr::memchr_iter;
+
 /// The decoded parameters of a request, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -28,6 +30,18 @@ impl Query {
     }
 }
 
+/// The segments of a path, between its slashes. What `str::split` would give, without a search for each.
+pub(crate) fn segments(path: &str) -> Vec<&str> {
+    let mut segments = Vec::with_capacity(12);
+    let mut from = 0;
+    for at in memchr_iter(b'/', path.as_bytes()) {
+        segments.push(&path[from..at]);
+        from = at + 1;
+    }
+    segments.push(&path[from..]);
+    segments
+}
+
 /// Decodes one segment of a path, where `+` is itself.
 pub(crate) fn decode_segment(text: &str) -> String {
     decode(&text.replace('+', "%2B"))
@@ -36,6 +50,10 @@ pub(crate) fn decode_segment(text: &str) -> String {
 /// Decodes one component; a broken escape stays as it is.
 pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
+    // Nearly always nothing is encoded.
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -72,6 +90,9 @@ mod tests {
         assert_eq!(query.first("c"), Some("%zz"));
         assert_eq!(query.names().count(), 5);
         assert_eq!(Query::parse(None).names().count(), 0);
+        for path in ["", "/", "a", "/a//b/", "/client/v4/accounts/0/rules/lists"] {
+            assert_eq!(segments(path), path.split('/').collect::<Vec<_>>());
+        }
         assert_eq!(decode_segment("ip%3A%3A1+%2F%"), "ip::1+/%", "in a path plus is plus");
     }
 }

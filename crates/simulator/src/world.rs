@@ -77,7 +77,7 @@ impl Simulator {
         self.judge.attend(Entry {
             at: now,
             service,
-            method: request.method().to_string(),
+            method: request.method().as_str().to_owned(),
             target: target.to_owned(),
             fate: Fate::Silent,
             bytes_in: request.body().len() as u64,
@@ -254,10 +254,11 @@ impl Simulator {
 
     /// A secret that reaches a service which it is not meant for is out, whatever is answered.
     fn judge_secrets(&mut self, service: Service, request: &Request<Bytes>) {
-        let uri = request.uri().to_string();
+        let host = request.uri().authority().map_or("", |authority| authority.as_str());
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
         for (owner, name, secret) in &self.secrets {
             let holds = |bytes: &[u8]| secret.find(bytes).is_some();
-            if holds(uri.as_bytes()) {
+            if holds(target.as_bytes()) || holds(host.as_bytes()) {
                 self.judge.note(format_args!("{name} is in the URL"));
             }
             if *owner != service && request.headers().values().any(|value| holds(value.as_bytes()))

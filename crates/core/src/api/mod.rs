@@ -15,16 +15,12 @@ const AGENT: &str = "crowdsec-edge-sync-bouncer";
 
 /// A request with the headers that every API gets.
 fn request(method: Method, url: String) -> Request {
-    Request::new(method, url)
-        .header("accept", "application/json")
-        .header("user-agent", user_agent())
+    Request::new(method, url).header("accept", "application/json").header("user-agent", USER_AGENT)
 }
 
 /// How we name ourselves. LAPI splits it at "/" and logs a complaint at every request unless there
 /// are exactly two parts (facts crowdsec 1.3); the first is what its console shows as the type.
-fn user_agent() -> String {
-    format!("{AGENT}/v{}", env!("CARGO_PKG_VERSION"))
-}
+const USER_AGENT: &str = concat!("crowdsec-edge-sync-bouncer/v", env!("CARGO_PKG_VERSION"));
 
 /// The start of a body that is not what it should be, for an error text.
 fn excerpt(body: &[u8]) -> String {
@@ -40,6 +36,7 @@ mod tests {
 
     #[test]
     fn user_agent_has_exactly_one_slash() {
-        assert_eq!(user_agent().split('/').count(), 2);
+        assert_eq!(USER_AGENT.split('/').count(), 2);
+        assert!(USER_AGENT.starts_with(AGENT));
     }
 }

@@ -76,8 +76,13 @@ pub async fn run<H: Host>(
             return Err(failure);
         }
     };
-    let clients = Clients::new(&settings);
-    let report = match sync(&settings, &clients, host).await {
+    run_with(&settings, host).await
+}
+
+/// The same with settings that have been read.
+pub async fn run_with<H: Host>(settings: &Settings, host: &H) -> Result<(), Failure> {
+    let clients = Clients::new(settings);
+    let report = match sync(settings, &clients, host).await {
         Ok(report) => report,
         Err(Leased(left)) => {
             let seconds = left.as_secs();

@@ -69,26 +69,27 @@ pub enum Found {
 #[derive(Debug, Clone)]
 pub struct Remembered<T> {
     value: T,
-    /// What the store has, as we would write it; `None` = no value that is understood.
+    /// What the store has; `None` = no value that is understood.
     stored: Option<Vec<u8>>,
+    /// We wrote it just now. What was loaded may be the same in other words.
+    is_fresh: bool,
     found: Found,
 }
 
 impl<T: Record> Remembered<T> {
     /// Loads the record. What [`Record::settle`] changes is written by the next save.
     pub fn load(store: &impl Store, now: u64) -> Self {
-        let (read, found) = match store.get(T::KEY) {
-            Err(error) => (None, Found::NoStore(error)),
-            Ok(None) => (None, Found::Nothing),
+        let (read, stored, found) = match store.get(T::KEY) {
+            Err(error) => (None, None, Found::NoStore(error)),
+            Ok(None) => (None, None, Found::Nothing),
             Ok(Some(bytes)) => match decode::<T>(T::VERSION, &bytes) {
-                Some(read) => (Some(read), Found::Stored),
-                None => (None, Found::Unreadable),
+                Some(read) => (Some(read), Some(bytes), Found::Stored),
+                None => (None, None, Found::Unreadable),
             },
         };
-        let stored = read.as_ref().map(|read| encode(T::VERSION, read));
         let mut value = read.unwrap_or_default();
         value.settle(now);
-        Self { value, stored, found }
+        Self { value, stored, is_fresh: false, found }
     }
 
     /// What was there when it was loaded.
@@ -123,9 +124,14 @@ impl<T: Record> Remembered<T> {
     /// differs from the default too: it is written, so that the next run finds one.
     pub fn save(&mut self, store: &impl Store) -> Result<(), StoreError> {
         let value = encode(T::VERSION, &self.value);
-        if self.stored.as_ref() != Some(&value) {
+        let says_the_same = |stored: &Vec<u8>| {
+            let read = || decode::<T>(T::VERSION, stored);
+            *stored == value
+                || !self.is_fresh && read().is_some_and(|read| encode(T::VERSION, &read) == value)
+        };
+        if !self.stored.as_ref().is_some_and(says_the_same) {
             store.set(T::KEY, &value)?;
-            self.stored = Some(value);
+            (self.stored, self.is_fresh) = (Some(value), true);
         }
         Ok(())
     }
@@ -147,16 +153,31 @@ struct Version {
 
 /// The value in `bytes`, if it is of this version and whole.
 fn decode<T: DeserializeOwned>(version: u32, bytes: &[u8]) -> Option<T> {
-    let read: Version = serde_json::from_slice(bytes).ok()?;
-    (read.v == version).then(|| serde_json::from_slice(bytes).ok())?
+    (version_of(bytes)? == version).then(|| serde_json::from_slice(bytes).ok())?
+}
+
+fn version_of(bytes: &[u8]) -> Option<u32> {
+    // As we write it, it is the first of all, and the value is read once.
+    if let Some([digit @ b'0'..=b'9', b',' | b'}', ..]) = bytes.strip_prefix(b"{\"v\":") {
+        return Some(u32::from(digit - b'0'));
+    }
+    serde_json::from_slice::<Version>(bytes).ok().map(|read| read.v)
 }
 
 /// The value's fields behind its version. Not by serde's `flatten`: it is twice the code.
 fn encode<T: Serialize>(version: u32, value: &T) -> Vec<u8> {
-    let fields = serde_json::to_string(value).expect("numbers and texts always serialise");
-    let fields = fields.strip_prefix('{').expect("a record has fields");
-    let comma = if fields == "}" { "" } else { "," };
-    format!("{{\"v\":{version}{comma}{fields}").into_bytes()
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(b"{\"v\":");
+    bytes.extend_from_slice(version.to_string().as_bytes());
+    let head = bytes.len();
+    serde_json::to_writer(&mut bytes, value).expect("numbers and texts always serialise");
+    // The fields' own bracket, which is open already.
+    assert_eq!(bytes[head], b'{', "a record has fields");
+    match bytes[head + 1] {
+        b'}' => drop(bytes.remove(head)),
+        _ => bytes[head] = b',',
+    }
+    bytes
 }
 
 #[cfg(test)]

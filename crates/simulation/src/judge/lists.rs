@@ -1,6 +1,7 @@
 //! Lists: nobody who is desired leaves the edge by our hand; what is protected never comes, and goes first;
 //! what nobody understands stays; and nothing is written where nothing differs.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +42,53 @@ struct Content {
     ranges: BTreeSet<IpNet>,
     /// How many items are no network.
     foreign: usize,
+}
+
+/// The pages of a list that a run read.
+pub(super) struct Pages {
+    at: Duration,
+    pages: Vec<Bytes>,
+    /// What is on them. Most runs write nothing, and then nobody asks.
+    items: OnceCell<Vec<Shown>>,
+}
+
+/// An item on a page.
+struct Shown {
+    id: String,
+    text: String,
+    net: Option<IpNet>,
+}
+
+impl Pages {
+    /// None so far, of a list that was asked for at this time.
+    pub(super) fn new(at: Duration) -> Self {
+        Self { at, pages: Vec::new(), items: OnceCell::new() }
+    }
+
+    pub(super) fn add(&mut self, page: Bytes) {
+        self.pages.push(page);
+        self.items = OnceCell::new();
+    }
+
+    /// The items, those that are there twice once.
+    fn items(&self) -> &[Shown] {
+        self.items.get_or_init(|| {
+            let mut items = Vec::new();
+            let mut ids = BTreeSet::new();
+            for page in &self.pages {
+                let page: Value = serde_json::from_slice(page).unwrap_or_default();
+                for item in page["result"].as_array().into_iter().flatten() {
+                    if let (Some(id), Some(text)) = (item["id"].as_str(), item["ip"].as_str())
+                        && ids.insert(id.to_owned())
+                    {
+                        let (id, text) = (id.to_owned(), text.to_owned());
+                        items.push(Shown { net: network(&text), id, text });
+                    }
+                }
+            }
+            items
+        })
+    }
 }
 
 /// A bulk operation of ours.
@@ -135,9 +183,16 @@ impl Lists {
     /// How many networks are asked for or there.
     pub(super) fn needed(&self, reading: &Reading) -> usize {
         let [first, second] = &self.content;
-        let is_new = |net: &&IpNet| !reading.lists.contains_key(*net);
-        let beside = first.networks.keys().filter(is_new).count();
-        let second = second.networks.keys().filter(is_new);
+        let is_new = || {
+            // Both in order.
+            let mut asked_for = reading.lists.keys().peekable();
+            move |net: &&IpNet| {
+                while asked_for.next_if(|asked_for| *asked_for < *net).is_some() {}
+                asked_for.peek() != Some(net)
+            }
+        };
+        let beside = first.networks.keys().filter(is_new()).count();
+        let second = second.networks.keys().filter(is_new());
         let beside_both = second.filter(|net| !first.networks.contains_key(*net)).count();
         reading.lists.len() + beside + beside_both
     }
@@ -181,7 +236,7 @@ impl Lists {
         for operation in &operations[self.seen_operations..] {
             let Some(view) = runs.get(&run) else { continue };
             let list = self.ids.iter().position(|id| *id == operation.list_id);
-            let read_at = list.and_then(|list| view.items[list].as_ref()).map(|(at, _)| *at);
+            let read_at = list.and_then(|list| view.items[list].as_ref()).map(|pages| pages.at);
             let operation = (
                 operation.id.clone(),
                 Operation {
@@ -236,7 +291,7 @@ impl Judge {
                 // Another spelling is the same item.
                 let stays: BTreeSet<_> = bodies(sent).iter().map(|text| network(text)).collect();
                 // What came after it was read is unseen, and so is what a replica did not show yet.
-                let read = view.items[list].as_ref().map(|(at, _)| *at);
+                let read = view.items[list].as_ref().map(|pages| pages.at);
                 let lag = simulator.options().cloudflare.list_read_lag;
                 let shown = &self.seen_by(sent.run)[list];
                 let is_shown = |(text, at): &(&String, &Duration)| {
@@ -256,13 +311,16 @@ impl Judge {
                 }
             }
         }
-        let networks: BTreeSet<IpNet> = gone.iter().filter_map(|text| network(text)).collect();
+        let mut spellings: BTreeMap<IpNet, u32> = BTreeMap::new();
+        for net in gone.iter().filter_map(|text| network(text)) {
+            *spellings.entry(net).or_default() += 1;
+        }
         // Another spelling of it may stay.
-        let spellings = |net: &IpNet| gone.iter().filter(|t| network(t) == Some(*net)).count();
-        let leaves = |net: &IpNet| {
-            content.networks.get(net).is_none_or(|count| spellings(net) >= *count as usize)
+        let leaves = |(net, gone): &(IpNet, u32)| {
+            content.networks.get(net).is_none_or(|there| gone >= there)
         };
-        let networks: BTreeSet<IpNet> = networks.into_iter().filter(leaves).collect();
+        let networks: BTreeSet<IpNet> =
+            spellings.into_iter().filter(leaves).map(|(net, _)| net).collect();
         let on_edge = self.lists.content.iter().flat_map(|content| content.networks.keys());
         let owners: BTreeSet<IpNet> = on_edge.filter(|net| terms.protects(net)).copied().collect();
         let frees = networks.iter().any(|net| terms.protects(net));
@@ -308,9 +366,12 @@ impl Judge {
     /// Whether an owner's address goes from the list as this run read it: all its spellings.
     fn would_free(&self, sent: &Sent, list: usize, terms: &Terms) -> bool {
         let read = self.runs.get(&sent.run).and_then(|view| view.items[list].as_ref());
-        let shown = read.map(|(_, pages)| items(pages)).unwrap_or_default();
-        let shown = shown.iter().filter_map(|(id, text)| Some((id.as_str(), network(text)?)));
+        let shown = read.map(Pages::items).unwrap_or_default();
+        let shown = shown.iter().filter_map(|item| Some((item.id.as_str(), item.net?)));
         let owners: Vec<(&str, IpNet)> = shown.filter(|(_, net)| terms.protects(net)).collect();
+        if owners.is_empty() {
+            return false;
+        }
         let (named, sent_again) = (named(sent), bodies(sent));
         let stays = |(id, net): &(&str, IpNet)| match sent.method {
             "DELETE" => !named.contains(*id),
@@ -324,11 +385,11 @@ impl Judge {
 
     /// The networks on each list, as this run read them.
     pub(super) fn seen_by(&self, run: usize) -> [BTreeSet<IpNet>; 2] {
-        let pages = |list: usize| {
+        let shown = |list: usize| {
             let read = self.runs.get(&run).and_then(|view| view.items[list].as_ref());
-            read.map(|(_, pages)| pages.as_slice()).unwrap_or_default()
+            read.map(Pages::items).unwrap_or_default()
         };
-        [0, 1].map(|list| texts(pages(list)).iter().filter_map(|text| network(text)).collect())
+        [0, 1].map(|list| shown(list).iter().filter_map(|item| item.net).collect())
     }
 
     fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
@@ -339,12 +400,12 @@ impl Judge {
         let mut count = 0;
         let mut seen = BTreeSet::new();
         for (list, strength) in STRENGTHS.into_iter().enumerate() {
-            let Some((_, pages)) = &view.items[list] else { continue };
-            for text in texts(pages) {
-                let net = network(&text)?;
+            let Some(pages) = &view.items[list] else { continue };
+            for Shown { net, text, .. } in pages.items() {
+                let net = (*net)?;
                 let is_wanted =
                     reading.lists.get(&net).is_some_and(|want| want.strength == strength);
-                if !is_wanted || !seen.insert(net) || text != written(&net) {
+                if !is_wanted || !seen.insert(net) || *text != written(&net) {
                     return None;
                 }
                 count += 1;
@@ -417,7 +478,10 @@ impl Judge {
             let taken = change.removed.iter().filter_map(|text| network(text));
             let others_taken: Vec<(IpNet, (Duration, Option<usize>))> =
                 taken.map(|net| (net, (change.at, of))).collect();
-            let taken_before = self.lists.taken.clone();
+            let taken_before = match before.is_empty() {
+                true => BTreeMap::new(),
+                false => self.lists.taken.clone(),
+            };
             self.lists.taken.extend(others_taken);
             let Some(by) = by else { continue };
             // What others put there after the list was read is unseen, and a rewrite drops it.
@@ -507,28 +571,6 @@ pub(super) fn covered(reading: &Reading, net: &IpNet) -> bool {
 /// Whether a range that is asked for contains it.
 pub(super) fn within(reading: &Reading, net: &IpNet) -> bool {
     reading.lists.keys().any(|range| range != net && range.contains(net))
-}
-
-/// The values on pages of items.
-fn texts(pages: &[Bytes]) -> Vec<String> {
-    items(pages).into_iter().map(|(_, text)| text).collect()
-}
-
-/// The items on pages, each with its id.
-fn items(pages: &[Bytes]) -> Vec<(String, String)> {
-    let mut items = Vec::new();
-    let mut ids = BTreeSet::new();
-    for page in pages {
-        let page: Value = serde_json::from_slice(page).unwrap_or_default();
-        for item in page["result"].as_array().into_iter().flatten() {
-            if let (Some(id), Some(ip)) = (item["id"].as_str(), item["ip"].as_str())
-                && ids.insert(id.to_owned())
-            {
-                items.push((id.to_owned(), ip.to_owned()));
-            }
-        }
-    }
-    items
 }
 
 /// The ids that a DELETE names.

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
 use simulator::{Service, Simulator};
 
 use crate::marks::Marks;
@@ -98,8 +99,8 @@ struct View {
     /// Its store does not keep what it is given, or gives what it did not keep.
     is_blind: bool,
     reading: Option<Rc<Reading>>,
-    /// When each list was read, and the pages.
-    items: [Option<(Duration, Vec<Bytes>)>; 2],
+    /// Each list, as it was read.
+    items: [Option<lists::Pages>; 2],
     writes: usize,
     /// Of those, to lists.
     list_writes: usize,
@@ -125,7 +126,7 @@ struct View {
 }
 
 struct Request {
-    sent: Sent,
+    sent: Rc<Sent>,
     about: About,
 }
 
@@ -272,12 +273,12 @@ impl Judge {
     }
 
     /// Before a request is handled.
-    pub(crate) fn sent(&mut self, sent: &Sent, simulator: &mut Simulator) -> usize {
+    pub(crate) fn sent(&mut self, sent: &Rc<Sent>, simulator: &mut Simulator) -> usize {
         let about = self.about(sent);
         if about.is_write() {
             self.write(sent, &about, simulator);
         }
-        self.requests.push(Request { sent: sent.clone(), about });
+        self.requests.push(Request { sent: Rc::clone(sent), about });
         self.requests.len() - 1
     }
 
@@ -300,7 +301,10 @@ impl Judge {
     fn about(&self, sent: &Sent) -> About {
         let (path, query) = sent.path.split_once('?').unwrap_or((&sent.path, ""));
         let is_first = !query.contains("cursor=");
-        let segments: Vec<&str> = path.split('/').collect();
+        let mut from = 0;
+        let ends = memchr_iter(b'/', path.as_bytes()).chain([path.len()]);
+        let segment = |end| &path[std::mem::replace(&mut from, end + 1)..end];
+        let segments: Vec<&str> = ends.map(segment).collect();
         match (sent.service, sent.method, segments.as_slice()) {
             (Service::Lapi, "GET", ["v1", "decisions"]) => About::Decisions,
             (Service::Cloudflare, "GET", [.., "lists", id, "items"]) => {
@@ -369,12 +373,10 @@ impl Judge {
             }
             About::Items(list, is_first) if status == 200 => {
                 let read = &mut view.items[list];
-                if is_first || read.is_none() {
-                    *read = Some((sent_at, Vec::new()));
+                if is_first {
+                    *read = None;
                 }
-                if let Some((_, pages)) = read {
-                    pages.push(body.clone());
-                }
+                read.get_or_insert_with(|| lists::Pages::new(sent_at)).add(body.clone());
             }
             About::ListWrite(_) => self.list_write_answered(index, status, body),
             About::KvPut | About::KvDelete => self.kv_answered(index, status, body),
@@ -500,10 +502,12 @@ impl Judge {
     }
 }
 
-/// The value of a field of a line, by what comes before it, such as ` event=`: a word.
+/// The value of a field of a line, by what comes before it, such as ` event=`, with the one `=` at its end: a word.
 fn field<'a>(line: &'a str, before: &str) -> Option<&'a str> {
-    let (_, rest) = line.split_once(before)?;
-    Some(rest.split_once(' ').map_or(rest, |(word, _)| word))
+    let mut ends = memchr_iter(b'=', line.as_bytes()).map(|at| at + 1);
+    let end = ends.find(|end| line.as_bytes()[..*end].ends_with(before.as_bytes()))?;
+    let rest = &line[end..];
+    Some(memchr(b' ', rest.as_bytes()).map_or(rest, |end| &rest[..end]))
 }
 
 /// Where everything is.

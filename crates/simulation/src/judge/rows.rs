@@ -21,8 +21,10 @@ pub(super) struct Row<'a> {
 
 /// The rows of this body; `None` = it is no list of objects.
 pub(super) fn rows(body: &[u8]) -> Option<Vec<Row<'_>>> {
+    // Once for all, and not once a text.
+    let body = std::str::from_utf8(body).ok()?;
     // `null` is how LAPI says that there are none.
-    serde_json::from_slice::<Option<Vec<Row<'_>>>>(body).ok().map(Option::unwrap_or_default)
+    serde_json::from_str::<Option<Vec<Row<'_>>>>(body).ok().map(Option::unwrap_or_default)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {

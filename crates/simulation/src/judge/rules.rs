@@ -45,7 +45,8 @@ impl Rules {
 /// A zone before a change.
 struct Before {
     rules: Vec<RuleView>,
-    verdicts: Vec<(IpNet, Strength, Strength)>,
+    /// Of each network a visitor, what he is to meet, and what he met.
+    verdicts: Vec<(IpNet, IpAddr, Strength, Strength)>,
 }
 
 /// What visitors meet once all that is under way has arrived.
@@ -64,6 +65,9 @@ fn strength(verdict: Verdict) -> Strength {
 
 /// An address in it that nothing narrower is said of.
 fn visitor_of(net: &IpNet, reading: &Reading) -> Option<IpAddr> {
+    if is_single(net) {
+        return Some(net.addr());
+    }
     let narrower = |ip: &IpAddr| {
         reading.lists.keys().any(|other| other != net && net.contains(other) && other.contains(ip))
     };
@@ -95,9 +99,9 @@ impl Judge {
         let nobody = Visitor::default();
         let nets = reading.lists.keys().filter_map(|net| Some((*net, visitor_of(net, &reading)?)));
         let nets: Vec<(IpNet, IpAddr)> = nets.collect();
-        let verdicts = nets
-            .into_iter()
-            .map(|(net, ip)| (net, wanted(&reading, ip), verdict(simulator, zone, ip, &nobody)));
+        let verdicts = nets.into_iter().map(|(net, ip)| {
+            (net, ip, wanted(&reading, ip), verdict(simulator, zone, ip, &nobody))
+        });
         let verdicts = verdicts.collect();
         let rules = simulator.cloudflare().rules(zone).unwrap_or_default();
         self.rules.before = Some(Before { rules, verdicts });
@@ -130,8 +134,7 @@ impl Judge {
         }
         let nobody = Visitor::default();
         let mut fell = Vec::new();
-        for (net, want, before) in verdicts {
-            let Some(ip) = visitor_of(&net, &reading) else { continue };
+        for (net, ip, want, before) in verdicts {
             let now = verdict(simulator, zone, ip, &nobody);
             if now < before.min(want) {
                 fell.push((net, want, before, now));

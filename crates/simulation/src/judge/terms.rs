@@ -19,7 +19,7 @@ pub(crate) struct Terms {
     pub(crate) skips_covered: bool,
     pub(crate) countries: bool,
     pub(crate) asns: bool,
-    never_block: Vec<IpNet>,
+    never_block: Vec<Span>,
     /// What of that the operator has set.
     pub(crate) own: Vec<IpNet>,
     origins_exclude: Vec<String>,
@@ -52,6 +52,29 @@ const BUILTIN: [&str; 8] = [
     "0.0.0.0/8",
 ];
 
+/// The first and the last address of a network, as numbers: every decision is compared with all that are protected.
+#[derive(Debug, Clone, PartialEq)]
+struct Span {
+    is_v4: bool,
+    first: u128,
+    last: u128,
+}
+
+impl Span {
+    fn of(net: &IpNet) -> Self {
+        let (first, last) = match net {
+            IpNet::V4(net) => (net.network().to_bits().into(), net.broadcast().to_bits().into()),
+            IpNet::V6(net) => (net.network().to_bits(), net.broadcast().to_bits()),
+        };
+        Self { is_v4: matches!(net, IpNet::V4(_)), first, last }
+    }
+
+    /// Whether an address is in both: then one is inside the other.
+    fn meets(&self, other: &Self) -> bool {
+        self.is_v4 == other.is_v4 && self.first <= other.last && other.first <= self.last
+    }
+}
+
 impl Terms {
     pub(crate) fn of(settings: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| settings.get(name).map_or("", String::as_str);
@@ -77,7 +100,7 @@ impl Terms {
             skips_covered: text("skip_covered") != "false",
             countries: has("country"),
             asns: has("as"),
-            never_block: nets.filter_map(network).collect(),
+            never_block: nets.filter_map(network).map(|net| Span::of(&net)).collect(),
             own: own.iter().filter_map(|text| network(text)).collect(),
             origins_exclude: words("origins_exclude"),
             scenarios_exclude: words("scenarios_exclude"),
@@ -117,7 +140,8 @@ impl Terms {
 
     /// Whether a part of it may never be blocked.
     pub(crate) fn protects(&self, net: &IpNet) -> bool {
-        self.never_block.iter().any(|own| own.contains(net) || net.contains(own))
+        let span = Span::of(net);
+        self.never_block.iter().any(|own| own.meets(&span))
     }
 
     pub(crate) fn leaves_out(&self, origin: &str, scenario: &str) -> bool {

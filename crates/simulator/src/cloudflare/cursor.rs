@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::random::push_hex;
+
 /// A place from which a page is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -27,8 +29,12 @@ impl Cursor {
             0 => format!("{kind}{issued:x}.{text}"),
             salt => format!("{kind}{issued:x}-{salt:x}.{text}"),
         };
-        let hex: String = payload.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}+/{:016x}==", digest(scope, &payload))
+        let mut cursor = String::with_capacity(2 * payload.len() + 20);
+        push_hex(payload.as_bytes(), &mut cursor);
+        cursor.push_str("+/");
+        push_hex(&digest(scope, &payload).to_be_bytes(), &mut cursor);
+        cursor.push_str("==");
+        cursor
     }
 
     pub(super) fn decode(text: &str, scope: &str) -> Option<Self> {

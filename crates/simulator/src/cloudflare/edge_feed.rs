@@ -57,10 +57,7 @@ impl EdgeFeed {
             self.edge.change_list(id, name, since, &change.added, &change.removed);
         }
         self.changes = lists.history().len();
-        for (zone, stamp, rules) in rulesets.states() {
-            if self.stamps.get(zone) == Some(&stamp) {
-                continue;
-            }
+        for (zone, stamp, rules) in rulesets.changed(&self.stamps) {
             // What a test sets up has been there for long.
             let lag = match now.is_zero() && !by_request {
                 true => Duration::ZERO,

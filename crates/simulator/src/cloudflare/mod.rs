@@ -17,14 +17,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::edge::Edge;
 use crate::fault::FaultAction;
 use crate::journal::{Counters, Judge};
 use crate::options::{CloudflareOptions, Denial, Permission, TokenStatus};
-use crate::query::Query;
+use crate::query::{Query, segments};
 use crate::random::{Random, hex_id, parse_hex_id};
 use codes::ApiError;
 use edge_feed::EdgeFeed;
@@ -247,21 +247,23 @@ impl Cloudflare {
             // What the limiter says, and does not honour itself (facts 1.8).
             response.headers_mut().insert(RETRY_AFTER, value);
         }
-        let ray = hex_id(self.rays.next_u128());
+        let mut ray = hex_id(self.rays.next_u128());
+        ray.truncate(16);
         let headers = response.headers_mut();
         // Also beside a 429 for lists: the headers do not reveal that limiter (facts 1.8).
         let left = format!("\"default\";r={};t=300", self.limit.left(now, &self.options));
         let date = httpdate::fmt_http_date(self.start + now);
         for (name, value) in [
-            ("date", date.as_str()),
-            ("ratelimit", left.as_str()),
-            ("ratelimit-policy", "\"default\";q=1200;w=300"),
-            ("cf-ray", &ray[..16]),
+            (DATE, date),
+            (HeaderName::from_static("ratelimit"), left),
+            (HeaderName::from_static("cf-ray"), ray),
         ] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
             }
         }
+        let policy = HeaderValue::from_static("\"default\";q=1200;w=300");
+        headers.insert(HeaderName::from_static("ratelimit-policy"), policy);
         response
     }
 
@@ -277,7 +279,7 @@ impl Cloudflare {
             return answer;
         }
         let is_fresh = self.check_token(request, judge)?;
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let segments = segments(path);
         let number = self.requests;
         let call = |path| Call {
             now,
@@ -292,8 +294,8 @@ impl Cloudflare {
         };
         let is_get = request.method() == Method::GET;
         let (account_id, product) = match segments.as_slice() {
-            ["client", "v4", "accounts", account_id, product @ ..] => (account_id, product),
-            ["client", "v4", "zones", path @ ..] => {
+            ["", "client", "v4", "accounts", account_id, product @ ..] => (account_id, product),
+            ["", "client", "v4", "zones", path @ ..] => {
                 let permission = match path {
                     [] => self.options.zone_permission,
                     _ => self.options.waf_permission,

@@ -26,12 +26,10 @@ pub(super) fn verify(
     start: SystemTime,
     request: &Request<Bytes>,
 ) -> Option<Result<Response<Bytes>, Vec<ApiError>>> {
-    let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
-    let class = match segments.as_slice() {
-        ["client", "v4", "user", "tokens", "verify"] => TokenClass::User,
-        ["client", "v4", "accounts", id, "tokens", "verify"] if *id == options.account_id => {
-            TokenClass::Account
-        }
+    let owner = request.uri().path().strip_prefix("/client/v4/")?.strip_suffix("/tokens/verify")?;
+    let class = match owner.strip_prefix("accounts/") {
+        None if owner == "user" => TokenClass::User,
+        Some(id) if id == options.account_id => TokenClass::Account,
         _ => return None,
     };
     if request.method() != Method::GET {

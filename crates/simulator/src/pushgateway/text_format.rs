@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use memchr::memchr_iter;
+
 use super::Grouping;
 
 /// One metric.
@@ -50,23 +52,56 @@ pub(super) fn parse(body: &[u8]) -> Result<BTreeMap<String, Family>, FormatError
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(wrong(text.lines().count(), "unexpected end of input stream"));
     }
-    let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
+    let mut families = Families::default();
+    let mut from = 0;
+    for (index, end) in memchr_iter(b'\n', body).enumerate() {
+        let line = &text[from..end];
+        from = end + 1;
+        let line = line.strip_suffix('\r').unwrap_or(line);
         parse_line(line.trim_start_matches([' ', '\t']), &mut families)
             .map_err(|what| FormatError { line: index + 1, what })?;
     }
-    families.retain(|_, family| !family.samples.is_empty());
-    Ok(families)
+    Ok(families.all.into_iter().filter(|(_, family)| !family.samples.is_empty()).collect())
 }
 
-fn parse_line(line: &str, families: &mut BTreeMap<String, Family>) -> Result<(), String> {
+/// The metrics so far. Lines of one metric follow each other, so the last one is looked at first.
+#[derive(Default)]
+struct Families {
+    all: Vec<(String, Family)>,
+    last: usize,
+}
+
+impl Families {
+    fn position(&self, name: &str) -> Option<usize> {
+        let is_it = |(known, _): &(String, Family)| known == name;
+        match self.all.get(self.last).is_some_and(is_it) {
+            true => Some(self.last),
+            false => self.all.iter().position(is_it),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&Family> {
+        self.position(name).map(|at| &self.all[at].1)
+    }
+
+    fn or_default(&mut self, name: &str) -> &mut Family {
+        self.last = self.position(name).unwrap_or_else(|| {
+            self.all.push((name.to_owned(), Family::default()));
+            self.all.len() - 1
+        });
+        &mut self.all[self.last].1
+    }
+}
+
+fn parse_line(line: &str, families: &mut Families) -> Result<(), String> {
     if line.is_empty() {
         return Ok(());
     }
     if let Some(comment) = line.strip_prefix('#') {
         return parse_comment(comment.trim_start(), families);
     }
-    let name_end = line.find(['{', ' ', '\t']).unwrap_or(line.len());
+    let name_end = line.bytes().position(|b| matches!(b, b'{' | b' ' | b'\t'));
+    let name_end = name_end.unwrap_or(line.len());
     let (name, rest) = line.split_at(name_end);
     if !is_metric_name(name) {
         return Err(format!("invalid metric name {name:?}"));
@@ -91,23 +126,21 @@ fn parse_line(line: &str, families: &mut BTreeMap<String, Family>) -> Result<(),
     if samples.any(|family| family.samples.iter().any(is_same)) {
         return Err(format!("metric {name:?} was collected before with the same label values"));
     }
-    let family = match families.get_mut(family) {
-        Some(family) => family,
-        None => families.entry(family.to_owned()).or_default(),
-    };
-    family.samples.push(Sample { name: name.to_owned(), labels, value });
+    let sample = Sample { name: name.to_owned(), labels, value };
+    families.or_default(family).samples.push(sample);
     Ok(())
 }
 
-fn parse_comment(comment: &str, families: &mut BTreeMap<String, Family>) -> Result<(), String> {
-    let mut words = comment.splitn(3, [' ', '\t']);
-    let (keyword, name, rest) =
-        (words.next(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let Some(keyword @ ("HELP" | "TYPE")) = keyword else { return Ok(()) };
+fn parse_comment(comment: &str, families: &mut Families) -> Result<(), String> {
+    let (keyword, rest) = first_word(comment);
+    let (name, rest) = first_word(rest);
+    if !matches!(keyword, "HELP" | "TYPE") {
+        return Ok(());
+    }
     if !is_metric_name(name) {
         return Err(format!("invalid metric name in {keyword} line: {name:?}"));
     }
-    let family = families.entry(name.to_owned()).or_default();
+    let family = families.or_default(name);
     if keyword == "HELP" {
         if family.help.replace(rest.to_owned()).is_some() {
             return Err(format!("second HELP line for metric name {name:?}"));
@@ -125,13 +158,21 @@ fn parse_comment(comment: &str, families: &mut BTreeMap<String, Family>) -> Resu
     Ok(())
 }
 
+/// The text up to the first blank, and what comes after it.
+fn first_word(text: &str) -> (&str, &str) {
+    match text.bytes().position(|b| matches!(b, b' ' | b'\t')) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
+    }
+}
+
 /// Samples of histograms and summaries have suffixes.
-fn family_of<'a>(name: &'a str, families: &BTreeMap<String, Family>) -> &'a str {
+fn family_of<'a>(name: &'a str, families: &Families) -> &'a str {
     ["_bucket", "_sum", "_count"]
         .into_iter()
         .filter_map(|suffix| name.strip_suffix(suffix))
         .find(|base| {
-            let kind = families.get(*base).and_then(|family| family.kind.as_deref());
+            let kind = families.get(base).and_then(|family| family.kind.as_deref());
             matches!(kind, Some("histogram" | "summary"))
         })
         .unwrap_or(name)
@@ -169,7 +210,7 @@ fn parse_labels(mut rest: &str) -> Result<(BTreeMap<String, String>, &str), Stri
 /// Reads up to the closing quote.
 fn parse_quoted(text: &str) -> Result<(String, &str), String> {
     // Nearly always nothing is escaped.
-    if let Some(at) = text.find(['"', '\\'])
+    if let Some(at) = text.bytes().position(|b| matches!(b, b'"' | b'\\'))
         && text.as_bytes()[at] == b'"'
     {
         return Ok((text[..at].to_owned(), &text[at + 1..]));

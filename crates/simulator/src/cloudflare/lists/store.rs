@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::address::lenient;
 use super::body::NewItem;
 use super::operation::Change;
+use crate::dates::rfc3339;
 use crate::random::{Random, hex_id};
 
 /// An item as the API shows it.
@@ -121,6 +121,20 @@ impl Content {
     }
 }
 
+/// A list as the API shows it.
+#[derive(Serialize)]
+pub(super) struct ListView<'a> {
+    created_on: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    id: &'a str,
+    kind: &'a str,
+    modified_on: String,
+    name: &'a str,
+    num_items: usize,
+    num_referencing_filters: u32,
+}
+
 /// One list.
 #[derive(Debug)]
 pub(super) struct List {
@@ -187,20 +201,22 @@ impl List {
     }
 
     /// The list itself, as `GET /rules/lists/{id}` shows it.
-    pub(super) fn describe(&self, now: Duration, start: SystemTime, references: u32) -> Value {
-        let mut list = json!({
-            "id": self.id,
-            "name": self.name,
-            "kind": self.kind,
-            "num_items": self.shown(now).len(),
-            "num_referencing_filters": references,
-            "created_on": rfc3339(start + self.created),
-            "modified_on": rfc3339(start + self.modified),
-        });
-        if let Some(description) = &self.description {
-            list["description"] = json!(description);
+    pub(super) fn describe(
+        &self,
+        now: Duration,
+        start: SystemTime,
+        references: u32,
+    ) -> ListView<'_> {
+        ListView {
+            created_on: rfc3339(start + self.created),
+            description: self.description.as_deref(),
+            id: &self.id,
+            kind: &self.kind,
+            modified_on: rfc3339(start + self.modified),
+            name: &self.name,
+            num_items: self.shown(now).len(),
+            num_referencing_filters: references,
         }
-        list
     }
 
     /// How many items there would be after a change.
@@ -302,8 +318,4 @@ fn view(position: &Position, item: &Item, start: SystemTime) -> ItemView {
         created_on: rfc3339(start + item.created),
         modified_on: rfc3339(start + item.modified),
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }

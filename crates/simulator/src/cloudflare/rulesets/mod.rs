@@ -75,14 +75,24 @@ impl Rulesets {
         zone.is_some_and(|zone| edit.apply(zone, self.now, &mut self.random))
     }
 
-    /// For each zone its id, a stamp that is another one after every change of its rules, and the rules.
-    pub(super) fn states(&self) -> impl Iterator<Item = (&str, Stamp, Vec<&RuleView>)> {
-        self.zones.iter().map(|zone| {
+    /// For each zone whose stamp is not the known one its id, its stamp, which is another one after every change of
+    /// its rules, and the rules.
+    pub(super) fn changed<'s>(
+        &'s self,
+        known: &BTreeMap<String, Stamp>,
+    ) -> Vec<(&'s str, Stamp, Vec<&'s RuleView>)> {
+        let is_changed = |zone: &&Zone| {
+            let now = zone.ruleset.as_ref().map(|ruleset| (&ruleset.id, ruleset.version));
+            let known = known.get(&zone.id);
+            known.is_none_or(|stamp| stamp.as_ref().map(|(id, version)| (id, *version)) != now)
+        };
+        let changed = self.zones.iter().filter(is_changed).map(|zone| {
             let ruleset = zone.ruleset.as_ref();
             let stamp = ruleset.map(|ruleset| (ruleset.id.clone(), ruleset.version));
             let rules = ruleset.into_iter().flat_map(|ruleset| &ruleset.rules);
             (zone.id.as_str(), stamp, rules.map(|rule| &rule.view).collect())
-        })
+        });
+        changed.collect()
     }
 
     pub(super) fn now(&self) -> Duration {

@@ -39,8 +39,19 @@ pub fn unit_key(prefix: &str, unit: usize) -> String {
 
 /// Whether this, behind the prefix, is the name of one of the values.
 pub fn is_unit(name: &str) -> bool {
-    let digit = name.strip_prefix("s16:").map(str::as_bytes);
-    name == "wide" || matches!(digit, Some([b'0'..=b'9' | b'a'..=b'f']))
+    unit_of(name).is_some()
+}
+
+/// Which of the values has this name behind the prefix.
+fn unit_of(name: &str) -> Option<usize> {
+    if name == "wide" {
+        return Some(WIDE);
+    }
+    match name.strip_prefix("s16:")?.as_bytes() {
+        [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
+        [digit @ b'a'..=b'f'] => Some(usize::from(digit - b'a') + 10),
+        _ => None,
+    }
 }
 
 /// The shard of a single address: FNV-1a over its 16 bytes, mixed once more, for the highest bits alone
@@ -175,9 +186,7 @@ struct Values<'a> {
 
 impl Values<'_> {
     fn take(&mut self, key: &str, value: Option<&str>) {
-        let Some(unit) = (0..UNITS).find(|unit| unit_key(self.prefix, *unit) == key) else {
-            return;
-        };
+        let Some(unit) = key.strip_prefix(self.prefix).and_then(unit_of) else { return };
         self.seen[unit] = true;
         let Some(text) = value else { return };
         let at = match unit {
