@@ -9,6 +9,7 @@
 //! | 1 | `address` | the one form of an address or prefix | where it goes |
 //! | 1 | `decision` | a decision as LAPI sends it, and the reader of many | which of them matter |
 //! | 1 | `flat` | the fast reader of JSON objects of short texts | what is in them |
+//! | 1 | `item` | an item of a list as Cloudflare sends it, and the reader of many | which list it is on |
 //! | 1 | `log` | log lines, and text from outside made fit for them | writing them |
 //! | 1 | `order` | sorting, compiled once | what is sorted |
 //! | 1 | `secret` | a key that cannot be printed by accident | where it is sent |
@@ -52,6 +53,6 @@ pub mod session;
 pub mod settings;
 pub mod state;
 
-pub use edge_sync_values::{address, decision, log, skipped, small};
+pub use edge_sync_values::{address, decision, item, log, skipped, small};
 use edge_sync_values::{flat, order, secret};
 pub use run::{run, run_with};

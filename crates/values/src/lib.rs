@@ -7,6 +7,7 @@
 pub mod address;
 pub mod decision;
 pub mod flat;
+pub mod item;
 pub mod log;
 pub mod order;
 pub mod secret;

@@ -238,9 +238,12 @@ impl ObservedList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::cloudflare::lists::decode_items;
+    use crate::ports::Answer;
 
-    pub(super) fn raw(json: &str) -> RawItem {
-        serde_json::from_str(json).unwrap()
+    pub(super) fn raw(item: &str) -> RawItem {
+        let page = format!(r#"{{"success":true,"result":[{item}]}}"#);
+        decode_items(&Answer::of(200, &page)).unwrap().items.remove(0)
     }
 
     #[test]

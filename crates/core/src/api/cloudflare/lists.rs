@@ -13,7 +13,8 @@ use super::{Account, CallError, decode, decode_page, not_the_api};
 
 mod items;
 
-pub use items::{ItemId, RawItem, decode_items};
+pub use crate::item::{ItemId, RawItem};
+pub use items::decode_items;
 
 /// Items on one page: the most that the API gives. More is refused with 10027, less is the default
 /// (25), which would be twenty times the requests (facts 1.3).

@@ -1,146 +1,14 @@
-//! A page of a list's items, 500 of them at a time and 300 pages of them where the lists are large: read
-//! without a text for each field.
+//! A page of a list's items, 500 of them at a time and 300 pages of them where the lists are large: its envelope. The
+//! items themselves are read on the ground floor.
 
-use std::fmt;
-use std::time::SystemTime;
-
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::address::Address;
-use crate::flat::{self, expect, token};
+use crate::flat::{expect, token};
+use crate::item::{Items, RawItem};
 use crate::ports::Answer;
 
 use super::super::{CallError, Envelope, Page, ResultInfo, decode_page};
-
-/// Names an item in a DELETE. Never kept from one run to the next: whether ids survive a PUT is not
-/// known (facts 1.5).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ItemId(Id);
-
-/// All that have been seen are 32 hexadecimal digits; nothing says that they must be.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Id {
-    Digits([u8; 16]),
-    Text(Box<str>),
-}
-
-impl From<&str> for ItemId {
-    fn from(id: &str) -> Self {
-        Self(digits(id.as_bytes()).map_or_else(|| Id::Text(id.into()), Id::Digits))
-    }
-}
-
-impl ItemId {
-    /// The bytes that its digits stand for; `None` if it is another text.
-    pub(crate) fn bytes(&self) -> Option<[u8; 16]> {
-        match self.0 {
-            Id::Digits(bytes) => Some(bytes),
-            Id::Text(_) => None,
-        }
-    }
-}
-
-impl From<[u8; 16]> for ItemId {
-    fn from(bytes: [u8; 16]) -> Self {
-        Self(Id::Digits(bytes))
-    }
-}
-
-/// The bytes that 32 digits stand for. Small letters only: as it is written again it must be the same text.
-fn digits(text: &[u8]) -> Option<[u8; 16]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 16];
-    if text.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// As it stands in a request.
-impl fmt::Display for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Id::Digits(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
-            Id::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl fmt::Debug for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for ItemId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// An item as it came. Anything may be missing: the API adds `hostname: {}` and `redirect: {}` to
-/// items of IP lists (facts 1.2), and a list may be of another kind.
-#[derive(Debug, PartialEq)]
-#[cfg_attr(test, derive(Deserialize), serde(from = "Item"))]
-pub struct RawItem {
-    /// Names the item in a DELETE.
-    pub id: Option<ItemId>,
-    /// The address, if it is one.
-    pub address: Option<Address>,
-    /// The address as it stands there, if it is none, or we would spell it otherwise.
-    pub spelling: Option<Box<str>>,
-    /// A person's remark.
-    pub comment: Option<Box<str>>,
-    /// When the item was added, if the API says so in RFC 3339, and no item before it on the page is younger.
-    pub created: Option<SystemTime>,
-}
-
-/// The names of an item's values, in the order in which Cloudflare writes them.
-const NAMES: [&str; 4] = ["id", "ip", "comment", "created_on"];
-
-/// Items of a page, and what tells which of them is the youngest.
-#[derive(Default)]
-struct Items<'a> {
-    all: Vec<RawItem>,
-    newest: &'a str,
-}
-
-impl<'a> Items<'a> {
-    fn push(&mut self, [id, ip, comment, created_on]: [Option<&'a str>; 4]) {
-        let address = ip.and_then(|ip| ip.parse().ok());
-        // Compared as text, which is right to the second: reading a date takes as long as reading an item.
-        let created_on = created_on.unwrap_or_default();
-        let is_newer = created_on.get(..SECONDS) > self.newest.get(..SECONDS);
-        let created = is_newer.then(|| humantime::parse_rfc3339(created_on).ok()).flatten();
-        if created.is_some() {
-            self.newest = created_on;
-        }
-        self.all.push(RawItem {
-            id: id.map(ItemId::from),
-            address,
-            spelling: ip.filter(|ip| !is_our_spelling(ip, address)).map(Box::from),
-            comment: comment.map(Box::from),
-            created,
-        });
-    }
-}
-
-/// Whether this is how we would write it.
-fn is_our_spelling(text: &str, address: Option<Address>) -> bool {
-    // There is one way to write a single address of IPv4; most are.
-    address.is_some_and(|address| !text.contains([':', '/']) || address.to_string() == text)
-}
-
-/// `2026-01-02T03:04:05`.
-const SECONDS: usize = 19;
 
 /// Reads a page. The last one has a cursor that is absent, empty or null (facts 1.3).
 pub fn decode_items(answer: &Answer) -> Result<Page<RawItem>, CallError> {
@@ -153,21 +21,7 @@ fn plain(answer: &Answer) -> Option<Page<RawItem>> {
     let bytes = text.as_bytes();
     let name = text.find(RESULT)?;
     let result = token(bytes, expect(bytes, token(bytes, name + RESULT.len()), b':')?);
-    let mut at = token(bytes, expect(bytes, result, b'[')?);
-    let mut items = Items::default();
-    if bytes.get(at) != Some(&b']') {
-        loop {
-            let (texts, end) = flat::object(text, at, &NAMES)?;
-            let [id, ip, comment, created_on, ..] = texts;
-            items.push([id, ip, comment, created_on]);
-            at = token(bytes, end);
-            match bytes.get(at)? {
-                b',' => at = token(bytes, at + 1),
-                b']' => break,
-                _ => return None,
-            }
-        }
-    }
+    let (items, at) = Items::read(text, expect(bytes, result, b'[')?)?;
     // The envelope with a mark in the place of the items: it is read by the general reader, which finds the mark
     // there only if these are the items.
     let envelope = [&text[..result], MARK, &text[at + 1..]].concat();
@@ -201,23 +55,15 @@ impl Item {
     }
 }
 
-#[cfg(test)]
-impl From<Item> for RawItem {
-    fn from(item: Item) -> Self {
-        let mut items = Items::default();
-        items.push(item.texts());
-        items.all.remove(0)
-    }
-}
-
 fn page(items: Items<'_>, info: Option<ResultInfo>) -> Page<RawItem> {
     let next = info.and_then(|info| info.cursors).and_then(|cursors| cursors.after);
-    Page { items: items.all, next: next.filter(|cursor| !cursor.is_empty()) }
+    Page { items: items.into_vec(), next: next.filter(|cursor| !cursor.is_empty()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::NAMES;
     use crate::ports::ResponseHead;
     use proptest::prelude::*;
 
@@ -257,20 +103,6 @@ mod tests {
             let body = format!(r#"{{"success":true,"errors":[],"messages":[]{result}}}"#);
             assert!(decode_items(&Answer::of(200, &body)).is_err(), "{result}");
         }
-    }
-
-    #[test]
-    fn item_id_of_any_form_is_written_as_it_was_read() {
-        for id in [
-            "c31cb952f59cbbb96c146471e4a9eaa6",
-            "C31CB952F59CBBB96C146471E4A9EAA6",
-            "id-1.1.1.1",
-            "",
-            "0",
-        ] {
-            assert_eq!(ItemId::from(id).to_string(), id);
-        }
-        assert!(matches!(ItemId::from("c31cb952f59cbbb96c146471e4a9eaa6").0, Id::Digits(_)));
     }
 
     #[test]
