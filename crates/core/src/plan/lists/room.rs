@@ -122,7 +122,8 @@ impl Needs {
     /// inside of ranges, and else for one after the other.
     fn on_the_way(&self) -> u64 {
         // Who moves and brings a place along goes first.
-        let moving = self.moving.difference(&self.swaps).count() as u64;
+        let moving = self.moving.iter().filter(|address| !self.swaps.contains(*address));
+        let moving = moving.count() as u64;
         let has_swap = !self.swaps.is_empty();
         let needs_one = self.is_on_the_way() && !(has_swap && moving + self.ranges == 0);
         let coming = moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));

@@ -229,7 +229,7 @@ impl<'a> View<'a> {
 
     fn choose_lifted(&self, room: &mut Room) -> Chosen {
         let already = &self.situation.observed.parts().lifted;
-        room::choose(self.lifted_candidates(), already, &AddressSet::default(), room, |address| {
+        room::choose(self.lifted_candidates(), already, &AddressSet::default(), room, &|address| {
             // With room for whoever is in force inside of it: he would be let through for others' sake.
             let inside = self.shall_match.inside(address).iter();
             let mut needs = Needs { lifted: Length::entry(address), ..Needs::default() };
@@ -256,7 +256,7 @@ impl<'a> View<'a> {
             });
             let candidates = wanted.iter().copied().chain(stand_ins).collect();
             let mut room = room;
-            room::choose(candidates, written, &reserved, &mut room, |address| Needs {
+            room::choose(candidates, written, &reserved, &mut room, &|address| Needs {
                 fresh: self.fresh_length(address),
                 ..Needs::default()
             })

@@ -10,7 +10,6 @@
 //! earlier, and no other one.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use crate::address::Address;
 use crate::api::cloudflare::expression::{AddressSet, ClauseLength, Length, may_match};
@@ -33,12 +32,10 @@ impl Room {
     }
 
     /// Takes what one needs in place of what others gave back, if the text stays short enough.
-    fn take(&mut self, needs: Needs, given_back: impl Iterator<Item = Needs>) -> bool {
+    fn take(&mut self, needs: Needs, given_back: Needs) -> bool {
         self.take_within(usize::MAX, |length| {
-            for less in given_back {
-                length.lifted -= less.lifted;
-                length.fresh -= less.fresh;
-            }
+            length.lifted -= given_back.lifted;
+            length.fresh -= given_back.fresh;
             length.lifted += needs.lifted;
             length.fresh += needs.fresh;
         })
@@ -125,7 +122,7 @@ pub(super) fn choose(
     written: &AddressSet,
     reserved: &AddressSet,
     room: &mut Room,
-    needs: impl Fn(&Address) -> Needs,
+    needs: &dyn Fn(&Address) -> Needs,
 ) -> Chosen {
     candidates.order_by_key(|one| (one.address, one.role, one.key));
     candidates.dedup_by(|later, first| {
@@ -137,14 +134,14 @@ pub(super) fn choose(
     });
     let mut written = Cow::Borrowed(written);
     let chosen = loop {
-        let mut filled = Filled { room: *room, set: reserved.iter().copied().collect() };
+        let mut filled = Filled { room: *room, set: reserved.as_slice().to_vec() };
         let mut came_late = Vec::new();
         for turn in turns(&candidates, &written) {
             let range = candidates[turn.candidate].address;
             if filled.covers(&turn.on_behalf_of) || !may_match(&range) {
                 continue;
             }
-            let Some(made_way) = filled.take(range, &needs) else { continue };
+            let Some(made_way) = filled.take(range, needs) else { continue };
             if made_way && !written.covers(&range) {
                 came_late.push(range);
             }
@@ -166,28 +163,32 @@ pub(super) fn choose(
 /// What has found room until now.
 struct Filled {
     room: Room,
-    /// None is inside another.
-    set: BTreeSet<Address>,
+    /// Sorted; none is inside another.
+    set: Vec<Address>,
 }
 
 impl Filled {
     fn covers(&self, address: &Address) -> bool {
         // Only the one before can be around it.
-        self.set.range(..=*address).next_back().is_some_and(|around| around.contains(address))
+        let end = self.set.partition_point(|one| one <= address);
+        self.set[..end].last().is_some_and(|around| around.contains(address))
     }
 
     /// Puts it there in place of all that is in it, if there is room: whether anything made way for it.
-    fn take(&mut self, range: Address, needs: impl Fn(&Address) -> Needs) -> Option<bool> {
-        let inside = self.set.range(range..).take_while(|one| range.contains(one));
-        let inside: Vec<Address> = inside.copied().collect();
-        if !self.room.take(needs(&range), inside.iter().map(&needs)) {
+    fn take(&mut self, range: Address, needs: &dyn Fn(&Address) -> Needs) -> Option<bool> {
+        let from = self.set.partition_point(|one| *one < range);
+        let inside = self.set[from..].partition_point(|one| range.contains(one));
+        let mut given_back = Needs::default();
+        for less in self.set[from..from + inside].iter().map(needs) {
+            given_back.lifted += less.lifted;
+            given_back.fresh += less.fresh;
+        }
+        if !self.room.take(needs(&range), given_back) {
             return None;
         }
-        for one in &inside {
-            self.set.remove(one);
-        }
-        self.set.insert(range);
-        Some(!inside.is_empty())
+        self.set.drain(from..from + inside);
+        self.set.insert(from, range);
+        Some(inside > 0)
     }
 }
 
