@@ -103,6 +103,34 @@ fn decision_in_its_last_seconds_jitters_without_a_write() {
     }
 }
 
+/// A key lives a minute at least, so that to write it anew would bring its end forward by less than that.
+#[test]
+fn key_of_a_decision_in_its_last_minute_is_too_late_only_by_a_whole_minute_more() {
+    let exact = Rules { tolerance: Duration::ZERO, ..rules() };
+    for (remaining, left, reasons) in [
+        (0, 120, vec![]),
+        (0, 121, vec![Why::Refresh]),
+        (61, 121, vec![]),
+        (61, 122, vec![Why::Refresh]),
+    ] {
+        let keys = observed(vec![ours("1.1.1.1", Ban, left)]);
+        let plan = diff(&Desired::of_keys(&[("1.1.1.1", Ban, remaining)]), &keys, exact);
+        assert_eq!(self::reasons(&plan), reasons, "{remaining} {left}");
+    }
+}
+
+/// The guard looks more closely at a plan that keeps nothing.
+#[test]
+fn plan_keeps_something_while_one_key_that_is_there_is_desired() {
+    let there = || {
+        vec![ours("1.1.1.1", Ban, 300), ours("2.2.2.2", Ban, 3_660), ours("3.3.3.3", Ban, 3_660)]
+    };
+    let some = plan(&[("1.1.1.1", Ban, 3_600), ("2.2.2.2", Ban, 3_600)], there());
+    assert_eq!((some.keep(), some.keeps_nothing()), (1, false), "one of them is written anew");
+    let others = plan(&[("4.4.4.4", Ban, 3_600)], there());
+    assert_eq!((others.keep(), others.keeps_nothing()), (0, true));
+}
+
 #[test]
 fn short_decision_without_a_key_is_raised_to_the_shortest_life() {
     let plan = plan(&[("1.1.1.1", Ban, 0)], vec![]);
