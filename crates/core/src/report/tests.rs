@@ -139,6 +139,8 @@ fn decisions_left_out_are_a_warning_only_if_one_is_a_mistake() {
     let line = report(skipped.clone()).skipped().unwrap();
     assert_eq!(line.level, Level::Info);
     assert_eq!(line.text(), "1 decision skipped: origins not wanted: capi 1");
+    let machines = line.render(Style::KeyValue);
+    assert!(machines.starts_with("level=info event=skipped origin=1 msg="), "{machines}");
     skipped.not_addresses.add("hello");
     let line = report(skipped).skipped().unwrap();
     assert_eq!(line.level, Level::Warn);

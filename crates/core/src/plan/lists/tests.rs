@@ -185,6 +185,18 @@ fn empty_lists_take_no_more_than_there_are_places_for() {
     }
 }
 
+#[test]
+fn item_not_understood_takes_one_place_from_those_who_move_and_come_and_no_more() {
+    let observed =
+        Observed::of(listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#]), ObservedList::of(&["1.1.1.1"]));
+    let bans = ["1.1.1.1", "2.0.0.1", "2.0.0.2", "2.0.0.3", "2.0.0.4", "2.0.0.5", "2.0.0.6"];
+    for (items_max, dropped) in [(9, 0), (8, 1), (7, 2)] {
+        let full = Case { observed: observed.clone(), items_max, ..case(&bans, &[], &[], &[]) };
+        assert_eq!(full.plan().dropped(), dropped, "{items_max}");
+        assert!(full.says()[0].starts_with("+1.1.1.1 ban"), "{items_max}: he is there already");
+    }
+}
+
 /// A range that comes later takes the address off both; until then one list is enough.
 #[test]
 fn covered_address_on_both_lists_stays_on_the_ban_list_until_the_range_has_a_place() {
