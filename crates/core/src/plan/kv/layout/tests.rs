@@ -299,3 +299,36 @@ fn served_layout_keeps_the_one_before_beside_it_for_eight_minutes_and_waits_for_
         assert_eq!(course.is_waiting(), waits, "{setting:?} {serves:?} {secs}");
     }
 }
+
+/// Workers then do not look for keys any more, which are reads of the day that belong to the visitors.
+#[test]
+fn shards_are_alone_once_the_keys_are_gone_or_where_there_never_were_any() {
+    let course = |setting, has_keys, secs, serves| {
+        let marker = Marker { serves, since: NOW - secs, alone: false };
+        let there = namespace(has_keys, Some((Unit::Ours(NOW - HOUR), Some(marker))));
+        let course = Course::of(setting, &there, true, NOW);
+        (course.other, course.marker.unwrap().alone)
+    };
+    let (shards, keys) = (Layout::Shards, Layout::Keys);
+    assert_eq!(course(KvLayout::Shards, true, 480, shards), (Other::Cleared, false));
+    assert_eq!(course(KvLayout::Shards, false, 480, shards), (Other::Left, true));
+    assert_eq!(course(KvLayout::Shards, false, 479, shards), (Other::Kept, false), "too early");
+    assert_eq!(course(KvLayout::Both, false, 480, shards), (Other::Kept, false));
+    assert_eq!(course(KvLayout::Keys, false, 480, keys), (Other::Cleared, false), "the shards go");
+    let first = |setting| Course::of(setting, &namespace(false, None), true, NOW).marker.unwrap();
+    assert!(first(KvLayout::Shards).alone && !first(KvLayout::Both).alone);
+}
+
+#[test]
+fn layout_before_is_said_to_go_eight_minutes_after_the_change_unless_both_are_kept() {
+    let clears_in = |setting, serves, secs| {
+        let marker = Marker { serves, since: NOW - secs, alone: false };
+        let there = namespace(true, Some((Unit::Ours(NOW - HOUR), Some(marker))));
+        Course::of(setting, &there, true, NOW).clears_in(setting, NOW)
+    };
+    assert_eq!(clears_in(KvLayout::Shards, Layout::Shards, 470), Some(10));
+    assert_eq!(clears_in(KvLayout::Keys, Layout::Keys, 0), Some(480));
+    assert_eq!(clears_in(KvLayout::Shards, Layout::Shards, 480), None, "it goes now");
+    assert_eq!(clears_in(KvLayout::Both, Layout::Shards, 470), None);
+    assert_eq!(clears_in(KvLayout::Shards, Layout::Keys, 470), None, "it is served yet");
+}
