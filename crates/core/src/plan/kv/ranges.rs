@@ -410,6 +410,14 @@ mod tests {
     }
 
     #[test]
+    fn ranges_written_in_the_future_are_seen_and_those_of_this_second_are_not_of_the_future() {
+        for (written, sees_ahead) in [(NOW - 1, false), (NOW, false), (NOW + 1, true)] {
+            let Ranges::Ours { entries, .. } = ours(&[(NET, Ban, 3_600)]) else { unreachable!() };
+            assert_eq!(plan(&[], of_entries(written, entries)).sees_ahead(), sees_ahead);
+        }
+    }
+
+    #[test]
     fn key_that_is_not_ours_is_left_alone_and_the_ranges_wait() {
         let plan = plan(&[("1.1.1.1", Ban, 3_600), (NET, Ban, 3_600)], Ranges::Foreign);
         assert_eq!((plan.puts().len(), plan.ranges().write()), (1, None));

@@ -161,7 +161,6 @@ mod tests {
         }
 
         fn plan(&self) -> KvPlan {
-            static UNKNOWN: LazyLock<Ends> = LazyLock::new(Ends::default);
             let mut desired = Desired::default();
             self.wanted.iter().for_each(|letters| desired.put_country(letters, HOUR));
             let entry = |left| RangeEntry { value: Remediation::Ban, expires: NOW + left };
@@ -175,16 +174,20 @@ mod tests {
                 let (written, entries) = (self.written, BTreeMap::new());
                 keys.set_ranges(Ranges::Ours { written, entries, regions });
             }
-            let rules = Rules {
-                prefix: "ip:",
-                tolerance: Duration::from_secs(600),
-                protected: &self.protected,
-                ends: &UNKNOWN,
-                now: NOW,
-                began: NOW,
-                ahead_since: None,
-            };
-            diff(&desired, &keys, rules)
+            diff(&desired, &keys, rules(&self.protected))
+        }
+    }
+
+    fn rules(protected: &Protected) -> Rules<'_> {
+        static UNKNOWN: LazyLock<Ends> = LazyLock::new(Ends::default);
+        Rules {
+            prefix: "ip:",
+            tolerance: Duration::from_secs(600),
+            protected,
+            ends: &UNKNOWN,
+            now: NOW,
+            began: NOW,
+            ahead_since: None,
         }
     }
 
@@ -204,7 +207,22 @@ mod tests {
         assert_eq!((plan.keep(), plan.ranges().len(), plan.drift()), (1, 2, 2));
         let first = Case::of(&["CN"], &[]).plan();
         assert_eq!((first.ranges().len(), first.keep()), (1, 0));
+        let [(_, entry)] = &first.ranges().content().regions.entries[..] else { panic!("{first}") };
+        assert_eq!(entry.expires, NOW + HOUR + 60, "with the slack of keys");
         assert!(first.ranges().write().is_some());
+    }
+
+    /// Where there is no room for all, the last go without.
+    #[test]
+    fn countries_decided_here_come_before_those_of_the_community() {
+        let mut desired = Desired::default();
+        desired.put_country_by(Source::Community, "CN", HOUR);
+        desired.put_country_by(Source::Own, "DE", HOUR);
+        let case = Case::default();
+        let plan = diff(&desired, &case.keys, rules(&case.protected));
+        assert_eq!(says(&plan).1, ["country:DE", "country:CN"]);
+        let comes: Vec<_> = plan.ranges().regions().iter().map(|of| (of.own, of.class)).collect();
+        assert_eq!(comes, [(true, Class::OwnBan), (false, Class::CommunityBan)]);
     }
 
     #[test]
