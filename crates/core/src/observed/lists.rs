@@ -292,6 +292,26 @@ mod tests {
         assert_eq!(list.items().len(), 1);
         let surplus: Vec<_> = list.surplus().collect();
         assert_eq!(surplus, [("9.9.9.9".parse().unwrap(), &ItemId::from("id-9.9.9.9"))]);
+        assert_eq!(list.len(), 2, "it takes a place too");
+    }
+
+    #[test]
+    fn content_is_told_by_what_is_on_which_list() {
+        let of = |ban: &[&str], captcha: &[&str]| {
+            Observed::of(ObservedList::of(ban), ObservedList::of(captcha))
+        };
+        let one = of(&["1.1.1.1"], &["2.2.2.2"]);
+        assert_eq!(one.digest(), of(&["1.1.1.1"], &["2.2.2.2"]).digest());
+        for other in [
+            of(&["2.2.2.2"], &["1.1.1.1"]),
+            of(&["1.1.1.1", "2.2.2.2"], &[]),
+            of(&["1.1.1.1"], &[]),
+            of(&["1.1.1.1"], &["2.2.2.3"]),
+        ] {
+            assert_ne!(one.digest(), other.digest());
+        }
+        let has = |text: &str| one.has(&text.parse().unwrap());
+        assert!(has("1.1.1.1") && has("2.2.2.2") && !has("3.3.3.3"));
     }
 
     #[test]
