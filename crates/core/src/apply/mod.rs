@@ -14,3 +14,6 @@ pub enum Stopped {
     /// Cloudflare refuses or cannot be reached.
     Failed(Failure),
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ impl<'a> There<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

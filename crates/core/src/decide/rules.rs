@@ -376,3 +376,6 @@ fn urgency(
     }
     if is_full { Urgency::Now } else { Urgency::Never }
 }
+
+#[cfg(test)]
+mod tests;

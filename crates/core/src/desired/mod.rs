@@ -502,8 +502,12 @@ impl Desired {
 
     /// Wants one more country, decided here.
     pub(crate) fn put_country(&mut self, letters: &str, remaining_secs: u64) {
-        let remaining = Duration::from_secs(remaining_secs);
-        let (remediation, source) = (Remediation::Ban, Source::Own);
+        self.put_country_by(Source::Own, letters, remaining_secs);
+    }
+
+    /// Wants one more country.
+    pub(crate) fn put_country_by(&mut self, source: Source, letters: &str, remaining_secs: u64) {
+        let (remediation, remaining) = (Remediation::Ban, Duration::from_secs(remaining_secs));
         let wanted = RegionWanted { remediation, source, remaining };
         self.regions.insert(Region::Country(letters.parse().unwrap()), wanted);
     }

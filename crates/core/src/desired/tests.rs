@@ -267,3 +267,39 @@ fn range_around_the_owner_is_never_desired_wherever_it_goes() {
     assert_eq!((desired.count(Remediation::Ban), desired.ranges().count()), (0, 0));
     assert_eq!(desired.skipped().protected.count, 1);
 }
+
+/// Bans of so many addresses, decided here.
+fn ban_many(desired: &mut Desired, numbers: std::ops::Range<usize>) {
+    let origin = desired.origins.id(&crate::decision::Origin::new("cscli", ""));
+    let list = Some(Remediation::Ban);
+    let wanted = Wanted { list, key: None, origin, remaining_secs: 3_600 };
+    for number in numbers {
+        let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 + number as u32);
+        desired.want(Address::from(std::net::IpAddr::V4(address)), wanted);
+    }
+}
+
+#[test]
+fn addresses_of_the_largest_account_are_taken_and_one_more_is_too_many() {
+    let mut desired = Desired::default();
+    ban_many(&mut desired, 0..ADDRESSES_MAX);
+    assert_eq!(desired.settle(&both()), Ok(()));
+    ban_many(&mut desired, ADDRESSES_MAX..ADDRESSES_MAX + 1);
+    assert_eq!(desired.settle(&both()), Err(TooMany));
+}
+
+/// To bring decisions together takes time, so that it is not done before there are a quarter more of them.
+#[test]
+fn far_too_many_addresses_are_told_before_the_last_decision_and_several_on_each_are_not_too_many() {
+    let look_at = ADDRESSES_MAX / 4 * 5;
+    let mut different = Desired::default();
+    ban_many(&mut different, 0..look_at);
+    assert_eq!(different.bounded(), Ok(()), "not looked at yet");
+    ban_many(&mut different, look_at..look_at + 1);
+    assert_eq!(different.bounded(), Err(TooMany));
+    let mut again = Desired::default();
+    ban_many(&mut again, 0..ADDRESSES_MAX);
+    ban_many(&mut again, 0..look_at + 1 - ADDRESSES_MAX);
+    assert_eq!(again.bounded(), Ok(()));
+    assert_eq!(again.wanted.len(), ADDRESSES_MAX, "one for each address is left");
+}

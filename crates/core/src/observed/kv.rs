@@ -190,6 +190,10 @@ mod tests {
             "ip:2001:DB8::1"
         ]));
         assert_eq!(observed.foreign().describe(), r#""ip:hello""#);
+        assert!(observed.has_units());
+        let mut keys = ObservedKeys::default();
+        keys.add(Key { name: "ip:1.1.1.1".to_owned(), expires: None, metadata: None }, "ip:");
+        assert!(!keys.has_units());
     }
 
     #[test]

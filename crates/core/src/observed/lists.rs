@@ -260,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn list_is_plain_while_each_item_is_understood_and_spelt_as_this_program_would() {
+        let with = |more: &str| {
+            let mut list = ObservedList::of(&["1.1.1.1"]);
+            list.put(more);
+            list.is_plain()
+        };
+        assert!(with(r#"{"id":"b","ip":"1.1.1.2","comment":"a remark"}"#));
+        assert!(!with(r#"{"id":"b","ip":"2001:DB8::1"}"#), "another spelling");
+        assert!(!with(r#"{"id":"b","ip":"::ffff:1.1.1.1"}"#), "a second one");
+        assert!(!with(r#"{"id":"b","hostname":{"url_hostname":"a"}}"#), "not understood");
+    }
+
+    #[test]
     fn item_that_cannot_be_understood_is_kept_apart_and_named() {
         let mut list = ObservedList::default();
         for json in [
@@ -282,6 +295,26 @@ mod tests {
         assert_eq!(list.items().len(), 1);
         let surplus: Vec<_> = list.surplus().collect();
         assert_eq!(surplus, [("9.9.9.9".parse().unwrap(), &ItemId::from("id-9.9.9.9"))]);
+        assert_eq!(list.len(), 2, "it takes a place too");
+    }
+
+    #[test]
+    fn content_is_told_by_what_is_on_which_list() {
+        let of = |ban: &[&str], captcha: &[&str]| {
+            Observed::of(ObservedList::of(ban), ObservedList::of(captcha))
+        };
+        let one = of(&["1.1.1.1"], &["2.2.2.2"]);
+        assert_eq!(one.digest(), of(&["1.1.1.1"], &["2.2.2.2"]).digest());
+        for other in [
+            of(&["2.2.2.2"], &["1.1.1.1"]),
+            of(&["1.1.1.1", "2.2.2.2"], &[]),
+            of(&["1.1.1.1"], &[]),
+            of(&["1.1.1.1"], &["2.2.2.3"]),
+        ] {
+            assert_ne!(one.digest(), other.digest());
+        }
+        let has = |text: &str| one.has(&text.parse().unwrap());
+        assert!(has("1.1.1.1") && has("2.2.2.2") && !has("3.3.3.3"));
     }
 
     #[test]
@@ -307,6 +340,23 @@ mod tests {
                 list.items().values().chain(list.surplus().map(|(_, id)| id)).collect();
             assert!(ids.len() == 2 && ids.contains(&&ItemId::from("later")), "{ip}: {ids:?}");
         }
+    }
+
+    #[test]
+    fn remark_on_an_item_that_was_put_back_is_the_later_one_and_others_keep_theirs() {
+        let with = |id: &str, ip: &str, comment: &str| {
+            raw(&format!(r#"{{"id":"{id}","ip":"{ip}","comment":"{comment}"}}"#))
+        };
+        let mut list = ObservedList::default();
+        list.add(with("a", "1.1.1.1", "first"));
+        list.add(with("b", "1.1.1.2", "other"));
+        list.add(with("c", "1.1.1.1", "later"));
+        list.settle();
+        let comment = |text: &str| list.comment(&text.parse().unwrap());
+        assert_eq!((comment("1.1.1.1"), comment("1.1.1.2")), (Some("later"), Some("other")));
+        assert_eq!(list.comments.len(), 2);
+        list.add(raw(r#"{"id":"d","ip":"1.1.1.1"}"#));
+        assert_eq!(list.comment(&"1.1.1.1".parse().unwrap()), None, "it was put back without");
     }
 
     #[test]

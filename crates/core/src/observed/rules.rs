@@ -129,3 +129,38 @@ impl OurRule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::cloudflare::rules::decode_ruleset;
+    use crate::ports::Answer;
+
+    /// A zone with rules of these refs.
+    fn zone(references: &[&str]) -> ZoneRules {
+        let rule = |(id, reference): (usize, &&str)| {
+            format!(
+                r#"{{"id":"{id}","ref":"{reference}","action":"block","expression":"ip.src in $l"}}"#
+            )
+        };
+        let rules: Vec<String> = references.iter().enumerate().map(rule).collect();
+        let body = format!(
+            r#"{{"success":true,"errors":[],"messages":[],"result":{{"id":"r","rules":[{}]}}}}"#,
+            rules.join(",")
+        );
+        let ruleset = decode_ruleset(&Answer::of(200, body)).unwrap();
+        let names = [(Remediation::Ban, "l".parse().unwrap())].into_iter().collect();
+        ZoneRules::new(ruleset, &names)
+    }
+
+    #[test]
+    fn challenge_before_the_ban_is_in_the_wrong_order_wherever_other_rules_stand() {
+        let [ban, captcha] = [Remediation::Ban, Remediation::Captcha].map(reference);
+        assert!(zone(&[captcha, ban]).is_in_wrong_order());
+        assert!(zone(&["x", captcha, "y", ban, "z"]).is_in_wrong_order());
+        for order in [&[ban, captcha][..], &["x", ban, "y", captcha], &[ban, "x"], &[captcha], &[]]
+        {
+            assert!(!zone(order).is_in_wrong_order(), "{order:?}");
+        }
+    }
+}

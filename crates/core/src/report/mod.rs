@@ -446,3 +446,6 @@ impl Report {
         Some(counts.fold(line, |line, (reason, count)| line.with(reason, count)))
     }
 }
+
+#[cfg(test)]
+mod tests;

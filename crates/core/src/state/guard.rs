@@ -153,3 +153,36 @@ fn checksum(bytes: &[u8]) -> u64 {
     });
     hash >> 11
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Memory;
+    use super::*;
+
+    /// Figures that speak of other addresses would let the guard wait for the wrong ones.
+    #[test]
+    fn figures_beside_a_table_of_other_addresses_are_nothing_remembered() {
+        let store = Memory::default();
+        let load = || Remembered::<GuardHistory>::load(&store, 1_000);
+        let table = |text: &str| -> Table<GroupId> {
+            Table::from_sorted([(text.parse().unwrap(), GroupId::FIRST)].into_iter())
+        };
+        let groups = table("198.51.100.5");
+        load().hold(&store, "lists", Some(Held { streak: Streak::default(), groups }));
+        assert_eq!(load().held(&store, "lists").unwrap().groups, table("198.51.100.5"));
+        let key = key("lists");
+        let other = table("198.51.100.6").to_bytes();
+        parts::save(&store, &key, parts::next_generation(&store, &key), &other).unwrap();
+        assert!(load().held(&store, "lists").is_none());
+    }
+
+    /// It stands in the stores of earlier versions. The values are those that FNV's authors give for 64 bits.
+    #[test]
+    fn checksum_is_fnv_1a_in_as_many_bits_as_every_reader_of_json_keeps() {
+        for (bytes, fnv) in [("a", 0xaf63_dc4c_8601_ec8c_u64), ("foobar", 0x8594_4171_f739_67e8)] {
+            let checksum = checksum(bytes.as_bytes());
+            assert_eq!(checksum, fnv >> 11, "{bytes}");
+            assert!(checksum < 1 << 53);
+        }
+    }
+}

@@ -47,9 +47,7 @@ pub trait Record: Default + Serialize + DeserializeOwned {
 
     /// Brings times in the future (a clock that was put back) back to `now`, Unix seconds, so that no
     /// wait is longer than its length counted from now.
-    fn settle(&mut self, now: u64) {
-        let _ = now;
-    }
+    fn settle(&mut self, _now: u64) {}
 }
 
 /// What was under the key.

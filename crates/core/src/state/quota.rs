@@ -229,6 +229,29 @@ mod tests {
     }
 
     #[test]
+    fn first_run_of_all_says_nothing_of_how_often_there_are_runs() {
+        let (max, mut quota) = (NonZeroU64::new(1_000), today());
+        quota.ran(false, NOON);
+        assert_eq!(quota.kept_for_own(max, NOON), 250);
+        quota.ran(false, NOON - 60);
+        assert_eq!(quota.kept_for_own(max, NOON), 250, "nor does a clock that was put back");
+    }
+
+    #[test]
+    fn keys_of_the_future_are_known_since_the_first_run_in_a_row_that_saw_them() {
+        let mut quota = today();
+        let mut ran = |sees_ahead, at| {
+            quota.ran(sees_ahead, at);
+            quota.ahead_since()
+        };
+        assert_eq!(ran(false, NOON), None);
+        assert_eq!(ran(true, NOON + 120), Some(NOON + 120));
+        assert_eq!(ran(true, NOON + 240), Some(NOON + 120));
+        assert_eq!(ran(false, NOON + 360), None);
+        assert_eq!(ran(true, NOON + 480), Some(NOON + 480));
+    }
+
+    #[test]
     fn host_that_was_switched_off_for_hours_still_runs_every_two_minutes() {
         let (max, mut quota) = (NonZeroU64::new(1_000), today());
         let evening = NOON + 8 * 3_600;

@@ -297,6 +297,12 @@ mod tests {
         let texts = |at| history.refused_texts(ZONE, NOW + at);
         assert_eq!((texts(3_599), texts(3_600), history.refused_texts("another", NOW)), (1, 0, 0));
         assert_eq!(wait(&history, NOW), None, "another text goes at once");
+        let mut later = history.clone();
+        later.changed(ZONE);
+        later.settle(NOW + 3_599);
+        assert!(is_refused(&later, "a"));
+        later.settle(NOW + 3_600);
+        assert_eq!(later, RulesHistory::default(), "nothing of it is stored any longer");
         for (n, left) in [(0, 240), (1, 480), (2, 960), (3, 1_920), (4, 3_600), (5, 3_600)] {
             history.refused(ZONE, (&n.to_string(), false), 1, NOW + n);
             assert_eq!(wait(&history, NOW + n), Some(left));
@@ -329,6 +335,14 @@ mod tests {
         assert_eq!(taken(&later, 90_000), RegionsTaken::InForce, "a day later it begins anew");
         history.refused(ZONE, ("d", false), 1, NOW + 240);
         assert_eq!(taken(&history, 241), RegionsTaken::All, "the text without them is none");
+    }
+
+    #[test]
+    fn regions_that_were_never_refused_are_taken_also_by_a_clock_that_begins_in_1970() {
+        let mut history = RulesHistory::default();
+        history.busy(ZONE, 1, 100);
+        assert_eq!(history.regions_left(ZONE, 100), None);
+        assert_eq!(history.regions_taken(ZONE, 100), RegionsTaken::All);
     }
 
     #[test]

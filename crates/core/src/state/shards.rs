@@ -82,6 +82,23 @@ mod tests {
     }
 
     #[test]
+    fn history_is_of_one_namespace_and_one_prefix_alone() {
+        let mut history = ShardsHistory::default().bound("a0", "ip:");
+        history.wrote(3, 1_000);
+        let is_known = |namespace: &str, prefix: &str| {
+            history.bound(namespace, prefix).is_stale(3, 999, 1_001)
+        };
+        assert!(is_known("a0", "ip:"));
+        for digit in "123456789abcdef".chars() {
+            assert!(!is_known(&format!("a{digit}"), "ip:"), "{digit}");
+        }
+        for digit in "0123456789bcdef".chars() {
+            assert!(!is_known(&format!("{digit}0"), "ip:"), "{digit}");
+        }
+        assert!(!is_known("a0", "ban:"));
+    }
+
+    #[test]
     fn clock_that_was_put_back_makes_nothing_stale_for_longer() {
         let mut history = ShardsHistory::default();
         history.wrote(3, 5_000);

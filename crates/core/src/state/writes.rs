@@ -368,7 +368,7 @@ impl WriteHistory {
     pub(crate) fn accepted(&mut self, operation: &str, pace: &Pace, now: u64) {
         self.skip_idle(pace, now);
         let climbed_all = self.refused as usize >= pace.backoff.len();
-        let still_slow = self.spacing > 0 && self.refused > 0;
+        let still_slow = self.spacing > 0;
         // From the first refusal, not from the last accepted write: what passed before, nobody wanted to
         // write, and it says nothing about the account.
         self.spacing = match self.refused_since {

@@ -191,3 +191,6 @@ pub fn youngest_key(observed: &ObservedKeys) -> u64 {
     let keys = observed.entries().values().filter_map(|entry| entry.metadata);
     keys.map(|metadata| metadata.written).chain(observed.ranges().written()).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

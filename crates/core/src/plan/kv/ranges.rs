@@ -378,6 +378,13 @@ mod tests {
     }
 
     #[test]
+    fn plan_keeps_something_while_one_range_that_is_there_is_desired() {
+        let there = || ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]);
+        assert!(!plan(&[(NET, Ban, 3_600)], there()).keeps_nothing());
+        assert!(plan(&[("198.51.100.0/24", Ban, 3_600)], there()).keeps_nothing());
+    }
+
+    #[test]
     fn range_inside_of_a_desired_one_is_no_lift_for_it_goes_with_the_write_that_brings_it() {
         for (wanted, why) in [(Ban, Why::Covered), (Captcha, Why::Moved)] {
             let plan = plan(&[("203.0.0.0/16", wanted, 3_600)], ours(&[(NET, Ban, 3_600)]));
@@ -400,6 +407,14 @@ mod tests {
         assert_eq!(written(&plan), Some((vec![(NET.to_owned(), Ban, 3_600)], 3_600)));
         assert_eq!(plan.count(Why::Protected), 1);
         assert_eq!(plan.waiting(), &[(Why::Lifted, 1)].into());
+    }
+
+    #[test]
+    fn ranges_written_in_the_future_are_seen_and_those_of_this_second_are_not_of_the_future() {
+        for (written, sees_ahead) in [(NOW - 1, false), (NOW, false), (NOW + 1, true)] {
+            let Ranges::Ours { entries, .. } = ours(&[(NET, Ban, 3_600)]) else { unreachable!() };
+            assert_eq!(plan(&[], of_entries(written, entries)).sees_ahead(), sees_ahead);
+        }
     }
 
     #[test]

@@ -117,3 +117,171 @@ impl KvPlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
+    use super::super::diff;
+    use super::*;
+    use crate::api::cloudflare::kv::{Key, Metadata};
+    use crate::observed::kv::ObservedKeys;
+    use crate::settings::protected::Protected;
+    use crate::state::Ends;
+
+    const NOW: u64 = 1_793_000_000;
+    const HOUR: u64 = 3_600;
+    const OWNER: &str = "198.51.100.7";
+
+    /// Desired countries, each for an hour; countries in the value, with the seconds that they have left and whom
+    /// none of them meets.
+    #[derive(Default)]
+    struct Case {
+        wanted: Vec<&'static str>,
+        there: Vec<(&'static str, u64)>,
+        never: Vec<&'static str>,
+        keys: ObservedKeys,
+        written: u64,
+        protected: Protected,
+    }
+
+    impl Case {
+        fn of(wanted: &[&'static str], there: &[(&'static str, u64)]) -> Self {
+            let (wanted, there) = (wanted.to_vec(), there.to_vec());
+            Self { wanted, there, written: NOW - HOUR, ..Self::default() }
+        }
+
+        fn owned(mut self, never: &[&'static str]) -> Self {
+            self.protected.add(OWNER.parse().unwrap());
+            self.protected.add_group("private");
+            self.never = never.to_vec();
+            self
+        }
+
+        fn plan(&self) -> KvPlan {
+            let mut desired = Desired::default();
+            self.wanted.iter().for_each(|letters| desired.put_country(letters, HOUR));
+            let entry = |left| RangeEntry { value: Remediation::Ban, expires: NOW + left };
+            let there = self.there.iter();
+            let entries =
+                there.map(|(name, left)| (format!("country:{name}"), entry(*left))).collect();
+            let never = self.never.iter().map(|one| one.parse().unwrap()).collect();
+            let regions = Regions { entries, never };
+            let mut keys = self.keys.clone();
+            if !self.there.is_empty() {
+                let (written, entries) = (self.written, BTreeMap::new());
+                keys.set_ranges(Ranges::Ours { written, entries, regions });
+            }
+            diff(&desired, &keys, rules(&self.protected))
+        }
+    }
+
+    fn rules(protected: &Protected) -> Rules<'_> {
+        static UNKNOWN: LazyLock<Ends> = LazyLock::new(Ends::default);
+        Rules {
+            prefix: "ip:",
+            tolerance: Duration::from_secs(600),
+            protected,
+            ends: &UNKNOWN,
+            now: NOW,
+            began: NOW,
+            ahead_since: None,
+        }
+    }
+
+    /// `country:CN new_ban`, and what the value holds when it is written.
+    fn says(plan: &KvPlan) -> (Vec<String>, Vec<&str>) {
+        let says = |change: &RegionChange| format!("{} {}", change.region, change.why.as_str());
+        let content = &plan.ranges().content().regions;
+        let holds = content.entries.iter().map(|(name, _)| name.as_str());
+        (plan.ranges().regions().iter().map(says).collect(), holds.collect())
+    }
+
+    #[test]
+    fn country_that_is_not_in_force_comes_and_one_that_is_counts_as_kept() {
+        let plan = Case::of(&["CN", "DE", "FR"], &[("CN", 3_660), ("DE", 0)]).plan();
+        let comes = ["country:DE new_ban", "country:FR new_ban"].map(String::from).to_vec();
+        assert_eq!(says(&plan), (comes, vec!["country:CN", "country:DE", "country:FR"]));
+        assert_eq!((plan.keep(), plan.ranges().len(), plan.drift()), (1, 2, 2));
+        let first = Case::of(&["CN"], &[]).plan();
+        assert_eq!((first.ranges().len(), first.keep()), (1, 0));
+        let [(_, entry)] = &first.ranges().content().regions.entries[..] else { panic!("{first}") };
+        assert_eq!(entry.expires, NOW + HOUR + 60, "with the slack of keys");
+        assert!(first.ranges().write().is_some());
+    }
+
+    /// Where there is no room for all, the last go without.
+    #[test]
+    fn countries_decided_here_come_before_those_of_the_community() {
+        let mut desired = Desired::default();
+        desired.put_country_by(Source::Community, "CN", HOUR);
+        desired.put_country_by(Source::Own, "DE", HOUR);
+        let case = Case::default();
+        let plan = diff(&desired, &case.keys, rules(&case.protected));
+        assert_eq!(says(&plan).1, ["country:DE", "country:CN"]);
+        let comes: Vec<_> = plan.ranges().regions().iter().map(|of| (of.own, of.class)).collect();
+        assert_eq!(comes, [(true, Class::OwnBan), (false, Class::CommunityBan)]);
+    }
+
+    #[test]
+    fn country_that_was_lifted_goes_unless_it_runs_out_within_two_minutes_or_is_fresh() {
+        let mut case = Case::of(&[], &[("CN", 121), ("DE", 120), ("FR", 0)]);
+        let gone = vec!["country:CN lifted".to_owned()];
+        let plan = case.plan();
+        assert_eq!((says(&plan), plan.running_out()), ((gone, vec![]), 1));
+        case.written = NOW - 30;
+        let plan = case.plan();
+        assert_eq!((says(&plan), plan.running_out()), ((vec![], vec!["country:CN"]), 1));
+        assert_eq!(plan.waiting(), &[(Why::Lifted, 1)].into());
+    }
+
+    #[test]
+    fn country_that_was_lifted_stays_only_while_the_guard_holds_a_key_or_a_range_back() {
+        let mut case = Case::of(&[], &[("CN", HOUR)]);
+        let gone = (vec!["country:CN lifted".to_owned()], vec![]);
+        let stays = (vec![], vec!["country:CN"]);
+        let hold = |plan: KvPlan| plan.holding(|_, why| why == Why::Lifted);
+        assert_eq!(says(&hold(case.plan())), gone, "nothing else goes");
+        let metadata = Some(Metadata { value: Remediation::Ban, written: NOW - HOUR });
+        let (name, expires) = ("ip:192.0.2.1".to_owned(), Some(NOW + HOUR));
+        case.keys.add(Key { name, expires, metadata }, "ip:");
+        assert_eq!(says(&case.plan()), gone, "the guard is content");
+        assert_eq!(says(&hold(case.plan())), stays);
+    }
+
+    /// Built-in groups are not among them: a country has no address of theirs.
+    #[test]
+    fn owner_is_excepted_from_the_first_country_on() {
+        let never = |plan: &KvPlan| -> Vec<String> {
+            plan.ranges().content().regions.never.iter().map(Address::to_string).collect()
+        };
+        let first = Case::of(&["CN"], &[]).owned(&[]).plan();
+        assert_eq!(
+            (never(&first), first.ranges().exceptions_differ()),
+            (vec![OWNER.into()], false)
+        );
+        assert_eq!(
+            first.ranges().class(),
+            Some(Class::OwnBan),
+            "he is in the value that brings it"
+        );
+        let nothing = Case::of(&[], &[]).owned(&[]).plan();
+        assert!(never(&nothing).is_empty() && nothing.is_empty());
+        let held = Case::of(&[], &[("CN", HOUR)]).owned(&[OWNER]).plan();
+        assert_eq!(never(&held), [OWNER], "also in what stays");
+    }
+
+    #[test]
+    fn owner_who_is_new_is_the_most_urgent_and_one_who_goes_may_wait() {
+        let with = |there: &[&'static str]| {
+            let plan = Case::of(&["CN"], &[("CN", 3_660)]).owned(there).plan();
+            (plan.ranges().class(), plan.ranges().len(), plan.count(Why::Protected))
+        };
+        assert_eq!(with(&[]), (Some(Class::Owner), 1, 1));
+        assert_eq!(with(&["203.0.113.9"]), (Some(Class::Owner), 1, 1), "another one");
+        assert_eq!(with(&[OWNER, "203.0.113.9"]), (Some(Class::Rest), 1, 1));
+        assert_eq!(with(&[OWNER]), (None, 0, 0));
+    }
+}

@@ -104,6 +104,69 @@ fn decision_in_its_last_seconds_jitters_without_a_write() {
 }
 
 #[test]
+fn key_that_expires_early_is_refreshed_beyond_the_tolerance_and_soon_up_to_the_rounding() {
+    for (remaining, left, is_due) in [
+        (1_200, 600, false),
+        (1_201, 600, true),
+        // Both times are whole seconds, and clocks differ: it may end up to five seconds later.
+        (300, 304, true),
+        (300, 305, false),
+    ] {
+        let plan = plan(&[("1.1.1.1", Ban, remaining)], vec![ours("1.1.1.1", Ban, left)]);
+        assert_eq!(!plan.is_empty(), is_due, "{remaining} {left}: {plan}");
+    }
+}
+
+#[test]
+fn plan_is_empty_only_without_keys_to_write_or_delete_and_without_ranges() {
+    let there = || vec![ours("1.1.1.1", Ban, 3_660)];
+    let ban = ("1.1.1.1", Ban, 3_600);
+    assert!(plan(&[ban], there()).is_empty());
+    assert!(!plan(&[ban], vec![]).is_empty(), "a key to write");
+    assert!(!plan(&[], there()).is_empty(), "a key to delete");
+    assert!(!plan(&[ban, ("203.0.113.0/24", Ban, 3_600)], there()).is_empty(), "a range");
+}
+
+/// What was written in this second is not of the future, whatever else was seen that is.
+#[test]
+fn key_written_in_this_second_is_fresh_and_none_of_the_future() {
+    let mut key = ours("1.1.1.1", Ban, 3_600);
+    key.metadata = Some(Metadata { value: Ban, written: NOW });
+    let keys = observed(vec![key]);
+    let rules = Rules { ahead_since: Some(NOW - 3_600), ..rules() };
+    let plan = diff(&Desired::default(), &keys, rules);
+    assert_eq!((plan.deletes().len(), plan.sees_ahead()), (0, false));
+}
+
+/// A key lives a minute at least, so that to write it anew would bring its end forward by less than that.
+#[test]
+fn key_of_a_decision_in_its_last_minute_is_too_late_only_by_a_whole_minute_more() {
+    let exact = Rules { tolerance: Duration::ZERO, ..rules() };
+    for (remaining, left, reasons) in [
+        (0, 120, vec![]),
+        (0, 121, vec![Why::Refresh]),
+        (61, 121, vec![]),
+        (61, 122, vec![Why::Refresh]),
+    ] {
+        let keys = observed(vec![ours("1.1.1.1", Ban, left)]);
+        let plan = diff(&Desired::of_keys(&[("1.1.1.1", Ban, remaining)]), &keys, exact);
+        assert_eq!(self::reasons(&plan), reasons, "{remaining} {left}");
+    }
+}
+
+/// The guard looks more closely at a plan that keeps nothing.
+#[test]
+fn plan_keeps_something_while_one_key_that_is_there_is_desired() {
+    let there = || {
+        vec![ours("1.1.1.1", Ban, 300), ours("2.2.2.2", Ban, 3_660), ours("3.3.3.3", Ban, 3_660)]
+    };
+    let some = plan(&[("1.1.1.1", Ban, 3_600), ("2.2.2.2", Ban, 3_600)], there());
+    assert_eq!((some.keep(), some.keeps_nothing()), (1, false), "one of them is written anew");
+    let others = plan(&[("4.4.4.4", Ban, 3_600)], there());
+    assert_eq!((others.keep(), others.keeps_nothing()), (0, true));
+}
+
+#[test]
 fn short_decision_without_a_key_is_raised_to_the_shortest_life() {
     let plan = plan(&[("1.1.1.1", Ban, 0)], vec![]);
     assert_eq!(plan.puts()[0].ttl_secs, 60);

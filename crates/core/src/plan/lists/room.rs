@@ -258,3 +258,78 @@ impl Places<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::lists::ObservedList;
+    use crate::settings::protected::Protected;
+    use crate::small::SmallMap;
+    use crate::state::Ends;
+
+    const NOW: u64 = 1_793_000_000;
+    const ADDRESS: &str = "1.1.1.1";
+    const RANGE: &str = "2.2.2.0/24";
+
+    /// What is desired, and what is there: addresses to ban, and to challenge.
+    type Lists<'a> = (&'a [&'a str], &'a [&'a str]);
+
+    /// `stays placed moving leaving ranges inside`, if there are so many places.
+    fn needs(places: u64, wanted: Lists<'_>, there: Lists<'_>, set_aside: &[&str]) -> [u64; 6] {
+        let desired = Desired::of(wanted.0, wanted.1);
+        let [on_ban, on_captcha] = [there.0, there.1].map(ObservedList::of);
+        let observed = Observed::of(on_ban, on_captcha);
+        let until = |address: &&str| (address.parse().unwrap(), NOW + 1);
+        let set_aside: SmallMap<Address, u64> = set_aside.iter().map(until).collect();
+        let (protected, ends) = (Protected::default(), Ends::default());
+        let rules = Rules {
+            now: NOW,
+            items_max: places,
+            protected: &protected,
+            ends: &ends,
+            set_aside: &set_aside,
+        };
+        let needs = Places::assign(&desired, &observed, places).needs(rules);
+        let Needs { stays, placed, moving, leaving, ranges, inside, .. } = needs;
+        [stays, placed, moving, leaving, ranges, inside.len() as u64]
+    }
+
+    #[test]
+    fn address_that_is_there_needs_one_place_wherever_it_is_and_whether_it_moves_or_not() {
+        let ban: Lists<'_> = (&[ADDRESS], &[]);
+        let captcha: Lists<'_> = (&[], &[ADDRESS]);
+        let both: Lists<'_> = (&[ADDRESS], &[ADDRESS]);
+        for wanted in [ban, captcha] {
+            assert_eq!(needs(9, wanted, wanted, &[]), [0, 1, 0, 0, 0, 0], "as it should be");
+            assert_eq!(needs(9, wanted, both, &[]), [0, 1, 0, 0, 0, 0], "the other one goes");
+        }
+        for (wanted, there) in [(ban, captcha), (captcha, ban)] {
+            assert_eq!(needs(9, wanted, there, &[]), [0, 1, 1, 0, 0, 0], "it moves");
+            let refused = needs(9, wanted, there, &[ADDRESS]);
+            assert_eq!(refused, [0, 1, 0, 0, 0, 0], "refused as a value, it stays");
+        }
+    }
+
+    /// Both copies of the range are there, and that of the ban list goes.
+    #[test]
+    fn banned_range_that_becomes_a_challenge_waits_for_what_comes_inside_of_it() {
+        let inside: Lists<'_> = (&[], &[RANGE, "2.2.2.2"]);
+        let both: Lists<'_> = (&[RANGE], &[RANGE]);
+        assert_eq!(needs(9, inside, both, &[]), [0, 1, 0, 0, 1, 1]);
+        // One request takes the range off and brings the ban.
+        let same_list: Lists<'_> = (&["2.2.2.2"], &[RANGE]);
+        assert_eq!(needs(9, same_list, both, &[]), [0, 1, 0, 0, 0, 0]);
+        // What is challenged may be banned at once: nobody is let through by that.
+        let stronger: Lists<'_> = (&[RANGE], &["2.2.2.2"]);
+        assert_eq!(needs(9, stronger, both, &[]), [0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn address_whose_range_has_no_place_stays_once() {
+        let range: Lists<'_> = (&["1.1.1.0/24"], &[]);
+        assert_eq!(needs(0, range, (&[ADDRESS], &[]), &[]), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(needs(0, range, (&[], &[ADDRESS]), &[]), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(needs(0, range, (&[ADDRESS], &[ADDRESS]), &[]), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(needs(1, range, (&[ADDRESS], &[]), &[]), [0, 0, 0, 1, 0, 0], "it leaves");
+    }
+}

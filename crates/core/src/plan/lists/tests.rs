@@ -177,6 +177,39 @@ fn full_lists_displace_the_least_important_for_an_own_ban() {
 }
 
 #[test]
+fn empty_lists_take_no_more_than_there_are_places_for() {
+    let mut empty = case(&["1.1.1.1", "1.1.1.2", "1.1.1.3"], &[], &[], &[]);
+    for (items_max, comes) in [(2, 2), (3, 3), (0, 0)] {
+        empty.items_max = items_max;
+        assert_eq!((empty.says().len(), empty.plan().dropped()), (comes, 3 - comes as u64));
+    }
+}
+
+#[test]
+fn item_not_understood_takes_one_place_from_those_who_move_and_come_and_no_more() {
+    let observed =
+        Observed::of(listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#]), ObservedList::of(&["1.1.1.1"]));
+    let bans = ["1.1.1.1", "2.0.0.1", "2.0.0.2", "2.0.0.3", "2.0.0.4", "2.0.0.5", "2.0.0.6"];
+    for (items_max, dropped) in [(9, 0), (8, 1), (7, 2)] {
+        let full = Case { observed: observed.clone(), items_max, ..case(&bans, &[], &[], &[]) };
+        assert_eq!(full.plan().dropped(), dropped, "{items_max}");
+        assert!(full.says()[0].starts_with("+1.1.1.1 ban"), "{items_max}: he is there already");
+    }
+}
+
+/// A range that comes later takes the address off both; until then one list is enough.
+#[test]
+fn covered_address_on_both_lists_stays_on_the_ban_list_until_the_range_has_a_place() {
+    // No request can do both on the ban list: it has an item that is not understood.
+    let on_ban =
+        listed(&[r#"{"id":"x"}"#, r#"{"id":"a","ip":"1.1.1.1"}"#, r#"{"id":"b","ip":"9.9.9.9"}"#]);
+    let observed = Observed::of(on_ban, ObservedList::of(&["1.1.1.1"]));
+    let scarce = Case { observed, items_max: 3, ..case(&["9.9.9.9"], &[], &[], &[]) };
+    let scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
+    assert_eq!(scarce.says(), ["-1.1.1.1 captcha moved Rest"]);
+}
+
+#[test]
 fn value_that_was_refused_is_not_sent_until_its_time_is_over() {
     let mut refused = case(&["1.1.1.1", "1.1.1.2"], &[], &[], &[]);
     refused.set_aside.insert("1.1.1.1".parse().unwrap(), T + 1);

@@ -46,6 +46,7 @@ fn nothing_remembered_waits_for_nothing() {
     assert_eq!((history.operation(), history.items_max(9, 0, T)), (None, 9));
     assert_eq!((history.additions_max(9), history.may_rewrite(T)), (9, true));
     assert!(!history.is_scarce(T) && history.company_left(T).is_none());
+    assert!(!history.is_scarce(100), "of a clock that begins in 1970 neither");
     assert_eq!(history.interval_left(&pace(), T), None);
 }
 
@@ -305,6 +306,57 @@ fn times_of_a_clock_that_was_put_back_count_from_now() {
     let settled = history.clone();
     history.settle(T);
     assert_eq!(history, settled);
+}
+
+#[test]
+fn another_failure_and_that_of_another_token_begin_from_the_first_step() {
+    let mut history = WriteHistory::default();
+    let mut refused = |token, kind: fn(&mut WriteHistory, u32)| {
+        kind(&mut history, token);
+        history.wait(&pace(), token, T).map(|(left, _)| left.as_secs())
+    };
+    let otherwise = |history: &mut WriteHistory, token| history.refused_otherwise(400, token, T);
+    let unanswered = |history: &mut WriteHistory, token| history.unanswered(token, T);
+    assert_eq!(refused(TOKEN, otherwise), Some(1_800));
+    assert_eq!(refused(TOKEN, otherwise), Some(3_600));
+    assert_eq!(refused(TOKEN + 1, otherwise), Some(1_800), "another token");
+    assert_eq!(refused(TOKEN + 1, unanswered), Some(120), "another failure");
+}
+
+/// Some do at most one write in 72 hours: one that was refused only once then has not become another account.
+#[test]
+fn account_that_opens_late_counts_as_such_until_it_takes_a_write_without_a_refusal() {
+    let mut history = WriteHistory::default();
+    let mut now = T;
+    for _ in 0..6 {
+        history.throttled(false, &pace(), now);
+        now += wait(&history, now).unwrap().0;
+    }
+    let write = |history: &mut WriteHistory, now| {
+        history.accepted("op", &pace(), now);
+        history.completed(true, now);
+        history.spacing
+    };
+    assert!(write(&mut history, now) >= 13 * HOUR, "the whole ladder");
+    history.throttled(false, &pace(), now + HOUR);
+    let opens_in = wait(&history, now + HOUR).unwrap().0;
+    assert!(opens_in > 1_800, "it does not begin from the first step: {opens_in}");
+    now += HOUR + opens_in;
+    assert_eq!(write(&mut history, now), opens_in, "from the one refusal on");
+    assert_eq!(write(&mut history, now + HOUR), 0, "none this time");
+}
+
+/// It stands in the stores of earlier versions. The values are those that FNV's authors give for 64 bits.
+#[test]
+fn checksum_is_fnv_1a_folded_to_32_bits() {
+    for (token, fnv) in [
+        ("", 0xcbf2_9ce4_8422_2325_u64),
+        ("a", 0xaf63_dc4c_8601_ec8c),
+        ("foobar", 0x8594_4171_f739_67e8),
+    ] {
+        let [high, low] = [(fnv >> 32) as u32, fnv as u32];
+        assert_eq!(checksum(token), high ^ low, "{token:?}");
+    }
 }
 
 #[test]

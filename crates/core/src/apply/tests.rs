@@ -1,0 +1,312 @@
+//! When a write is begun and how its end is seen, against answers that stand in a row. What whole runs do is
+//! under `tests/`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::time::{Duration, SystemTime};
+
+use super::Stopped;
+use crate::api::cloudflare::Account;
+use crate::api::cloudflare::expression::Expression;
+use crate::api::cloudflare::rules::decode_ruleset;
+use crate::decision::Each;
+use crate::decision::Remediation::{Ban, Captcha};
+use crate::desired::Desired;
+use crate::log::Line;
+use crate::observed::kv::ObservedKeys;
+use crate::observed::lists::{Observed, ObservedList};
+use crate::observed::rules::ZoneRules;
+use crate::plan::rules::{Patch, Patches};
+use crate::plan::{kv as plan_kv, lists as plan_lists};
+use crate::ports::{
+    Answer, Body, Clock, Log, Request, ResponseHead, Store, StoreError, Transport, TransportError,
+};
+use crate::review::review;
+use crate::schedule::{kv as schedule_kv, lists as schedule_lists};
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::small::SmallMap;
+use crate::state::quota::Quota;
+use crate::state::writes::WriteHistory;
+use crate::state::{Ends, Remembered, RulesHistory};
+
+const NOW: u64 = 1_793_000_000;
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A Cloudflare that gives these answers one after the other; `None`, and whatever comes after the last, is never
+/// answered. Time passes only where somebody waits.
+#[derive(Default)]
+struct Edge {
+    elapsed: Cell<Duration>,
+    answers: RefCell<VecDeque<Option<(u16, String)>>>,
+    sent: RefCell<Vec<String>>,
+}
+
+struct Whole(Option<Vec<u8>>);
+
+impl Body for Whole {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        Ok(self.0.take())
+    }
+}
+
+impl Transport for Edge {
+    type Body = Whole;
+
+    async fn send(&self, request: Request) -> Result<(ResponseHead, Whole), TransportError> {
+        self.sent.borrow_mut().push(request.method.as_str().to_owned());
+        let answer = self.answers.borrow_mut().pop_front().flatten();
+        let Some((status, body)) = answer else { return std::future::pending().await };
+        let Answer { head, body } = Answer::of(status, body);
+        Ok((head, Whole(Some(body))))
+    }
+}
+
+impl Clock for Edge {
+    fn monotonic(&self) -> Duration {
+        self.elapsed.get()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW) + self.elapsed.get()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.elapsed.set(self.elapsed.get() + duration);
+    }
+}
+
+impl Log for Edge {
+    fn log(&self, _: &Line) {}
+}
+
+impl Store for Edge {
+    fn get(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn set(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Edge {
+    fn of(answers: &[Option<String>]) -> Self {
+        let answers = answers.iter().map(|answer| Some((200, answer.clone()?))).collect();
+        Self { answers: RefCell::new(answers), ..Self::default() }
+    }
+}
+
+fn good(result: &str) -> Option<String> {
+    Some(format!(r#"{{"success":true,"errors":[],"messages":[],"result":{result}}}"#))
+}
+
+fn accepted(id: &str) -> Option<String> {
+    good(&format!(r#"{{"operation_id":"{id}"}}"#))
+}
+
+fn state(status: &str) -> Option<String> {
+    good(&format!(r#"{{"status":"{status}","error":"the maximum number of items is reached"}}"#))
+}
+
+/// With the guard off.
+fn settings() -> Settings {
+    let get = |name: &str| {
+        let value = match name {
+            "lapi_url" | "cf_api_url" => "http://x",
+            "lapi_key" | "cf_api_token" => "k",
+            "cf_account_id" => "00000000000000000000000000000000",
+            "cf_ban_list_id" => "11111111111111111111111111111111",
+            "cf_captcha_list_id" => "22222222222222222222222222222222",
+            "cf_kv_namespace_id" => "33333333333333333333333333333333",
+            "removal_confirm_runs" => "1",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    Settings::parse(get, SystemTime::UNIX_EPOCH).unwrap()
+}
+
+fn account(settings: &Settings) -> Account {
+    let Settings { cloudflare, account, token, .. } = settings;
+    Account::new(cloudflare.clone(), account.clone(), token.clone())
+}
+
+/// Adds a ban and a challenge, which are two operations, beside `there` other items.
+async fn write_lists(edge: &Edge, there: &[&str], until: Duration) -> (super::lists::Applied, u64) {
+    let settings = settings();
+    let lists = settings.targets.lists.as_ref().unwrap();
+    let desired = Desired::of(&[there, &["192.0.2.1"]].concat(), &["192.0.2.2", "192.0.2.3"]);
+    let observed = Observed::of(ObservedList::of(there), ObservedList::default());
+    let (ends, set_aside) = (Ends::default(), SmallMap::default());
+    let rules = plan_lists::Rules {
+        now: NOW,
+        items_max: lists.items_max,
+        protected: &settings.protected,
+        ends: &ends,
+        set_aside: &set_aside,
+    };
+    let plan = plan_lists::diff(&desired, &observed, rules);
+    let approved = review(plan, None, |_| false, &settings.guard, NOW).approved;
+    let mut history = Remembered::<WriteHistory>::load(edge, NOW);
+    let inputs = schedule_lists::Inputs {
+        observed: &observed,
+        history: &history,
+        pace: &settings.pace,
+        token: 0,
+        rules: &schedule_lists::ByRules::default(),
+        now: NOW,
+    };
+    let schedule = schedule_lists::schedule(&approved, inputs);
+    let target = super::lists::Target {
+        account: &account(&settings),
+        lists,
+        pace: &settings.pace,
+        token: 0,
+        room: approved.room(),
+    };
+    let session = Session::start(edge);
+    let applied = super::lists::apply(&session, &target, &schedule, &mut history, until).await;
+    (applied, history.items_max(lists.items_max, 0, NOW))
+}
+
+fn waits(stopped: Option<&Stopped>) -> &str {
+    match stopped {
+        Some(Stopped::Waiting(why)) => why,
+        _ => "",
+    }
+}
+
+#[tokio::test]
+async fn operation_on_a_list_is_begun_only_if_there_is_time_to_see_its_end() {
+    let room = super::lists::WRITE_ROOM;
+    for (until, writes) in [(room, 1), (room - MOMENT, 0)] {
+        let edge = Edge::of(&[accepted("a"), state("completed")]);
+        let (applied, _) = write_lists(&edge, &[], until).await;
+        assert_eq!((applied.writes, applied.completed.len()), (writes, writes as usize));
+        let left = 2 - writes;
+        let why = format!("no time left in this run for {left} of 2 bulk operations");
+        assert!(waits(applied.stopped.as_ref()).starts_with(&why), "{:?}", applied.stopped);
+    }
+}
+
+/// It may be at work: the next run reads what became of it.
+#[tokio::test]
+async fn operation_of_which_nothing_is_heard_until_the_end_is_no_failure() {
+    let edge = Edge::of(&[accepted("a")]);
+    let (applied, _) = write_lists(&edge, &[], Duration::from_secs(100)).await;
+    assert!(
+        waits(applied.stopped.as_ref()).contains("was not completed within 25.0 s"),
+        "{:?}",
+        applied.stopped
+    );
+    assert_eq!((applied.writes, applied.completed.len()), (1, 0));
+}
+
+/// Of so many items over all lists of the account.
+async fn capacity_beside(others: Option<u64>) -> u64 {
+    let list = |items| {
+        format!(
+            r#"[{{"id":"9","name":"other","num_items":{items},"num_referencing_filters":0,"modified_on":""}}]"#
+        )
+    };
+    let all = others.map_or_else(|| Some("no JSON".to_owned()), |items| good(&list(items)));
+    let answers = [accepted("a"), state("completed"), accepted("b"), state("failed"), all];
+    let edge = Edge::of(&answers);
+    let there = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    let (applied, learned) = write_lists(&edge, &there, Duration::from_secs(100)).await;
+    assert!(matches!(applied.stopped, Some(Stopped::Failed(_))), "{:?}", applied.stopped);
+    assert_eq!(applied.completed.len(), 1);
+    learned
+}
+
+/// Three were there, one more came in the first operation, and two more were too many in the second.
+#[tokio::test]
+async fn lists_that_are_full_teach_what_others_leave_or_else_what_is_there() {
+    assert_eq!(capacity_beside(Some(10_000 - 5)).await, 5, "others leave five places");
+    assert_eq!(capacity_beside(Some(10_000 - 6)).await, 4, "they leave six, which were too many");
+    assert_eq!(capacity_beside(Some(10_000 - 2)).await, 4, "what is there fits, whatever they say");
+    assert_eq!(capacity_beside(Some(0)).await, 4);
+    assert_eq!(capacity_beside(None).await, 4, "nobody can say");
+}
+
+/// Writes one key.
+async fn write_key(edge: &Edge, until: Duration) -> super::kv::AppliedKeys {
+    let settings = settings();
+    let kv = settings.targets.kv.as_ref().unwrap();
+    let ends = Ends::default();
+    let rules = plan_kv::Rules {
+        prefix: &kv.prefix,
+        tolerance: kv.tolerance,
+        protected: &settings.protected,
+        ends: &ends,
+        now: NOW,
+        began: NOW,
+        ahead_since: None,
+    };
+    let desired = Desired::of_keys(&[("192.0.2.1", Ban, 3_600)]);
+    let plan = plan_kv::diff(&desired, &ObservedKeys::default(), rules);
+    let approved = review(plan, None, |_| false, &settings.guard, NOW).approved;
+    let mut quota = Remembered::<Quota>::load(edge, NOW);
+    let max: Option<NonZeroU64> = None;
+    let mut budget = schedule_kv::Budget::new(&quota, max, NOW);
+    let mut schedule = schedule_kv::schedule(&approved, &kv.prefix, &mut budget);
+    let account = account(&settings);
+    let target = super::kv::Target { account: &account, namespace: &kv.namespace, daily_max: max };
+    super::kv::apply(&Session::start(edge), &target, &mut schedule, &mut quota, until).await
+}
+
+#[tokio::test]
+async fn keys_are_sent_only_if_there_is_time_for_the_answer() {
+    let limit = super::kv::WRITE_TIMEOUT;
+    let taken = || good(r#"{"successful_key_count":1,"unsuccessful_keys":[]}"#);
+    let written = write_key(&Edge::of(&[taken()]), limit).await;
+    assert_eq!((written.writes, written.written, written.stopped), (1, 1, None));
+    for until in [limit - MOMENT, Duration::ZERO] {
+        let edge = Edge::of(&[taken()]);
+        let applied = write_key(&edge, until).await;
+        assert_eq!((applied.writes, edge.sent.borrow().len()), (0, 0));
+        assert!(waits(applied.stopped.as_ref()).starts_with("no time left in this run"));
+    }
+}
+
+/// Changes one rule.
+async fn write_rule(edge: &Edge, until: Duration) -> super::rules::AppliedRules {
+    let settings = settings();
+    let names: Each<_> = [(Ban, "b"), (Captcha, "c")]
+        .into_iter()
+        .map(|(list, name)| (list, name.parse().unwrap()))
+        .collect();
+    let ruleset = good(RULESET).unwrap();
+    let ruleset = decode_ruleset(&Answer::of(200, ruleset)).unwrap();
+    let observed = ZoneRules::new(ruleset, &names);
+    let list = observed.expression(Ban).unwrap().list();
+    let to = Expression::parse("ip.src in $b or ip.src in {192.0.2.1}", list).unwrap();
+    let patches = Patches { steps: vec![Patch { rule: Ban, to }], ..Patches::default() };
+    let account = account(&settings);
+    let target = super::rules::Target {
+        account: &account,
+        zone: &settings.account,
+        observed: &observed,
+        token: 0,
+    };
+    let mut history = Remembered::<RulesHistory>::load(edge, NOW);
+    super::rules::apply(&Session::start(edge), &target, patches, &mut history, until).await
+}
+
+const RULESET: &str = r#"{"id":"r","version":"1","rules":[{"id":"1","ref":"crowdsec_edge_sync_ban","action":"block","enabled":true,"expression":"ip.src in $b"}]}"#;
+
+#[tokio::test]
+async fn rule_is_changed_only_if_there_is_time_for_the_answer() {
+    let limit = Duration::from_secs(10);
+    assert_eq!(write_rule(&Edge::of(&[]), limit).await.writes, 1);
+    for until in [limit - MOMENT, Duration::ZERO] {
+        let applied = write_rule(&Edge::of(&[]), until).await;
+        assert_eq!(applied.writes, 0);
+        assert_eq!(
+            applied.waits.as_deref(),
+            Some("no time left in this run; the next run goes on")
+        );
+    }
+}
