@@ -77,7 +77,7 @@ impl Simulator {
         self.judge.attend(Entry {
             at: now,
             service,
-            method: request.method().to_string(),
+            method: request.method().as_str().to_owned(),
             target: target.to_owned(),
             fate: Fate::Silent,
             bytes_in: request.body().len() as u64,

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use memchr::memchr_iter;
+
 use super::Grouping;
 
 /// One metric.
@@ -51,7 +53,11 @@ pub(super) fn parse(body: &[u8]) -> Result<BTreeMap<String, Family>, FormatError
         return Err(wrong(text.lines().count(), "unexpected end of input stream"));
     }
     let mut families = Families::default();
-    for (index, line) in text.lines().enumerate() {
+    let mut from = 0;
+    for (index, end) in memchr_iter(b'\n', body).enumerate() {
+        let line = &text[from..end];
+        from = end + 1;
+        let line = line.strip_suffix('\r').unwrap_or(line);
         parse_line(line.trim_start_matches([' ', '\t']), &mut families)
             .map_err(|what| FormatError { line: index + 1, what })?;
     }

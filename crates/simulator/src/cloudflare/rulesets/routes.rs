@@ -156,7 +156,7 @@ impl Rulesets {
     fn get_rulesets(&self, zone: usize) -> Response<Bytes> {
         let rulesets = self.zones[zone].ruleset.iter();
         let echo = self.options.waf_echo;
-        let shown: Vec<Value> = rulesets.map(|one| one.describe(self.start, false, echo)).collect();
+        let shown: Vec<_> = rulesets.map(|one| one.describe(self.start, false, echo)).collect();
         success(StatusCode::OK, shown)
     }
 

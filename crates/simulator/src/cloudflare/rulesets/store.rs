@@ -1,10 +1,12 @@
 //! One zone's ruleset of the custom rules' phase: its rules in their order, and the version that every
 //! change raises.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::PHASE;
 use super::body::{NewRule, Place};
@@ -144,42 +146,56 @@ impl Ruleset {
         start: SystemTime,
         with_rules: bool,
         echo: ExpressionEcho,
-    ) -> Value {
-        let mut ruleset = json!({
-            "id": self.id,
-            "name": self.name,
-            "description": self.description,
-            "kind": "zone",
-            "phase": PHASE,
-            "version": self.version.to_string(),
-            "last_updated": rfc3339(start + self.updated),
-        });
+    ) -> Shown<'_> {
+        let text = |text| Field::Text(Cow::Borrowed(text));
+        let mut ruleset = Shown::from([
+            ("id", text(&self.id)),
+            ("name", text(&self.name)),
+            ("description", text(&self.description)),
+            ("kind", text("zone")),
+            ("phase", text(PHASE)),
+            ("version", Field::Text(self.version.to_string().into())),
+            ("last_updated", Field::Text(rfc3339(start + self.updated).into())),
+        ]);
         if with_rules {
-            ruleset["rules"] = self.rules.iter().map(|rule| describe(rule, start, echo)).collect();
+            let rules = self.rules.iter().map(|rule| describe(rule, start, echo));
+            ruleset.insert("rules", Field::Rules(rules.collect()));
         }
         ruleset
     }
 }
 
-fn describe(rule: &Rule, start: SystemTime, echo: ExpressionEcho) -> Value {
+/// Something as the API shows it, its fields in order.
+pub(super) type Shown<'a> = BTreeMap<&'a str, Field<'a>>;
+
+/// A field of it. A tree of values would copy every name and every text.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Field<'a> {
+    Text(Cow<'a, str>),
+    Flag(bool),
+    Rules(Vec<Shown<'a>>),
+    Other(&'a Value),
+}
+
+fn describe(rule: &Rule, start: SystemTime, echo: ExpressionEcho) -> Shown<'_> {
     let RuleView { id, reference, expression, action, description, enabled, extra } = &rule.view;
     let expression = match echo {
-        ExpressionEcho::Verbatim => expression.clone(),
-        ExpressionEcho::Respaced => respaced(expression),
+        ExpressionEcho::Verbatim => Cow::Borrowed(expression.as_str()),
+        ExpressionEcho::Respaced => respaced(expression).into(),
     };
-    let mut shown = json!({
-        "id": id,
-        "ref": reference,
-        "expression": expression,
-        "action": action,
-        "description": description,
-        "enabled": enabled,
-        "version": rule.version.to_string(),
-        "last_updated": rfc3339(start + rule.updated),
-    });
-    for (name, value) in extra {
-        shown[name] = value.clone();
-    }
+    let text = |text| Field::Text(Cow::Borrowed(text));
+    let mut shown = Shown::from([
+        ("id", text(id)),
+        ("ref", text(reference)),
+        ("expression", Field::Text(expression)),
+        ("action", text(action)),
+        ("description", text(description)),
+        ("enabled", Field::Flag(*enabled)),
+        ("version", Field::Text(rule.version.to_string().into())),
+        ("last_updated", Field::Text(rfc3339(start + rule.updated).into())),
+    ]);
+    shown.extend(extra.iter().map(|(name, value)| (name.as_str(), Field::Other(value))));
     shown
 }
 
