@@ -45,7 +45,7 @@ fn outgoing(request: &Request) -> Option<(OutgoingRequest, OutgoingBody)> {
     let headers: Vec<_> = request
         .headers
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
         .collect();
     let outgoing = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
     let method = match request.method {

@@ -3,6 +3,7 @@
 //! An adapter moves bytes, tells the time and writes lines; it knows nothing of CrowdSec or
 //! Cloudflare. In the component they are Spin's; in tests, the simulator and a simulated clock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -148,7 +149,7 @@ pub struct Request {
     /// The whole URL.
     pub url: String,
     /// Header names in lower case, and values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
     /// What is asked for need not exist: a 404 is an answer, not an error.
@@ -163,13 +164,13 @@ impl Request {
     }
 
     /// The same with one more header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same with a body.
-    pub fn body(self, content_type: &str, body: Vec<u8>) -> Self {
+    pub fn body(self, content_type: &'static str, body: Vec<u8>) -> Self {
         // Told beforehand, so that no server has to take a chunked request.
         let length = body.len().to_string();
         let mut request =

@@ -1,5 +1,6 @@
 //! What core is given: its ports, on the simulator itself. No HTTP, no runtime, no wall clock.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -8,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use edge_sync_core::log::{Line, Style};
 use edge_sync_core::ports::{
-    self, Body, Log, Request, ResponseHead, Store, StoreError, Transport, TransportError,
+    self, Body, Log, Method, Request, ResponseHead, Store, StoreError, Transport, TransportError,
 };
+use http::HeaderValue;
 use serde_json::Value;
 use simulator::{LazyRows, Outcome, Service, Simulator};
 
@@ -44,8 +46,14 @@ pub(crate) struct Values {
 
 impl Values {
     fn set(&mut self, key: &str, value: &[u8]) {
-        let before = self.now.insert(key.to_owned(), value.to_vec());
-        self.before.insert(key.to_owned(), before);
+        let before = match self.now.get_mut(key) {
+            Some(now) => Some(std::mem::replace(now, value.to_vec())),
+            None => self.now.insert(key.to_owned(), value.to_vec()),
+        };
+        match self.before.get_mut(key) {
+            Some(known) => *known = before,
+            None => drop(self.before.insert(key.to_owned(), before)),
+        }
     }
 }
 
@@ -96,15 +104,15 @@ impl Transport for RunHost {
     type Body = Pieces;
 
     async fn send(&self, request: Request) -> Result<(ResponseHead, Pieces), TransportError> {
-        let service = [
-            (LAPI, Service::Lapi),
+        let (service, path) = [
             (CLOUDFLARE, Service::Cloudflare),
+            (LAPI, Service::Lapi),
             (PUSHGATEWAY, Service::Pushgateway),
         ]
         .into_iter()
-        .find(|(origin, _)| request.url.starts_with(origin))
-        .map(|(_, service)| service)
+        .find_map(|(origin, service)| Some((service, request.url.strip_prefix(origin)?)))
         .ok_or(TransportError::Denied)?;
+        let path = path.strip_prefix('/').unwrap_or(path).to_owned();
         let number = self.requests.get() + 1;
         self.requests.set(number);
         let dies = self.run.killed_at == Some(number);
@@ -114,28 +122,21 @@ impl Transport for RunHost {
         let world = &self.world;
         world.requests.set(world.requests.get() + 1);
         let now = world.clock.now();
-        let mut builder =
-            http::Request::builder().method(request.method.as_str()).uri(&request.url);
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
         let body = Bytes::from(request.body.unwrap_or_default());
         let body = self.asked(request.method.as_str(), &request.url, body);
-        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
-        let sent = Sent {
+        let sent = Rc::new(Sent {
             run: self.number,
             at: now,
             unix: self.unix(),
             service,
             method: request.method.as_str(),
-            path: path.to_owned(),
+            path,
             body: body.clone(),
-        };
+        });
         if let Some(answer) = self.made_up(&sent) {
             return Ok(answer);
         }
-        let http = builder
-            .body(body)
+        let http = in_http(request.method, request.url, request.headers, body)
             .map_err(|error| TransportError::Other(format!("not a valid request: {error}")))?;
         if is_planted(Defect::WritesTwice) && sent.path.ends_with("/items") && sent.method == "POST"
         {
@@ -194,6 +195,32 @@ impl Transport for RunHost {
         };
         Ok((head, body))
     }
+}
+
+/// The request as the simulator takes it.
+fn in_http(
+    method: Method,
+    url: String,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Bytes,
+) -> Result<http::Request<Bytes>, http::Error> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = match method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    };
+    *request.uri_mut() = url.try_into()?;
+    for (name, value) in headers {
+        let value = match value {
+            Cow::Borrowed(value) => HeaderValue::from_static(value),
+            Cow::Owned(value) => value.try_into()?,
+        };
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
 }
 
 impl RunHost {

@@ -137,7 +137,7 @@ fn outgoing(request: Request) -> Result<http::Request<Full<Bytes>>, TransportErr
     let other = |error: http::Error| TransportError::Other(error.to_string());
     let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.url);
     for (name, value) in request.headers {
-        builder = builder.header(name, value);
+        builder = builder.header(name, value.as_ref());
     }
     let body = Full::new(Bytes::from(request.body.unwrap_or_default()));
     let mut request = builder.body(body).map_err(other)?;

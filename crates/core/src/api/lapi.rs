@@ -68,7 +68,8 @@ impl Lapi {
     }
 
     fn request(&self, method: Method, path: &str) -> Request {
-        request(method, format!("{}/v1/{path}", self.origin)).header("x-api-key", self.key.expose())
+        request(method, format!("{}/v1/{path}", self.origin))
+            .header("x-api-key", self.key.expose().to_owned())
     }
 }
 

@@ -12,6 +12,13 @@ use crate::log::clip;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
+impl Origin {
+    /// Scheme, host and port, without a slash at the end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -166,7 +166,9 @@ fn version_of(bytes: &[u8]) -> Option<u32> {
 
 /// The value's fields behind its version. Not by serde's `flatten`: it is twice the code.
 fn encode<T: Serialize>(version: u32, value: &T) -> Vec<u8> {
-    let mut bytes = format!("{{\"v\":{version}").into_bytes();
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(b"{\"v\":");
+    bytes.extend_from_slice(version.to_string().as_bytes());
     let head = bytes.len();
     serde_json::to_writer(&mut bytes, value).expect("numbers and texts always serialise");
     // The fields' own bracket, which is open already.

@@ -238,7 +238,7 @@ impl Transport for World {
         let mut builder =
             http::Request::builder().method(request.method.as_str()).uri(&request.url);
         for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
+            builder = builder.header(*name, value.as_ref());
         }
         let body = Bytes::from(request.body.clone().unwrap_or_default());
         if !body.is_empty() {

@@ -183,9 +183,16 @@ impl Lists {
     /// How many networks are asked for or there.
     pub(super) fn needed(&self, reading: &Reading) -> usize {
         let [first, second] = &self.content;
-        let is_new = |net: &&IpNet| !reading.lists.contains_key(*net);
-        let beside = first.networks.keys().filter(is_new).count();
-        let second = second.networks.keys().filter(is_new);
+        let is_new = || {
+            // Both in order.
+            let mut asked_for = reading.lists.keys().peekable();
+            move |net: &&IpNet| {
+                while asked_for.next_if(|asked_for| *asked_for < *net).is_some() {}
+                asked_for.peek() != Some(net)
+            }
+        };
+        let beside = first.networks.keys().filter(is_new()).count();
+        let second = second.networks.keys().filter(is_new());
         let beside_both = second.filter(|net| !first.networks.contains_key(*net)).count();
         reading.lists.len() + beside + beside_both
     }

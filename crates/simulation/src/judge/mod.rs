@@ -124,7 +124,7 @@ struct View {
 }
 
 struct Request {
-    sent: Sent,
+    sent: Rc<Sent>,
     about: About,
 }
 
@@ -270,12 +270,12 @@ impl Judge {
     }
 
     /// Before a request is handled.
-    pub(crate) fn sent(&mut self, sent: &Sent, simulator: &mut Simulator) -> usize {
+    pub(crate) fn sent(&mut self, sent: &Rc<Sent>, simulator: &mut Simulator) -> usize {
         let about = self.about(sent);
         if about.is_write() {
             self.write(sent, &about, simulator);
         }
-        self.requests.push(Request { sent: sent.clone(), about });
+        self.requests.push(Request { sent: Rc::clone(sent), about });
         self.requests.len() - 1
     }
 

@@ -101,7 +101,7 @@ impl Reading {
             _ => return,
         };
         let own = !["CAPI", "lists", "cscli-import"].iter().any(|word| is(word, origin))
-            && !origin.to_ascii_lowercase().starts_with("lists:");
+            && !origin.get(..6).is_some_and(|beginning| is("lists:", beginning));
         let lasts = row.duration.as_deref().and_then(go_seconds).unwrap_or(3_600);
         let want = Want { strength, own, ends: self.unix + lasts };
         if is("country", scope) && terms.countries || is("as", scope) && terms.asns {

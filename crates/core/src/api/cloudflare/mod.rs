@@ -56,20 +56,22 @@ impl Account {
     /// A request beside the account: to a zone, or about the token; `path` starts with a slash. A run sends
     /// none; who sets up and looks after an account does.
     pub fn beside(&self, method: Method, path: &str) -> Request {
-        let url = format!("{}/client/v4{path}", self.origin);
-        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+        self.asked(method, ["", "", path])
     }
 
     /// A request to the account's part of the API; `path` starts with a slash.
     pub fn request(&self, method: Method, path: &str) -> Request {
-        let url = format!("{}/client/v4/accounts/{}{path}", self.origin, self.id);
-        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+        self.asked(method, ["/accounts/", self.id.as_str(), path])
     }
 
     /// A request to a zone's part of the API; `path` starts with a slash.
     fn zone_request(&self, method: Method, zone: &Id, path: &str) -> Request {
-        let url = format!("{}/client/v4/zones/{zone}{path}", self.origin);
-        request(method, url).header("authorization", format!("Bearer {}", self.token.expose()))
+        self.asked(method, ["/zones/", zone.as_str(), path])
+    }
+
+    fn asked(&self, method: Method, [kind, id, path]: [&str; 3]) -> Request {
+        let url = [self.origin.as_str(), "/client/v4", kind, id, path].concat();
+        request(method, url).header("authorization", ["Bearer ", self.token.expose()].concat())
     }
 }
 

@@ -58,7 +58,20 @@ impl AddressSet {
 
     /// What is in either.
     pub fn union(&self, other: &Self) -> Self {
-        self.0.iter().chain(&other.0).copied().collect()
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut entries: Vec<Address> = Vec::with_capacity(self.len() + other.len());
+        loop {
+            let next = match (ours.peek(), theirs.peek()) {
+                (Some(our), Some(their)) if our > their => theirs.next(),
+                (None, _) => theirs.next(),
+                (Some(_), _) => ours.next(),
+            };
+            let Some(next) = next else { return Self(entries) };
+            // A prefix comes before what is in it.
+            if entries.last().is_none_or(|last| !last.contains(next)) {
+                entries.push(*next);
+            }
+        }
     }
 
     /// What is in both.

@@ -70,7 +70,7 @@ fn patch_of_a_rule_sends_every_field_as_it_was_read_but_the_expression() {
         request.url,
         "https://api.test/client/v4/zones/000000000000000000000000000000cc/rulesets/r1/rules/b1"
     );
-    assert!(request.headers.contains(&("authorization", "Bearer t0k".to_owned())));
+    assert!(request.headers.contains(&("authorization", "Bearer t0k".into())));
     assert_eq!(
         body_of(&request),
         concat!(
