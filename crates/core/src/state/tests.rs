@@ -67,6 +67,22 @@ fn load(store: &Memory) -> Remembered<Visit> {
 }
 
 #[test]
+fn version_is_found_wherever_it_stands() {
+    for (text, found) in [
+        (r#"{"v":2,"at":7}"#, Found::Stored),
+        (r#"{ "v": 2, "at": 7 }"#, Found::Stored),
+        (r#"{"at":7,"v":2}"#, Found::Stored),
+        (r#"{"v":1,"at":7}"#, Found::Unreadable),
+        (r#"{"v":22,"at":7}"#, Found::Unreadable),
+        (r#"{"v":2.0,"at":7}"#, Found::Unreadable),
+        (r#"{"v":2"#, Found::Unreadable),
+        (r#"{"at":7}"#, Found::Unreadable),
+    ] {
+        assert_eq!(*load(&Memory::with("visit", text)).found(), found, "{text}");
+    }
+}
+
+#[test]
 fn record_stored_is_loaded_and_written_again_only_if_it_differs() {
     let store = Memory::with("visit", r#"{"v":2,"at":7,"later":[1]}"#);
     let mut visit = load(&store);

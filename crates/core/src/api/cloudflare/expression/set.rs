@@ -199,6 +199,8 @@ mod tests {
         #[test]
         fn algebra_agrees_with_looking_at_every_address(a in some_set(), b in some_set()) {
             let has = |set: &AddressSet, address: &Address| set.iter().any(|e| e.contains(address));
+            let both: AddressSet = a.iter().chain(&b).copied().collect();
+            prop_assert_eq!(a.union(&b), both);
             for bits in 0..40 {
                 let one = Address::from(IpAddr::V4(Ipv4Addr::from_bits(BASE + bits)));
                 let (in_a, in_b) = (has(&a, &one), has(&b, &one));
