@@ -327,15 +327,15 @@ pub fn for_lists(
 ) -> ByRules {
     let urgency = urgency(settings, lists, rules, states, history, now);
     let zones = rules.iter().flat_map(|(_, observed)| &observed.zones);
+    let protected: AddressSet =
+        settings.protected.addresses().iter().map(|(address, _)| *address).collect();
     let mut lifted = Each::<AddressSet>::default();
     for ours in zones.filter_map(|(_, zone)| Some(&zone.as_ref().ok()?.ours)) {
         for (list, rule) in ours.iter() {
             let OurRule::Ours { expression, .. } = rule else { continue };
             let parts = expression.parts();
             // What is in FRESH too is matched all the same.
-            let through = parts.lifted.difference(&parts.fresh.of);
-            let is_open = |address: &&Address| settings.protected.rule(address).is_none();
-            let through: AddressSet = through.iter().filter(is_open).copied().collect();
+            let through = parts.lifted.difference(&parts.fresh.of).difference(&protected);
             let all = lifted.get(list).map_or_else(|| through.clone(), |all| all.union(&through));
             lifted.insert(list, all);
         }

@@ -99,7 +99,12 @@ impl Past {
             known.was_scarce = is_scarce;
             // What the run does not keep, the next one does not know.
             if let Some(want) = want {
-                let before = if known.ends == 0 { want.ends } else { known.ends };
+                // One that could not read the target may have kept what it read of LAPI.
+                let before = match (known.ends, known.ends_least) {
+                    (0, 0) => want.ends,
+                    (0, least) => least,
+                    (ends, _) => ends,
+                };
                 known.ends_least = before.min(want.ends);
                 known.ends_ever = Some(known.ends_ever.map_or(want.ends, |e| e.min(want.ends)));
             }

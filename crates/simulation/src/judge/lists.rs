@@ -485,8 +485,7 @@ impl Judge {
             self.lists.taken.extend(others_taken);
             let Some(by) = by else { continue };
             // What others put there after the list was read is unseen, and a rewrite drops it.
-            let unseen = |text: &&String| unseen.contains(*text);
-            let foreign = change.removed.iter().filter(|text| !unseen(text));
+            let foreign = change.removed.iter().filter(|text| !unseen.contains(*text));
             if let Some(text) = foreign.into_iter().find(|text| network(text).is_none()) {
                 let text = format!("{text:?} is no address, and we took it off the list");
                 self.fail("what is not understood is left alone", by.run, change.at, text);
@@ -505,7 +504,17 @@ impl Judge {
                 }
                 let came_after =
                     came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read));
-                if by.is_put && came_after || self.is_scarce(&by, &net) {
+                // Nor is the range around him that others put there unseen.
+                let mut ranges = unseen.iter().filter_map(|text| network(text));
+                let was_unseen = ranges.any(|range| range.contains(&net));
+                if by.is_put && (came_after || was_unseen) || self.is_scarce(&by, &net) {
+                    continue;
+                }
+                // What is still under way is not known to a store that forgot, and the runs went on without it.
+                let is_late = |at: Duration| at >= by.accepted && at <= change.at;
+                let last = self.last.as_ref().map(|last| last.run);
+                let went_on = self.runs.keys().copied().chain(last).any(|run| run > by.run);
+                if went_on && self.waits.trouble_at().is_some_and(is_late) {
                     continue;
                 }
                 let is_itself = change.removed.iter().any(|text| network(text) == Some(net));

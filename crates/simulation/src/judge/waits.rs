@@ -57,6 +57,11 @@ impl Waits {
         }
     }
 
+    /// The last time that something was wrong with what is remembered.
+    pub(super) fn trouble_at(&self) -> Option<Duration> {
+        self.trouble
+    }
+
     /// The run's store has what it learned until now.
     pub(super) fn kept(&mut self, run: usize) {
         let setback = self.setback.iter_mut().map(|(.., learned)| learned);

@@ -148,6 +148,7 @@ impl Compared<'_> {
                 return Some((Why::Moved, Class::Rest, None));
             }
             Around::Waits => return None,
+            Around::LetGo => return Some((Why::Displaced, Class::Rest, None)),
         }
         Some(match self.rules.ends.get(address).filter(|known| known.on_list) {
             Some(known) if known.is_over(self.rules.now) => (Why::RanOut, Class::Rest, None),

@@ -16,6 +16,9 @@ pub(super) struct Places<'a> {
     pub(super) first_without: Option<(Rank, Address)>,
     /// Some go without only until others have moved: in the end there is a place for all.
     pub(super) are_kept: bool,
+    /// What stays for a range without a place goes if that range comes after this: somebody more important would go
+    /// without for it. `None` = all of it stays.
+    pub(super) lets_go: Option<(Rank, Address)>,
 }
 
 /// The order in which places are given, the smallest first; among equals the address decides.
@@ -74,7 +77,8 @@ impl Rank {
 impl<'a> Places<'a> {
     /// Gives `places` to the desired addresses.
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
-        let mut all = Self { desired, observed, first_without: None, are_kept: false };
+        let mut all =
+            Self { desired, observed, first_without: None, are_kept: false, lets_go: None };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
         if desired.count_on_lists() > places {
             let mut ranked: Vec<(Rank, Address)> = desired
@@ -123,6 +127,16 @@ impl<'a> Places<'a> {
             None => self.desired.count_by_origin(candidates, |_| true),
             Some(_) => self.desired.count_by_origin(candidates, has_place),
         }
+    }
+
+    /// Whether one of these desired ranges is important enough for what stays because of it.
+    pub(super) fn may_keep(&self, mut ranges: impl Iterator<Item = Address>) -> bool {
+        self.lets_go.is_none_or(|limit| {
+            ranges.any(|range| {
+                let candidate = self.desired.candidate(&range);
+                candidate.is_some_and(|candidate| (self.rank(&candidate), range) < limit)
+            })
+        })
     }
 
     fn has(&self, candidate: &Candidate) -> bool {

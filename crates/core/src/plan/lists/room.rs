@@ -12,7 +12,7 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
 
 use super::Rules;
-use super::places::Places;
+use super::places::{Places, Rank};
 
 /// Of so many that move, one place is kept free to move them one after the other: fewer places would take more
 /// writes, more places would put more out for the moment.
@@ -28,6 +28,8 @@ pub(super) enum Around {
     Weaker(Option<(Remediation, Address)>),
     /// None has a place: it keeps its own until one has.
     Waits,
+    /// None has a place, and it has none either: somebody more important would go without.
+    LetGo,
 }
 
 /// Gives as many places as Cloudflare allows for what is to be there in the end, and for what is there on the way:
@@ -36,12 +38,31 @@ pub(super) enum Around {
 /// If nobody less important can make room for those who only move, they stay as they are until there is a place: a
 /// challenge instead of a ban, or a ban instead of a challenge, is safer than nothing for as long as the second
 /// write takes, which may be days.
+///
+/// What stays for a range without a place stays only for the more important than whoever goes without for it.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let of = |count| Places::assign(desired, observed, count);
+    let all_stay = assign_with(desired, observed, rules, None);
+    let Some(first) = all_stay.first_without.filter(|_| all_stay.needs(rules).waits > 0) else {
+        return all_stay;
+    };
+    let some_go = assign_with(desired, observed, rules, Some(first));
+    match some_go.first_without {
+        Some(without) if without <= first => all_stay,
+        _ => some_go,
+    }
+}
+
+fn assign_with<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    rules: Rules<'_>,
+    lets_go: Option<(Rank, Address)>,
+) -> Places<'a> {
+    let of = |count| Places { lets_go, ..Places::assign(desired, observed, count) };
     let wanted = desired.candidates().count() as u64;
     if observed.count() + wanted <= rules.items_max {
         return of(wanted);
@@ -97,6 +118,8 @@ pub(super) fn assign<'a>(
 struct Needs {
     /// There, and stays whatever is desired: not understood, or its range has no place.
     stays: u64,
+    /// Of those, what stays for its range.
+    waits: u64,
     /// There, and has a place.
     placed: u64,
     /// Of those, on the wrong list.
@@ -163,7 +186,12 @@ impl Places<'_> {
                     }
                     (None, Some(_)) => {}
                     (None, None) => match self.around(list, address) {
-                        Around::Waits => needs.stays += u64::from(!self.is_twice(list, address)),
+                        Around::Waits => {
+                            let waits = u64::from(!self.is_twice(list, address));
+                            needs.stays += waits;
+                            needs.waits += waits;
+                        }
+                        Around::LetGo => {}
                         Around::Covered(Some((on, range))) => {
                             needs.leaving += 1;
                             if on == list && may_rewrite(content) {
@@ -245,14 +273,18 @@ impl Places<'_> {
             after.min_by_key(Option::is_some)
         };
         let is_twice = self.is_twice(list, address);
+        let waits = || match self.may_keep(around.iter().map(|(range, _)| *range)) {
+            true => Around::Waits,
+            false => Around::LetGo,
+        };
         if let Some(after) = best(true) {
             Around::Covered(after.filter(|_| !is_twice))
         } else if around.iter().any(|(_, on)| *on >= list) {
-            Around::Waits
+            waits()
         } else if let Some(after) = best(false) {
             Around::Weaker(after)
         } else if !around.is_empty() {
-            Around::Waits
+            waits()
         } else {
             Around::Nothing
         }
@@ -291,7 +323,7 @@ mod tests {
         };
         let needs = Places::assign(&desired, &observed, places).needs(rules);
         let Needs { stays, placed, moving, leaving, ranges, inside, .. } = needs;
-        [stays, placed, moving, leaving, ranges, inside.len() as u64]
+        [stays, placed, moving.len() as u64, leaving, ranges, inside.len() as u64]
     }
 
     #[test]

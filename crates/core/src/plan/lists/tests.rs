@@ -163,7 +163,8 @@ fn covered_address_keeps_its_place_until_the_range_has_one() {
     let mut scarce = scarce.wants("1.1.1.0/24", Ban, "CAPI", 60);
     assert_eq!(scarce.says(), [""; 0], "no room for range and address at a time");
     scarce.items_max = 2;
-    assert_eq!(scarce.says(), ["-9.9.9.2 ban displaced Rest"], "it has no place at all");
+    let goes = ["-1.1.1.1 captcha displaced Rest"];
+    assert_eq!(scarce.says(), goes, "the range has no place at all, and own bans come before it");
 }
 
 #[test]
@@ -368,4 +369,34 @@ fn range_that_moves_on_full_lists_takes_the_place_of_what_comes_inside_of_it() {
         case(&["203.0.113.4/30"], &[], &["203.0.113.4", "203.0.113.6"], &["203.0.113.4/30"]);
     less.items_max = 2;
     assert_eq!(less.says()[0], "+203.0.113.4/30 ban ban_over_captcha OwnBan");
+}
+
+#[test]
+fn own_ban_keeps_its_place_before_what_stays_for_a_range_of_the_community() {
+    let on_ban = ["198.51.100.11", "198.51.100.15", "198.51.100.22"];
+    let mut full = case(&[], &[], &on_ban, &["198.51.100.14", "198.51.100.22"])
+        .wants("198.51.100.15", Ban, "cscli", 28_080_000)
+        .wants("198.51.100.22", Captcha, "crowdsec", 1_814_400)
+        .wants("198.51.100.0/28", Ban, "CAPI", 4_579_200);
+    full.items_max = 2;
+    assert_eq!(
+        full.says(),
+        [
+            "-198.51.100.11 ban displaced Rest",
+            "-198.51.100.22 ban moved Rest",
+            "-198.51.100.14 captcha displaced Rest",
+        ]
+    );
+    // An own range is worth it to keep what is in it, if only others go without.
+    let mut range = case(&[], &[], &["198.51.100.11"], &[])
+        .wants("198.51.100.22", Ban, "CAPI", 28_080_000)
+        .wants("198.51.100.0/28", Ban, "cscli", 4_579_200);
+    range.items_max = 1;
+    assert_eq!(
+        range.says(),
+        [
+            "+198.51.100.0/28 ban new_ban OwnBan",
+            "-198.51.100.11 ban covered Rest after 198.51.100.0/28 ban",
+        ]
+    );
 }

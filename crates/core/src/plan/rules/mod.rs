@@ -178,6 +178,8 @@ struct View<'a> {
     /// What shall match, as wide as it is wanted; what is protected altogether is not in it.
     shall_match: AddressSet,
     on_list: AddressSet,
+    /// What the list has of what shall match, and keeps.
+    stays: AddressSet,
     /// What the rule matches now, but for what must not.
     in_force: AddressSet,
     /// What FRESH has now and may keep.
@@ -189,10 +191,13 @@ impl<'a> View<'a> {
         let protected = situation.protected.union(situation.never_block);
         let fresh = situation.observed.parts().fresh.of.iter().copied();
         let wanted = situation.shall_match.iter().map(|item| item.address);
-        let on_list = situation.on_list.iter().map(|item| item.address).collect();
+        let on_list: AddressSet = situation.on_list.iter().map(|item| item.address).collect();
+        let shall_match: AddressSet = wanted.filter(|address| !protected.covers(address)).collect();
+        let items = situation.on_list.iter().map(|item| item.address);
         Self {
             situation,
-            shall_match: wanted.filter(|address| !protected.covers(address)).collect(),
+            stays: items.filter(|address| shall_match.covers(address)).collect(),
+            shall_match,
             in_force: situation.observed.matched(&on_list).difference(&protected),
             fresh: fresh.filter(|address| !protected.covers(address)).collect(),
             on_list,
@@ -346,7 +351,8 @@ impl<'a> View<'a> {
         let already = &observed.fresh.of;
         let mut candidates = Vec::new();
         let mut add = |address: Address, item: &Item, role: Role| {
-            let is_on_list = self.on_list.covers(&address) && !lifted.covers(&address);
+            // Not by a range that shall not match: it leaves, even if it is too wide for LIFTED or finds no room there.
+            let is_on_list = self.stays.covers(&address) && !lifted.covers(&address);
             // What comes back from LIFTED may have been lifted from a list that the edge has not yet; and what was
             // turned round while it moved, that may still go from here.
             let was_said = already.covers(&address)

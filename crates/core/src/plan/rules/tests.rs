@@ -447,3 +447,13 @@ fn fresh_range_that_was_lifted_stays_while_not_all_inside_of_it_have_room() {
     rule.on_list = items(Class::Rest, "203.0.113.7");
     assert_eq!(rule.decide().desired, expression(") or ip.src in {203.0.113.6}"));
 }
+
+#[test]
+fn who_shall_match_inside_of_a_range_that_leaves_and_cannot_be_lifted_is_said() {
+    let mut rule = rule("198.51.100.7", "0.0.0.0/0", ")");
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(") or ip.src in {198.51.100.7}"));
+    assert_eq!(decided.waiting, [Waiting::Lifted("0.0.0.0/0".parse().unwrap(), Class::Lift)]);
+    rule.observed = decided.desired;
+    assert!(!rule.decide().is_due);
+}
