@@ -39,16 +39,16 @@ pub(super) enum Around {
 /// challenge instead of a ban, or a ban instead of a challenge, is safer than nothing for as long as the second
 /// write takes, which may be days.
 ///
-/// What stays for a range without a place stays only for the more important than whoever goes without for it.
+/// What stays for a range without a place does not stay where somebody more important who was decided here would go
+/// without for it.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
     let all_stay = assign_with(desired, observed, rules, None);
-    let Some(first) = all_stay.first_without.filter(|_| all_stay.needs(rules).waits > 0) else {
-        return all_stay;
-    };
+    let is_for_own = all_stay.has_own_without() && all_stay.needs(rules).waits > 0;
+    let Some(first) = all_stay.first_without.filter(|_| is_for_own) else { return all_stay };
     let some_go = assign_with(desired, observed, rules, Some(first));
     match some_go.first_without {
         Some(without) if without <= first => all_stay,
