@@ -2,7 +2,7 @@
 
 use crate::remap::Sources;
 use crate::toolchain::{TARGET, Toolchain};
-use crate::{cargo_build, setup, tools, workspace};
+use crate::{cargo_build, setup, strip, tools, workspace};
 use anyhow::{Result, ensure};
 use std::path::PathBuf;
 
@@ -47,6 +47,7 @@ pub(crate) fn component_of(
     cargo_build::run(what, &mut cargo, tools::crates(&[&package[..], &edges].concat()))?;
     let component = sources.root.join(workspace::COMPONENT);
     ensure!(component.exists(), "cargo did not make {}", component.display());
+    strip::strip(&component)?;
     Ok(component)
 }
 

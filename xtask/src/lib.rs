@@ -18,6 +18,7 @@ mod quiet;
 mod remap;
 mod setup;
 mod simulate;
+mod strip;
 mod tally;
 mod test;
 mod toolchain;
