@@ -211,6 +211,9 @@ impl Judge {
                 return;
             }
             401 | 403 => Kind::Denied,
+            // What the envelope says counts, also in a 200. (It was taken for no answer, and an error of a server
+            // after it for one more of the same.)
+            200..300 if json["success"] == false => Kind::Refused,
             400..500 if !codes.is_empty() => Kind::Refused,
             _ => Kind::Unanswered,
         };
