@@ -26,6 +26,8 @@ pub(crate) struct Lists {
     seen_operations: usize,
     /// An operation once failed because the account was full: capacity may be learned.
     pub(super) has_been_full: bool,
+    /// When the last of those was seen to fail.
+    pub(super) full_at: Option<Duration>,
     /// What was taken off a list, when last, and by which run; by others, `None`.
     taken: BTreeMap<IpNet, (Duration, Option<usize>)>,
     /// What was in a write that was refused because of a value.
@@ -147,6 +149,7 @@ impl Lists {
             seen_changes: 0,
             seen_operations: 0,
             has_been_full: false,
+            full_at: None,
             taken: BTreeMap::new(),
             refused: BTreeSet::new(),
         }

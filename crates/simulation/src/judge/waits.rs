@@ -288,6 +288,9 @@ impl Judge {
                 let is_full =
                     json["result"]["error"].as_str().is_some_and(|e| e.contains("maximum"));
                 self.lists.has_been_full |= is_full;
+                if is_full {
+                    self.lists.full_at = Some(heard);
+                }
                 let index = self
                     .requests
                     .iter()
