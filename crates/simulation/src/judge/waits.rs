@@ -208,6 +208,7 @@ impl Judge {
                 self.waits.setback = None;
                 let values = bodies(&self.requests[index].sent);
                 self.lists.refused.extend(values.iter().filter_map(|text| network(text)));
+                self.lists.refused_at = Some(heard);
                 return;
             }
             401 | 403 => Kind::Denied,
