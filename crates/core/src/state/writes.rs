@@ -270,9 +270,13 @@ impl WriteHistory {
         self.halved == 0 && self.no_rewrite_until <= now
     }
 
-    /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is.
+    /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is. How many items
+    /// fit is not asked anew by it: an account that takes a write in 72 hours would find out with each of them.
     pub(crate) fn throttled(&mut self, beside_the_ladder: bool, pace: &Pace, now: u64) {
         self.throttled_at = now;
+        if let Some(capacity) = &mut self.capacity {
+            capacity.until = now.saturating_add(BELIEVED_SECS);
+        }
         if beside_the_ladder {
             self.owner_tried_at = now;
         } else {

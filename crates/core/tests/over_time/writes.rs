@@ -300,6 +300,21 @@ async fn lists_that_others_fill_teach_how_many_items_fit_for_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn full_account_that_takes_a_write_in_three_days_spends_the_next_on_what_fits() {
+    let world = World::new();
+    let others = world.front.world().cloudflare().create_list("others");
+    let filled: Vec<String> = (0..9_992).map(|n| address(1_000_000 + n)).collect();
+    world.front.world().cloudflare().preload(&others, filled.iter().map(String::as_str));
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = 3 * DAY);
+    community(&world, 0..12);
+    for _ in 0..4 * 24 {
+        run_after(&world, HOUR).await;
+    }
+    assert_eq!(world.edge().0.len(), 8, "the second that was accepted");
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
 async fn operation_that_cannot_be_asked_for_is_given_up_after_an_hour() {
     for fault in [
         "answer 404 {\"success\":false,\"errors\":[{\"code\":10000,\"message\":\"no\"}]}",
