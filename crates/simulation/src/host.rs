@@ -146,7 +146,8 @@ impl Transport for RunHost {
             world.judge.borrow_mut().handled(index, &mut simulator);
             if let Outcome::Response(response) = &reply.outcome {
                 let status = response.status().as_u16();
-                world.judge.borrow_mut().answered(self.number, index, status, response.body());
+                let of = (self.number, index);
+                world.judge.borrow_mut().answered(of, status, response.body(), now);
             }
         }
         let reply = {
@@ -458,7 +459,8 @@ impl Body for Pieces {
         }
         if let Some(body) = self.told.take() {
             let (run, index, status) = self.of;
-            self.world.judge.borrow_mut().answered(run, index, status, &body);
+            let now = self.world.clock.now();
+            self.world.judge.borrow_mut().answered((run, index), status, &body, now);
         }
         Ok(None)
     }

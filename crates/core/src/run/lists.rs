@@ -145,15 +145,12 @@ pub(super) async fn finish<H: Host>(
     let now = session.unix_now();
     let token = checksum(settings.token.expose());
     let mut applied = Applied::default();
-    if *counted {
-        let _ =
-            history.change(host, |history| history.note_company(schedule.has_lone_removals(), now));
-    }
     if let Some(edge) = edge.as_mut().filter(|_| *counted) {
         let writes = schedule.wait().is_none() && !schedule.operations().is_empty();
         let may_be_kept = !writes && history.is_known(now);
         Box::pin(edge.audit(session, clients, &read, may_be_kept, *until)).await;
     }
+    let mut goes = schedule.operations().is_empty();
     let outcome = match schedule.wait() {
         _ if settings.dry_run && counts.drift > 0 => Outcome::Planned,
         _ if schedule.operations().is_empty() => {
@@ -185,6 +182,7 @@ pub(super) async fn finish<H: Host>(
                 let text = format!("the wait after a refused write cannot be kept: {error}");
                 host.log(&Line::new(Level::Warn, "store", text));
             }
+            goes = applied.stopped.is_none() && !schedule.is_beside_the_ladder();
             match (applied.stopped.take(), schedule.company()) {
                 (Some(stopped), _) => stopped.into(),
                 (None, Some(left)) => Outcome::Batched(left),
@@ -192,6 +190,11 @@ pub(super) async fn finish<H: Host>(
             }
         }
     };
+    if *counted {
+        let removes = || schedule.operations().iter().any(|of| of.effect().removed > 0);
+        let stays = schedule.has_lone_removals() || !goes && removes();
+        let _ = history.change(host, |history| history.note_company(stays, now));
+    }
     let backoff = history.wait(&settings.pace, token, session.unix_now());
     let done = applied.completed.iter().map(|effect| effect.added + effect.removed);
     let left = counts.drift.saturating_sub(done.sum());

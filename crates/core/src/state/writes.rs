@@ -75,7 +75,7 @@ pub struct WriteHistory {
     setback: Option<Setback>,
     /// When an owner's address was last tried while other writes waited.
     owner_tried_at: u64,
-    /// Since when removals that are not urgent would have to be written for themselves.
+    /// Since when removals that are not urgent stay, for want of a write that they could go with.
     alone_since: u64,
     /// Fewer items fit than the settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,9 +270,13 @@ impl WriteHistory {
         self.halved == 0 && self.no_rewrite_until <= now
     }
 
-    /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is.
+    /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is. How many items
+    /// fit is not asked anew by it: an account that takes a write in 72 hours would find out with each of them.
     pub(crate) fn throttled(&mut self, beside_the_ladder: bool, pace: &Pace, now: u64) {
         self.throttled_at = now;
+        if let Some(capacity) = &mut self.capacity {
+            capacity.until = now.saturating_add(BELIEVED_SECS);
+        }
         if beside_the_ladder {
             self.owner_tried_at = now;
         } else {
@@ -418,9 +422,11 @@ impl WriteHistory {
         given_up
     }
 
-    /// Whether removals that are not urgent would have to be written for themselves.
-    pub(crate) fn note_company(&mut self, alone: bool, now: u64) {
-        self.alone_since = match (alone, self.alone_since) {
+    /// Whether removals that are not urgent stay: for themselves they are not written yet, or what they would go with
+    /// waits, or came to nothing. On a full account they make room for others after each failure, for as long as that
+    /// is believed: if only the time alone counted, it would begin anew every day.
+    pub(crate) fn note_company(&mut self, stays: bool, now: u64) {
+        self.alone_since = match (stays, self.alone_since) {
             (false, _) => 0,
             (true, 0) => now,
             (true, since) => since,

@@ -129,6 +129,30 @@ async fn removals_that_ran_out_wait_for_company_where_writes_are_scarce_and_at_m
 }
 
 #[tokio::test(start_paused = true)]
+async fn removal_whose_company_is_refused_until_it_is_gone_has_waited_all_that_time() {
+    let world = world_with_scarce_writes().await;
+    world.decide("ban", "203.0.113.200", HOUR);
+    run_after(&world, INTERVAL).await;
+    // A rewrite would carry both, and is refused until the new ban is over too.
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = 60 * DAY);
+    run_after(&world, HOUR).await;
+    world.decide("ban", "203.0.113.201", 26 * HOUR);
+    for _ in 0..27 {
+        run_after(&world, HOUR).await;
+    }
+    let ban = world.edge().0;
+    assert!(
+        ban.contains(&"203.0.113.200".to_owned()) && !ban.contains(&"203.0.113.201".to_owned())
+    );
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = Duration::ZERO);
+    for _ in 0..6 {
+        run_after(&world, HOUR).await;
+    }
+    assert!(!world.edge().0.contains(&"203.0.113.200".to_owned()), "not a day more");
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
 async fn owner_is_tried_once_in_half_an_hour_while_the_ladder_stays_as_it_is() {
     let mut world = world_with_scarce_writes().await;
     world.fault("cloudflare POST: answer 429 slow down");
@@ -273,6 +297,21 @@ async fn lists_that_others_fill_teach_how_many_items_fit_for_a_day() {
     run_after(&world, DAY).await;
     run_after(&world, INTERVAL).await;
     assert_eq!((world.edge().0.len(), success(&world)), (7_000, Some(1.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_account_that_takes_a_write_in_three_days_spends_the_next_on_what_fits() {
+    let world = World::new();
+    let others = world.front.world().cloudflare().create_list("others");
+    let filled: Vec<String> = (0..9_992).map(|n| address(1_000_000 + n)).collect();
+    world.front.world().cloudflare().preload(&others, filled.iter().map(String::as_str));
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = 3 * DAY);
+    community(&world, 0..12);
+    for _ in 0..4 * 24 {
+        run_after(&world, HOUR).await;
+    }
+    assert_eq!(world.edge().0.len(), 8, "the second that was accepted");
+    world.assert_no_violations();
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,10 +26,14 @@ pub(crate) struct Lists {
     seen_operations: usize,
     /// An operation once failed because the account was full: capacity may be learned.
     pub(super) has_been_full: bool,
+    /// When the last of those was seen to fail.
+    pub(super) full_at: Option<Duration>,
     /// What was taken off a list, when last, and by which run; by others, `None`.
     taken: BTreeMap<IpNet, (Duration, Option<usize>)>,
     /// What was in a write that was refused because of a value.
     pub(super) refused: BTreeSet<IpNet>,
+    /// When the last of those was.
+    pub(super) refused_at: Option<Duration>,
 }
 
 /// One list.
@@ -147,8 +151,10 @@ impl Lists {
             seen_changes: 0,
             seen_operations: 0,
             has_been_full: false,
+            full_at: None,
             taken: BTreeMap::new(),
             refused: BTreeSet::new(),
+            refused_at: None,
         }
     }
 
@@ -254,6 +260,8 @@ impl Lists {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
 /// Items of a request's body.
 pub(super) fn bodies(sent: &Sent) -> Vec<String> {
     let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
@@ -274,12 +282,14 @@ impl Judge {
         let (is_first, is_blind) = (view.list_writes == 1, view.is_blind);
         let Some(reading) = view.reading.clone() else { return };
         // Two lists, one more for what moves both ways and one for an owner before all else; two more for a list with
-        // somebody else's item, which is never rewritten; what moves on full lists does so in parts; and where more is there
+        // somebody else's item, which is never rewritten, and within a day after a value was refused that is so of both, for
+        // it may be one that a rewrite would send again; what moves on full lists does so in parts; and where more is there
         // than may be, something goes first.
         let parts =
             if self.lists.is_scarce(&reading, &terms) { 4 } else { usize::from(view.was_over) };
         let is_foreign = |content: &&Content| content.items.keys().any(|it| network(it).is_none());
-        let foreign = self.lists.content.iter().filter(is_foreign).count();
+        let is_refused = self.lists.refused_at.is_some_and(|at| sent.at < at + DAY);
+        let foreign = self.lists.content.iter().filter(|of| is_refused || is_foreign(of)).count();
         if view.list_writes > 5 + 2 * foreign + parts {
             let text = format!("the {}th write to lists in one run", view.list_writes);
             return self.fail("few writes", sent.run, sent.at, text);

@@ -352,7 +352,13 @@ impl Judge {
     }
 
     /// An answer was read to its end.
-    pub(crate) fn answered(&mut self, run: usize, index: usize, status: u16, body: &Bytes) {
+    pub(crate) fn answered(
+        &mut self,
+        (run, index): (usize, usize),
+        status: u16,
+        body: &Bytes,
+        now: Duration,
+    ) {
         let Request { sent, about } = &self.requests[index];
         let (sent_at, unix, about) = (sent.at, sent.unix, about.clone());
         let Some(view) = self.runs.get_mut(&run) else { return };
@@ -378,9 +384,9 @@ impl Judge {
                 }
                 read.get_or_insert_with(|| lists::Pages::new(sent_at)).add(body.clone());
             }
-            About::ListWrite(_) => self.list_write_answered(index, status, body),
+            About::ListWrite(_) => self.list_write_answered(index, status, body, now),
             About::KvPut | About::KvDelete => self.kv_answered(index, status, body),
-            About::Operation(id) => self.operation_seen(run, &id, status, body),
+            About::Operation(id) => self.operation_seen(run, &id, status, body, now),
             _ => {}
         }
     }

@@ -94,7 +94,13 @@ impl Judge {
             // What is not urgent may wait a day for company, and no longer.
             let waits = Duration::from_secs(27 * 3_600 + terms.interval + terms.guard_seconds);
             let since = reading.at.saturating_sub(waits);
-            if is_batched && let Some(net) = self.stays_since(reading, terms, since) {
+            // Where a write has just found the account full, the next one waits for its interval like every other.
+            let interval = Duration::from_secs(terms.interval);
+            let is_tried = self.lists.full_at.is_some_and(|at| reading.at < at + interval);
+            if is_batched
+                && !is_tried
+                && let Some(net) = self.stays_since(reading, terms, since)
+            {
                 return Err(format!(
                     "lists: {} waits for company for more than a day",
                     written(&net)

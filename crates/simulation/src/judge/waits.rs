@@ -32,7 +32,11 @@ pub(crate) struct Waits {
 #[derive(Debug, Clone, Copy)]
 struct Learned {
     run: usize,
+    /// When that run began.
+    began: Duration,
+    /// When it asked, and when it was answered: nobody could know before.
     at: Duration,
+    heard: Duration,
     unix: u64,
     is_kept: bool,
 }
@@ -81,6 +85,15 @@ impl Waits {
         let undisturbed = self.trouble.is_none_or(|trouble| trouble < learned.at);
         learned.run == run || learned.is_kept && undisturbed
     }
+
+    /// Whether another run was answered this only after `run` began, and neither could know of the other: with clocks
+    /// that differ the lease holds nobody off, and a run knows what the store had when it began. (It was counted
+    /// from when the other asked, and the clock only if it moved after the later of them began.)
+    fn is_beside(&self, learned: &Learned, run: usize, began: Duration) -> bool {
+        learned.run != run
+            && learned.heard >= began
+            && self.trouble.is_some_and(|trouble| trouble >= began.min(learned.began))
+    }
 }
 
 /// How long an operation that cannot be asked for holds up the others, and one that says "pending".
@@ -103,6 +116,7 @@ impl Judge {
         let unfinished =
             simulator.cloudflare().operations().iter().filter(|op| op.finished.is_none());
         let mut verdict = None;
+        let began = self.runs.get(&sent.run).map_or(Duration::ZERO, |view| view.began);
         for operation in unfinished {
             let Some(learned) = self.waits.accepted.get(&operation.id) else { continue };
             let age = passed(learned);
@@ -111,13 +125,9 @@ impl Judge {
                 .get(&sent.run)
                 .is_some_and(|view| view.operations_seen.contains(&operation.id));
             let limit = if seen { PENDING_SECS } else { UNKNOWN_SECS };
-            // Two at a time whose clocks differ: the lease holds nobody off, and each knows what was before.
-            let began = self.runs.get(&sent.run).map_or(Duration::ZERO, |view| view.began);
-            let is_beside = learned.run != sent.run && learned.at >= began;
-            if is_beside && self.waits.trouble.is_some_and(|trouble| trouble >= began) {
-                continue;
-            }
-            if self.waits.is_known(learned, sent.run) && age + 2 < limit {
+            let is_known = self.waits.is_known(learned, sent.run)
+                && !self.waits.is_beside(learned, sent.run, began);
+            if is_known && age + 2 < limit {
                 verdict = Some(format!(
                     "operation {} of run {} was accepted {age} s ago and has not ended",
                     operation.id, learned.run
@@ -160,7 +170,9 @@ impl Judge {
                 return;
             }
         }
-        if self.waits.is_known(&learned, sent.run) && passed(&learned) + 2 < wait {
+        let is_known = self.waits.is_known(&learned, sent.run)
+            && !self.waits.is_beside(&learned, sent.run, began);
+        if is_known && passed(&learned) + 2 < wait {
             let text = format!(
                 "the last write was {kind:?} {} s ago (the {times}th time in a row), and the wait is {wait} s",
                 passed(&learned)
@@ -170,9 +182,14 @@ impl Judge {
     }
 
     /// The answer to a write, if it was read to its end.
-    pub(super) fn list_write_answered(&mut self, index: usize, status: u16, body: &Bytes) {
-        let sent = &self.requests[index].sent;
-        let learned = Learned { run: sent.run, at: sent.at, unix: sent.unix, is_kept: false };
+    pub(super) fn list_write_answered(
+        &mut self,
+        index: usize,
+        status: u16,
+        body: &Bytes,
+        heard: Duration,
+    ) {
+        let learned = self.learned(index, heard);
         self.waits.is_unanswered = false;
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let codes: Vec<u64> = json["errors"]
@@ -196,9 +213,13 @@ impl Judge {
                 self.waits.setback = None;
                 let values = bodies(&self.requests[index].sent);
                 self.lists.refused.extend(values.iter().filter_map(|text| network(text)));
+                self.lists.refused_at = Some(heard);
                 return;
             }
             401 | 403 => Kind::Denied,
+            // What the envelope says counts, also in a 200. (It was taken for no answer, and an error of a server
+            // after it for one more of the same.)
+            200..300 if json["success"] == false => Kind::Refused,
             400..500 if !codes.is_empty() => Kind::Refused,
             _ => Kind::Unanswered,
         };
@@ -210,13 +231,19 @@ impl Judge {
         self.set_back(kind, learned);
     }
 
+    /// What the answer to this request tells, from when it was there.
+    fn learned(&self, index: usize, heard: Duration) -> Learned {
+        let Sent { run, at, unix, .. } = *self.requests[index].sent;
+        let began = self.runs.get(&run).map_or(Duration::ZERO, |view| view.began);
+        Learned { run, began, at, heard, unix, is_kept: false }
+    }
+
     fn set_back(&mut self, kind: Kind, learned: Learned) {
         let waits = &mut self.waits;
         if matches!(kind, Kind::Throttled | Kind::Failed) {
             // Two runs at a time do not know of each other's: each is on the step after the last that it knew.
-            let began = self.runs.get(&learned.run).map_or(Duration::ZERO, |view| view.began);
             let is_beside = waits.setback.is_some_and(|(.., before)| {
-                before.run != learned.run && before.at >= began
+                before.run != learned.run && before.heard >= learned.began
                     || !waits.is_known(&before, learned.run)
             });
             waits.ladder = if is_beside { 1 } else { waits.ladder + 1 };
@@ -237,7 +264,14 @@ impl Judge {
     }
 
     /// The state of an operation was read.
-    pub(super) fn operation_seen(&mut self, run: usize, id: &str, status: u16, body: &Bytes) {
+    pub(super) fn operation_seen(
+        &mut self,
+        run: usize,
+        id: &str,
+        status: u16,
+        body: &Bytes,
+        heard: Duration,
+    ) {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         if status != 200 || json["success"] != true {
             return;
@@ -260,13 +294,15 @@ impl Judge {
                 let is_full =
                     json["result"]["error"].as_str().is_some_and(|e| e.contains("maximum"));
                 self.lists.has_been_full |= is_full;
+                if is_full {
+                    self.lists.full_at = Some(heard);
+                }
                 let index = self
                     .requests
                     .iter()
                     .rposition(|request| request.about == About::Operation(id.to_owned()));
-                let Some(sent) = index.map(|index| &self.requests[index].sent) else { return };
-                let learned = Learned { run, at: sent.at, unix: sent.unix, is_kept: false };
-                self.set_back(Kind::Failed, learned);
+                let Some(index) = index else { return };
+                self.set_back(Kind::Failed, self.learned(index, heard));
             }
             "pending" | "running" => {
                 view.operations_seen.insert(id.to_owned());

@@ -269,6 +269,9 @@ fn capacity_that_was_learned_is_believed_for_a_day_and_never_raises_the_settings
     assert_eq!(history.items_max(10_000, 8_000, T), 8_000, "what is there fits");
     assert_eq!(history.items_max(500, 8_000, T), 500, "the settings' word holds");
     assert_eq!(history.items_max(10_000, 0, T + 24 * HOUR), 10_000);
+    history.throttled(false, &pace(), T + 23 * HOUR);
+    assert_eq!(history.items_max(10_000, 0, T + 47 * HOUR - 1), 7_000, "a day without a write");
+    assert_eq!(history.items_max(10_000, 0, T + 47 * HOUR), 10_000);
 }
 
 #[test]
