@@ -22,6 +22,8 @@ const RANGES: &str = "ranges";
 const DAY_SECS: u64 = 24 * 3_600;
 /// A key that ends so soon is left to end by itself.
 const SOON_SECS: u64 = 600;
+/// Whoever has so little left is left to run out, also by a run that makes the layouts change places.
+const RUNS_OUT_SECS: u64 = 120;
 /// What a key outlives its decision by.
 const SLACK_SECS: u64 = 60;
 
@@ -104,6 +106,14 @@ impl Enforced {
         let share = (gone * 100) as u64 > there as u64 * terms.guard_percent;
         let is_many = share && gone as u64 > terms.guard_count || gone == there;
         self.by_shards && !before.by_shards && is_many
+    }
+
+    /// When the entry of it ends, by the clock that it has.
+    fn ends(&self, net: &IpNet) -> u64 {
+        match self.keys.get(net) {
+            Some((_, entry)) => entry.expiration_unix.unwrap_or(u64::MAX),
+            None => self.ranges.get(net).map_or(0, |(_, ends)| *ends),
+        }
     }
 
     fn strength(&self, net: &IpNet, unix: u64) -> Strength {
@@ -202,9 +212,14 @@ impl Judge {
             let text = format!("{net} is written");
             return self.fail("what is protected never comes", sent.run, sent.at, text);
         }
+        // Where the layouts change places, the entry of a decision that has ended may end some seconds later in the one
+        // than in the other: it was written when it was desired, and runs out.
+        let changes = before.by_shards != after.by_shards;
+        let runs_out = |net: &IpNet| changes && after.ends(net) <= unix + RUNS_OUT_SECS;
+        let is_asked_for = |net: &IpNet| reading.keys.contains_key(net) || runs_out(net);
         // What an entry of a shard says of its end is by the clock of who wrote it.
         let is_known = !disturbed && is_clock_true && !after.brings_held(&before, reading, terms);
-        if let Some(net) = new.find(|net| !reading.keys.contains_key(net)).filter(|_| is_known) {
+        if let Some(net) = new.find(|net| !is_asked_for(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);
         }
