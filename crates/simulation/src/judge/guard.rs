@@ -144,11 +144,6 @@ impl Past {
             && (self.clock_moved || waited + 1 >= terms.guard_seconds)
     }
 
-    /// Whether an owner's address was ever at the edge or asked for.
-    pub(super) fn knows_owners(&self, terms: &Terms) -> bool {
-        self.known.keys().any(|net| terms.protects(net))
-    }
-
     /// More owner's addresses than the guard lets go at once were at the edge.
     pub(super) fn had_many_owners(&mut self, terms: &Terms) -> bool {
         let owners = self.known.keys().filter(|net| terms.protects(net)).copied();

@@ -113,6 +113,8 @@ struct View {
     /// The most spellings beyond the first that were there when it wrote.
     twice: usize,
     kv_writes: usize,
+    /// The values of many in which an owner stood when it wrote them.
+    kv_frees: BTreeSet<String>,
     freed_owner: bool,
     has_put: bool,
     has_put_and_deleted: bool,
@@ -220,6 +222,7 @@ impl Judge {
                 opened: BTreeSet::new(),
                 twice: 0,
                 kv_writes: 0,
+                kv_frees: BTreeSet::new(),
                 freed_owner: false,
                 has_put: false,
                 has_put_and_deleted: false,
