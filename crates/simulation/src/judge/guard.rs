@@ -29,9 +29,8 @@ pub(crate) struct Past {
 
 #[derive(Default, Clone, Copy)]
 struct Known {
-    /// By the clock of the host that read it last; 0 = it was never desired.
-    ends: u64,
-    /// The same, or what an earlier run knew whose memory is still the last.
+    /// By the clock of the host that read it last, or what an earlier run knew whose memory may still be the last;
+    /// 0 = it was never desired.
     ends_least: u64,
     /// The earliest that any run ever knew: what a stale memory may still say.
     ends_ever: Option<u64>,
@@ -99,7 +98,8 @@ impl Past {
             known.was_scarce = is_scarce;
             // What the run does not keep, the next one does not know.
             if let Some(want) = want {
-                let before = if known.ends == 0 { want.ends } else { known.ends };
+                // A run that was killed, or had no store in the end, may have kept it all the same.
+                let before = if known.ends_least == 0 { want.ends } else { known.ends_least };
                 known.ends_least = before.min(want.ends);
                 known.ends_ever = Some(known.ends_ever.map_or(want.ends, |e| e.min(want.ends)));
             }
@@ -110,7 +110,7 @@ impl Past {
     pub(super) fn kept(&mut self, reading: &Reading) {
         for (net, want) in self.wanted(reading) {
             let Some(known) = self.known.get_mut(net) else { continue };
-            (known.ends, known.ends_least) = (want.ends, want.ends);
+            known.ends_least = want.ends;
             if !known.was_scarce {
                 known.gone_runs = 0;
             }
