@@ -183,15 +183,21 @@ impl Judge {
         let own = own.filter(|(net, want)| !is_there(net, want)).count();
         // What the run has taken already was there when it decided.
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
-        let room = match self.lists.has_been_full {
-            true => own,
-            false => (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own),
+        // Where more is there than fits, but less than comes, what is too much goes too: without that they have no
+        // place. Where as many come as that, or fewer, what goes already is the guard's business alone.
+        let room = match (self.lists.count() + taken).saturating_sub(terms.items_max) {
+            _ if self.lists.has_been_full => own,
+            over if over < own => {
+                (self.lists.count() + taken + own).saturating_sub(terms.items_max)
+            }
+            _ => 0,
         };
         let there = self.lists.on(list).copied().collect();
         let surplus = self.lists.surplus();
-        let twice = self.runs.get_mut(&sent.run).map_or(0, |view| {
-            view.twice = view.twice.max(surplus);
-            view.twice
+        // What the run found when it decided, before it wrote: own bans that have come by now needed their places too.
+        let (twice, room) = self.runs.get_mut(&sent.run).map_or((0, 0), |view| {
+            (view.twice, view.room) = (view.twice.max(surplus), view.room.max(room));
+            (view.twice, view.room)
         });
         let (gone, wanted) = (gone.clone(), &reading.lists);
         let removals = Removals { part: list, gone, there, twice, wanted, room };
