@@ -106,8 +106,8 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     for put in plan.puts() {
         stays(shard(&put.address), put.why, Some(put.address));
     }
-    if is_kept(WIDE) && input.observed.marker != Some(input.marker) {
-        // Without the marker nothing of the layout is served.
+    if input.observed.marker != Some(input.marker) {
+        // Without the marker nothing of the layout is served: it is said to wait, for the budget too.
         stays(WIDE, Why::Refresh, None);
     }
     let ranges = plan.ranges();

@@ -167,6 +167,14 @@ fn marker_that_cannot_be_written_waits_and_one_that_stands_does_not() {
     let mut alone = Site::served();
     alone.observed.marker = None;
     assert!(alone.schedule().bulks()[0].has_ranges(), "the value beside the shards");
+    let spent = |site: &Site| {
+        site.with(|plan, input, budget| {
+            budget.writes = Some(0);
+            let schedule = shards(plan, input, budget);
+            (schedule.bulks().len(), schedule.waiting(), schedule.is_over_budget())
+        })
+    };
+    assert_eq!((spent(&alone), spent(&Site::served())), ((0, 1, true), (0, 0, false)));
 }
 
 #[test]
