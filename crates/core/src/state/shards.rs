@@ -45,6 +45,12 @@ impl ShardsHistory {
         at < ours && now < ours.saturating_add(STALE_SECS)
     }
 
+    /// Whether a value was written so short a time ago that Cloudflare would refuse to take it again: it takes one
+    /// write of a key a second, and of ours only the whole seconds are known. Two runs may be a second apart.
+    pub fn is_just_written(&self, unit: usize, now: u64) -> bool {
+        now <= self.0[2 + unit].saturating_add(1)
+    }
+
     /// A value was written.
     pub fn wrote(&mut self, unit: usize, at: u64) {
         self.0[2 + unit] = at;
@@ -96,6 +102,17 @@ mod tests {
             assert!(!is_known(&format!("{digit}0"), "ip:"), "{digit}");
         }
         assert!(!is_known("a0", "ban:"));
+    }
+
+    #[test]
+    fn value_written_in_the_second_before_is_not_written_again() {
+        let mut history = ShardsHistory::default();
+        history.wrote(3, 1_000);
+        assert_eq!(
+            [1_000, 1_001, 1_002].map(|now| history.is_just_written(3, now)),
+            [true, true, false]
+        );
+        assert!(!history.is_just_written(2, 1_000));
     }
 
     #[test]

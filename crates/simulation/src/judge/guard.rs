@@ -29,9 +29,8 @@ pub(crate) struct Past {
 
 #[derive(Default, Clone, Copy)]
 struct Known {
-    /// By the clock of the host that read it last; 0 = it was never desired.
-    ends: u64,
-    /// The same, or what an earlier run knew whose memory is still the last.
+    /// By the clock of the host that read it last, or what an earlier run knew whose memory may still be the last;
+    /// 0 = it was never desired.
     ends_least: u64,
     /// The earliest that any run ever knew: what a stale memory may still say.
     ends_ever: Option<u64>,
@@ -99,12 +98,8 @@ impl Past {
             known.was_scarce = is_scarce;
             // What the run does not keep, the next one does not know.
             if let Some(want) = want {
-                // One that could not read the target may have kept what it read of LAPI.
-                let before = match (known.ends, known.ends_least) {
-                    (0, 0) => want.ends,
-                    (0, least) => least,
-                    (ends, _) => ends,
-                };
+                // A run that was killed, or had no store in the end, may have kept it all the same.
+                let before = if known.ends_least == 0 { want.ends } else { known.ends_least };
                 known.ends_least = before.min(want.ends);
                 known.ends_ever = Some(known.ends_ever.map_or(want.ends, |e| e.min(want.ends)));
             }
@@ -115,7 +110,7 @@ impl Past {
     pub(super) fn kept(&mut self, reading: &Reading) {
         for (net, want) in self.wanted(reading) {
             let Some(known) = self.known.get_mut(net) else { continue };
-            (known.ends, known.ends_least) = (want.ends, want.ends);
+            known.ends_least = want.ends;
             if !known.was_scarce {
                 known.gone_runs = 0;
             }
@@ -147,11 +142,6 @@ impl Past {
         // Hosts whose clocks differ can agree on how often, not on how long.
         known.gone_runs >= terms.guard_runs
             && (self.clock_moved || waited + 1 >= terms.guard_seconds)
-    }
-
-    /// Whether an owner's address was ever at the edge or asked for.
-    pub(super) fn knows_owners(&self, terms: &Terms) -> bool {
-        self.known.keys().any(|net| terms.protects(net))
     }
 
     /// More owner's addresses than the guard lets go at once were at the edge.
@@ -193,15 +183,21 @@ impl Judge {
         let own = own.filter(|(net, want)| !is_there(net, want)).count();
         // What the run has taken already was there when it decided.
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
-        let room = match self.lists.has_been_full {
-            true => own,
-            false => (self.lists.count() + taken + own).saturating_sub(terms.items_max).min(own),
+        // Where more is there than fits, but less than comes, what is too much goes too: without that they have no
+        // place. Where as many come as that, or fewer, what goes already is the guard's business alone.
+        let room = match (self.lists.count() + taken).saturating_sub(terms.items_max) {
+            _ if self.lists.has_been_full => own,
+            over if over < own => {
+                (self.lists.count() + taken + own).saturating_sub(terms.items_max)
+            }
+            _ => 0,
         };
         let there = self.lists.on(list).copied().collect();
         let surplus = self.lists.surplus();
-        let twice = self.runs.get_mut(&sent.run).map_or(0, |view| {
-            view.twice = view.twice.max(surplus);
-            view.twice
+        // What the run found when it decided, before it wrote: own bans that have come by now needed their places too.
+        let (twice, room) = self.runs.get_mut(&sent.run).map_or((0, 0), |view| {
+            (view.twice, view.room) = (view.twice.max(surplus), view.room.max(room));
+            (view.twice, view.room)
         });
         let (gone, wanted) = (gone.clone(), &reading.lists);
         let removals = Removals { part: list, gone, there, twice, wanted, room };

@@ -112,7 +112,11 @@ struct View {
     opened: BTreeSet<(usize, ipnet::IpNet)>,
     /// The most spellings beyond the first that were there when it wrote.
     twice: usize,
+    /// How many had to go when it wrote first, because bans that were decided here needed their places.
+    room: usize,
     kv_writes: usize,
+    /// The values of many in which an owner stood when it wrote them.
+    kv_frees: BTreeSet<String>,
     freed_owner: bool,
     has_put: bool,
     has_put_and_deleted: bool,
@@ -219,7 +223,9 @@ impl Judge {
                 taken: BTreeSet::new(),
                 opened: BTreeSet::new(),
                 twice: 0,
+                room: 0,
                 kv_writes: 0,
+                kv_frees: BTreeSet::new(),
                 freed_owner: false,
                 has_put: false,
                 has_put_and_deleted: false,

@@ -76,7 +76,9 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     }
     let is_kept = |unit: usize| {
         let seen = &input.observed.units[unit];
-        *seen == Unit::Foreign || input.history.is_stale(unit, seen.at(), input.now)
+        let Shards { history, now, .. } = input;
+        let is_early = history.is_stale(unit, seen.at(), now) || history.is_just_written(unit, now);
+        *seen == Unit::Foreign || is_early
     };
     // The last is no value: what finds no room.
     let mut goes = [false; UNITS + 1];
@@ -104,8 +106,8 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     for put in plan.puts() {
         stays(shard(&put.address), put.why, Some(put.address));
     }
-    if is_kept(WIDE) && input.observed.marker != Some(input.marker) {
-        // Without the marker nothing of the layout is served.
+    if input.observed.marker != Some(input.marker) {
+        // Without the marker nothing of the layout is served: it is said to wait, for the budget too.
         stays(WIDE, Why::Refresh, None);
     }
     let ranges = plan.ranges();

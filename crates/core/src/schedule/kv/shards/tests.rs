@@ -22,6 +22,7 @@ struct Site {
     ends: Ends,
     marker: Marker,
     max: u64,
+    history: ShardsHistory,
 }
 
 impl Site {
@@ -33,7 +34,15 @@ impl Site {
             marker: Some(marker),
             ..ObservedShards::default()
         };
-        Self { desired: Desired::default(), observed, ends: Ends::default(), marker, max: 0 }
+        let history = ShardsHistory::default();
+        Self {
+            desired: Desired::default(),
+            observed,
+            ends: Ends::default(),
+            marker,
+            max: 0,
+            history,
+        }
     }
 
     fn wants(mut self, address: &str, origin: &str) -> Self {
@@ -74,11 +83,10 @@ impl Site {
         let off = GuardLimits { percent: 0, count: 0, runs: 1, seconds: 0, approved_until: None };
         let plan = diff(&self.desired, &self.observed.keys, rules);
         let approved = review(plan, None, |_| false, &off, NOW).approved;
-        let history = ShardsHistory::default();
         let input = Shards {
             desired: &self.desired,
             observed: &self.observed,
-            history: &history,
+            history: &self.history,
             marker: self.marker,
             is_served: true,
             prefix: "ip:",
@@ -159,6 +167,14 @@ fn marker_that_cannot_be_written_waits_and_one_that_stands_does_not() {
     let mut alone = Site::served();
     alone.observed.marker = None;
     assert!(alone.schedule().bulks()[0].has_ranges(), "the value beside the shards");
+    let spent = |site: &Site| {
+        site.with(|plan, input, budget| {
+            budget.writes = Some(0);
+            let schedule = shards(plan, input, budget);
+            (schedule.bulks().len(), schedule.waiting(), schedule.is_over_budget())
+        })
+    };
+    assert_eq!((spent(&alone), spent(&Site::served())), ((0, 1, true), (0, 0, false)));
 }
 
 #[test]
@@ -179,6 +195,18 @@ fn lift_of_the_community_rides_on_the_next_write_of_its_value_and_goes_after_six
 fn entry_that_was_written_a_moment_ago_waits() {
     let schedule = Site::served().lifted_of("192.0.2.1", 30).schedule();
     assert_eq!((schedule.bulks().len(), schedule.waiting(), schedule.riding()), (0, 1, 0));
+}
+
+#[test]
+fn value_that_a_run_of_a_second_ago_wrote_waits() {
+    let with = |secs_ago| {
+        let mut site = Site::served().wants("192.0.2.1", "cscli");
+        site = site.written(unit("192.0.2.1"), secs_ago);
+        site.history.wrote(unit("192.0.2.1"), NOW - secs_ago);
+        let schedule = site.schedule();
+        (schedule.bulks().len(), schedule.waiting())
+    };
+    assert_eq!([0, 1, 2].map(with), [(0, 1), (0, 1), (1, 0)]);
 }
 
 #[test]
