@@ -185,11 +185,18 @@ impl Judge {
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
         // Where more is there than fits, but less than comes, what is too much goes too: without that they have no
         // place. Where as many come as that, or fewer, what goes already is the guard's business alone.
-        let room = match (self.lists.count() + taken).saturating_sub(terms.items_max) {
+        let is_elsewhere = |net: &&IpNet| {
+            let want = reading.lists.get(*net);
+            want.is_some_and(|want| {
+                usize::from(want.strength != BLOCK) != list && is_there(net, want)
+            })
+        };
+        // Who has moved goes without the guard.
+        let moved = gone.iter().filter(is_elsewhere).count();
+        let stays = (self.lists.count() + taken).saturating_sub(moved);
+        let room = match stays.saturating_sub(terms.items_max) {
             _ if self.lists.has_been_full => own,
-            over if over < own => {
-                (self.lists.count() + taken + own).saturating_sub(terms.items_max)
-            }
+            over if over < own => (stays + own).saturating_sub(terms.items_max),
             _ => 0,
         };
         let there = self.lists.on(list).copied().collect();

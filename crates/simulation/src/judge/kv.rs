@@ -439,9 +439,8 @@ impl Judge {
         let lacks = reading.keys.iter().find(|(net, want)| {
             // A decision that ended in the meantime is nobody's.
             let is_over = want.ends <= reading.unix + unix.saturating_sub(simulated(reading)) + 120;
-            // A range has its end in it, by the clock of the host.
-            let has_end = !is_single(net) || now.by_shards;
-            let is_over = is_over || has_end && !self.past.is_clock_true();
+            // A range has its end in it, by the clock of the host; and that of a key is told against that clock.
+            let is_over = is_over || !self.past.is_clock_true();
             let (there, is_key) = match is_single(net) {
                 true => (now.keys.get(*net).map(|(strength, _)| *strength), true),
                 false => {

@@ -63,11 +63,10 @@ pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
         };
         lists.iter().flat_map(of).collect()
     };
-    // What covers a range, or bans what was challenged, is there for what is inside; and what is displaced makes
-    // room for that.
+    // What covers a range, or bans what was challenged, is there for what is inside.
     let waits = |list: Remediation, removal: &Removal| {
         let opens = match removal.why {
-            Why::Lifted | Why::RanOut => true,
+            Why::Lifted | Why::RanOut | Why::Displaced => true,
             Why::Moved => list == Remediation::Ban,
             _ => false,
         };
