@@ -224,7 +224,9 @@ impl Judge {
             _ => Kind::Unanswered,
         };
         self.marks.met(&format!("answer {kind:?}"));
-        if kind == Kind::Throttled && self.waits.beside {
+        // What the others wait for stays as it was, also where nobody knows what became of it: the ladder holds them
+        // meanwhile, and the first unanswered write of theirs is the first. (It was counted as one.)
+        if matches!(kind, Kind::Throttled | Kind::Unanswered) && self.waits.beside {
             self.marks.met("owner tried beside the ladder");
             return;
         }
