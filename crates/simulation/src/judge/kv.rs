@@ -198,8 +198,18 @@ impl Judge {
     ) {
         let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
         let is_clock_true = self.past.is_clock_true();
+        // A range whose decision is over and that runs out is left out of the next value: nobody is met by it any more.
+        let lasts = |range: &IpNet, ends: u64| {
+            ends > unix + RUNS_OUT_SECS || reading.keys.contains_key(range)
+        };
         for (net, want) in &reading.keys {
-            let (old, new) = (before.strength(net, unix), after.strength(net, unix));
+            let around = before.ranges.iter().filter(|(range, (_, ends))| lasts(range, *ends));
+            let lasting = Enforced {
+                keys: before.keys.get(net).map(|key| (*net, key.clone())).into_iter().collect(),
+                ranges: around.map(|(range, there)| (*range, *there)).collect(),
+                ..Enforced::default()
+            };
+            let (old, new) = (lasting.strength(net, unix), after.strength(net, unix));
             if new < old.min(want.strength) && is_clock_true {
                 let text =
                     format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
