@@ -105,7 +105,7 @@ pub fn decide(
     let schedules = |course: &Course| {
         let mut budget = Budget::new(&quota, kv.daily_writes_max, now);
         let marker = course.marker.unwrap_or_default();
-        let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
+        let once = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
             Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
             Layout::Shards => {
                 let (observed, prefix) = (there.shards, &*kv.prefix);
@@ -115,6 +115,18 @@ pub fn decide(
                 let input = Shards { desired, observed, history, marker, is_served, prefix, now };
                 shards(plan, input, budget)
             }
+        };
+        // A range that is lifted goes when the keys of those inside go with this run, and not before.
+        let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| {
+            let before = budget.clone();
+            let mut schedule = once(layout, plan, budget);
+            let needed = plan.needed(|address| schedule.waits(address));
+            if !needed.is_empty() {
+                *budget = before;
+                schedule = once(layout, &plan.keeping(&needed), budget);
+                needed.iter().for_each(|gone| schedule.wait(gone.why, Some(gone.range)));
+            }
+            schedule
         };
         let schedule = send(course.served, &review.approved, &mut budget);
         let other = match (course.other, &other, course.served) {

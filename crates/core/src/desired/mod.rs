@@ -287,13 +287,6 @@ impl Desired {
         inside.filter_map(|(inner, wanted)| Some((inner, wanted.list?)))
     }
 
-    /// What should be in KV and is inside of `range`, without the range itself.
-    pub fn kv_inside(&self, range: &Address) -> impl Iterator<Item = (Address, Remediation)> {
-        let range = *range;
-        let inside = self.wanted.after(&range).take_while(move |(inner, _)| range.contains(inner));
-        inside.filter_map(|(inner, wanted)| Some((inner, wanted.key?)))
-    }
-
     /// The other ranges that should be in KV and contain `address`, each with its value.
     pub fn kv_ranges_around(
         &self,

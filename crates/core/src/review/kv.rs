@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::plan::kv::KvPlan;
+use crate::plan::kv::{KvPlan, RangeRemoval};
 use crate::small::SmallMap;
 
-use super::{Removal, Reviewable};
+use super::{Approved, Removal, Reviewable};
 
 const PART: &str = "KV";
 
@@ -44,6 +44,13 @@ impl Reviewable for KvPlan {
 
     fn without(self, held: &BTreeSet<Address>) -> Self {
         self.holding(|address, why| why.opens() && held.contains(address))
+    }
+}
+
+impl Approved<KvPlan> {
+    /// The same, with these ranges left as they are.
+    pub(crate) fn keeping(&self, needed: &[RangeRemoval]) -> Self {
+        Self(self.0.clone().keeping(needed))
     }
 }
 

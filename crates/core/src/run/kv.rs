@@ -200,7 +200,7 @@ pub(super) async fn finish<H: Host>(
         } else if blocked > 0 {
             &format!("the key {:?} is not ours to write", beside_key(served, &kv.prefix))
         } else {
-            "written a moment ago, perhaps by another run, or needed until what takes its place has been read"
+            "written a moment ago, perhaps by another run"
         };
         report.outcome = Outcome::Partial(format!("{} wait: {why}", waits.1));
     }

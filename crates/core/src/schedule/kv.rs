@@ -196,7 +196,7 @@ pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> S
 }
 
 /// What may still be spent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Budget {
     writes: Option<u64>,
     deletes: Option<u64>,
@@ -316,7 +316,7 @@ fn in_batches<T>(
 
 impl Schedule {
     /// Its key cannot be written now, for another reason than the budget.
-    fn wait(&mut self, why: Why, address: Option<Address>) {
+    pub(crate) fn wait(&mut self, why: Why, address: Option<Address>) {
         *self.waiting.or_default(why) += 1;
         self.stays.extend(address);
     }

@@ -198,8 +198,18 @@ impl Judge {
     ) {
         let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
         let is_clock_true = self.past.is_clock_true();
+        // A range whose decision is over and that runs out is left out of the next value: nobody is met by it any more.
+        let lasts = |range: &IpNet, ends: u64| {
+            ends > unix + RUNS_OUT_SECS || reading.keys.contains_key(range)
+        };
         for (net, want) in &reading.keys {
-            let (old, new) = (before.strength(net, unix), after.strength(net, unix));
+            let around = before.ranges.iter().filter(|(range, (_, ends))| lasts(range, *ends));
+            let lasting = Enforced {
+                keys: before.keys.get(net).map(|key| (*net, key.clone())).into_iter().collect(),
+                ranges: around.map(|(range, there)| (*range, *there)).collect(),
+                ..Enforced::default()
+            };
+            let (old, new) = (lasting.strength(net, unix), after.strength(net, unix));
             if new < old.min(want.strength) && is_clock_true {
                 let text =
                     format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
@@ -297,7 +307,9 @@ impl Judge {
             let text = format!("the key of all ranges is written as {value}");
             return self.fail("every request is one that the API takes", sent.run, sent.at, text);
         };
-        if before.is_foreign {
+        // Who puts it there while the run is at work is not seen by it.
+        let others_acted = self.runs.get(&sent.run).is_none_or(|view| view.others_acted);
+        if before.is_foreign && !others_acted {
             let text = "the key of all ranges is somebody else's, and is written".to_owned();
             return self.fail("what is not understood is left alone", sent.run, sent.at, text);
         }

@@ -146,7 +146,7 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
             None => plan.keep += 1,
         }
     }
-    plan.add_ranges(desired, observed, rules);
+    plan.add_ranges(desired, observed.ranges(), rules);
     for (address, entry) in observed.entries() {
         if desired.has_key(address) {
             continue;

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::api::cloudflare::kv::{Content, Metadata, RangeEntry, Ranges};
 use crate::decision::Remediation;
 use crate::desired::Desired;
-use crate::observed::kv::{Entry, ObservedKeys};
+use crate::observed::kv::Entry;
 use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::skipped::Left;
@@ -172,14 +172,12 @@ impl KvPlan {
     /// |---|---|---|
     /// | as a key that would be written | yes | changes; the key is written |
     /// | else | yes | kept |
-    /// | another, and somebody inside is to be met by a key that is not there yet | none | stays, until that is read |
     /// | run out, or runs out within two minutes | none | left, until the key is written anyway |
     /// | else, as a key that would be deleted | none | goes; the key is written |
     ///
     /// With every write each desired range gets its whole time again, so that the next write is far.
-    pub(super) fn add_ranges(&mut self, desired: &Desired, keys: &ObservedKeys, rules: Rules<'_>) {
+    pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
         self.ranges.now = rules.now;
-        let observed = keys.ranges();
         let there: BTreeMap<_, _> = observed.in_force(rules.now).gather();
         let written = match observed {
             Ranges::Ours { written, .. } => *written,
@@ -206,25 +204,17 @@ impl KvPlan {
                 continue;
             }
             self.sees_ahead |= written > rules.now;
-            let instead = replaced(&range, entry.value, desired);
-            let is_needed =
-                instead != Some(Why::Covered) && is_needed(&range, entry, desired, keys);
             match Undesired::of(&range, &entry.as_key(written), rules) {
-                Undesired::RunsOut => {
-                    self.running_out += 1;
-                    if is_needed {
-                        self.ranges.content.ranges.insert(range, entry);
-                    }
+                Undesired::RunsOut => self.running_out += 1,
+                Undesired::Fresh => {
+                    self.wait(Why::Lifted);
+                    self.ranges.content.ranges.insert(range, entry);
                 }
-                Undesired::Goes(why, class) if why == Why::Protected || !is_needed => {
-                    let (why, class) = instead
+                Undesired::Goes(why, class) => {
+                    let (why, class) = replaced(&range, entry.value, desired)
                         .filter(|_| why != Why::Protected)
                         .map_or((why, class), |why| (why, Class::Rest));
                     self.ranges.removals.push(RangeRemoval { why, class, range, entry });
-                }
-                Undesired::Fresh | Undesired::Goes(..) => {
-                    self.wait(Why::Lifted);
-                    self.ranges.content.ranges.insert(range, entry);
                 }
             }
         }
@@ -240,19 +230,31 @@ impl KvPlan {
     }
 }
 
+impl KvPlan {
+    /// The ranges that must not go now, because the key of somebody inside, who is desired by himself, `waits`: he
+    /// would be let through.
+    pub(crate) fn needed(&self, waits: impl Fn(&Address) -> bool) -> Vec<RangeRemoval> {
+        let comes = self.puts.iter().filter(|put| put.why != Why::Refresh && waits(&put.address));
+        let comes: Vec<Address> = comes.map(|put| put.address).collect();
+        let removals = self.ranges.removals.iter().filter(|gone| {
+            !matches!(gone.why, Why::Protected | Why::Covered)
+                && comes.iter().any(|address| gone.range.contains(address))
+        });
+        removals.copied().collect()
+    }
+
+    /// The same, with these ranges in their key as they are.
+    pub(crate) fn keeping(mut self, needed: &[RangeRemoval]) -> Self {
+        self.ranges.removals.retain(|gone| !needed.contains(gone));
+        self.ranges.content.ranges.extend(needed.iter().map(|gone| (gone.range, gone.entry)));
+        self
+    }
+}
+
 /// Why a range goes that lies in desired ones, which are written with the same write at the latest.
 fn replaced(range: &Address, value: Remediation, desired: &Desired) -> Option<Why> {
     let strongest = desired.kv_ranges_around(range).map(|(_, wanted)| wanted).max()?;
     Some(if strongest >= value { Why::Covered } else { Why::Moved })
-}
-
-/// Whether somebody inside of a range that nobody asks for any more would meet less without it than he is to
-/// meet: his key has not been read yet. The day's budget may have none for him, and the write may fail.
-fn is_needed(range: &Address, entry: RangeEntry, desired: &Desired, keys: &ObservedKeys) -> bool {
-    desired.kv_inside(range).filter(|(inner, _)| inner.is_single()).any(|(inner, wanted)| {
-        let metadata = keys.entries().get(&inner).and_then(|there| there.metadata);
-        metadata.is_none_or(|metadata| metadata.value < wanted.min(entry.value))
-    })
 }
 
 #[cfg(test)]
@@ -261,6 +263,7 @@ mod tests {
     use super::*;
     use crate::api::cloudflare::kv::Key;
     use crate::decision::Remediation::{Ban, Captcha};
+    use crate::observed::kv::ObservedKeys;
     use crate::settings::protected::Protected;
     use crate::state::Ends;
 
@@ -414,35 +417,30 @@ mod tests {
     }
 
     #[test]
-    fn lifted_range_stays_until_the_key_of_who_is_inside_has_been_read() {
-        for (there, wanted, stays) in [
-            (None, Captcha, true),
-            (Some(Captcha), Ban, true),
-            (Some(Captcha), Captcha, false),
-            (Some(Ban), Captcha, false),
-        ] {
-            for left in [3_660, 120] {
-                let desired = [("203.0.113.7", wanted, 3_600), (NET6, Ban, 3_600)];
-                let mut keys = ObservedKeys::default();
-                keys.set_ranges(ours(&[(NET, Ban, left)]));
-                if let Some(value) = there {
-                    let metadata = Some(Metadata { value, written: NOW - 3_600 });
-                    let name = "ip:203.0.113.7".to_owned();
-                    keys.add(Key { name, expires: Some(NOW + 3_660), metadata }, "ip:");
-                }
-                let plan = diff(&Desired::of_keys(&desired), &keys, rules());
-                let content = written(&plan).unwrap().0;
-                let has = content.iter().any(|(range, value, _)| range == NET && *value == Ban);
-                assert_eq!(has, stays, "{there:?} {wanted:?} {left}");
-                let waits = u64::from(stays && left > 120);
-                assert_eq!(plan.waiting().values().sum::<u64>(), waits);
-            }
-        }
+    fn lifted_range_is_needed_while_the_key_of_somebody_inside_waits() {
+        let inside: Address = "203.0.113.7".parse().unwrap();
+        let desired = [("203.0.113.7", Captcha, 3_600), (NET6, Captcha, 3_600)];
+        let plan = plan(&desired, ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]));
+        assert_eq!(plan.needed(|_| false), []);
+        let needed = plan.needed(|address| *address == inside);
+        assert_eq!(needed, plan.ranges().removals());
+        let content = |captcha| vec![captcha, (NET6.to_owned(), Captcha, 3_660)];
+        assert_eq!(written(&plan).unwrap().0.len(), 1);
+        let keeping = plan.keeping(&needed);
+        assert_eq!(written(&keeping).unwrap().0, content((NET.to_owned(), Ban, 3_660)));
+    }
+
+    #[test]
+    fn range_of_an_owner_or_inside_of_another_is_not_needed() {
         let mut protected = Protected::default();
         protected.add("203.0.113.9".parse().unwrap());
         let rules = Rules { protected: &protected, ..rules() };
-        let plan = plan_by(&[("203.0.113.7", Captcha, 3_600)], ours(&[(NET, Ban, 3_660)]), rules);
-        assert_eq!(plan.ranges().write(), Some(RangesWrite::Delete), "the owner goes");
+        let inside = ("203.0.113.7", Captcha, 3_600);
+        let owner = plan_by(&[inside], ours(&[(NET, Ban, 3_660)]), rules);
+        let covered = [inside, ("203.0.0.0/16", Ban, 3_600)];
+        for plan in [owner, plan(&covered, ours(&[(NET, Ban, 3_660)]))] {
+            assert_eq!((plan.ranges().removals().len(), plan.needed(|_| true)), (1, vec![]));
+        }
     }
 
     #[test]
