@@ -191,8 +191,10 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != list && is_there(net, want)
             })
         };
-        // Who has moved goes without the guard.
-        let moved = gone.iter().filter(is_elsewhere).count();
+        // Who has moved, or runs out, goes without the guard.
+        let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
+        let runs_out = |net: &&IpNet| self.past.ran_out(net, sent.unix, is_blind);
+        let moved = gone.iter().filter(|net| is_elsewhere(net) || runs_out(net)).count();
         let stays = (self.lists.count() + taken).saturating_sub(moved);
         let room = match stays.saturating_sub(terms.items_max) {
             _ if self.lists.has_been_full => own,

@@ -76,7 +76,7 @@ fn rule(shall_match: &str, on_list: &str, observed: &str) -> Rule {
 #[track_caller]
 fn decided(rule: &Rule) -> String {
     let decided = rule.decide();
-    assert!(decided.waiting.is_empty(), "{decided:?}");
+    assert!(decided.waiting.is_empty() && !decided.waits_for_list(), "{decided:?}");
     assert_eq!(decided.is_due, decided.desired != rule.observed);
     let text = decided.desired.to_string();
     assert_eq!(decided.characters, text.len());
