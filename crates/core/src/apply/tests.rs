@@ -112,20 +112,12 @@ fn state(status: &str) -> Option<String> {
 
 /// With the guard off.
 fn settings() -> Settings {
-    let get = |name: &str| {
-        let value = match name {
-            "lapi_url" | "cf_api_url" => "http://x",
-            "lapi_key" | "cf_api_token" => "k",
-            "cf_account_id" => "00000000000000000000000000000000",
-            "cf_ban_list_id" => "11111111111111111111111111111111",
-            "cf_captcha_list_id" => "22222222222222222222222222222222",
-            "cf_kv_namespace_id" => "33333333333333333333333333333333",
-            "removal_confirm_runs" => "1",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    Settings::parse(get, SystemTime::UNIX_EPOCH).unwrap()
+    Settings::of(&[
+        ("cf_ban_list_id", "11111111111111111111111111111111"),
+        ("cf_captcha_list_id", "22222222222222222222222222222222"),
+        ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+        ("removal_confirm_runs", "1"),
+    ])
 }
 
 fn account(settings: &Settings) -> Account {

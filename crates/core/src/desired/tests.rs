@@ -4,26 +4,13 @@ use std::borrow::Cow;
 
 /// Settings with both lists, but for the variables that `changes` sets otherwise.
 fn settings(changes: &[(&str, &str)]) -> Settings {
-    Settings::parse(
-        |name| {
-            if let Some((_, value)) = changes.iter().find(|(changed, _)| *changed == name) {
-                return Some((*value).to_owned());
-            }
-            let value = match name {
-                "lapi_url" | "cf_api_url" => "http://x",
-                "lapi_key" | "cf_api_token" => "k",
-                "cf_account_id" => "00000000000000000000000000000000",
-                "cf_ban_list_id" => "11111111111111111111111111111111",
-                "cf_captcha_list_id" => "22222222222222222222222222222222",
-                "never_block" => "198.51.100.7",
-                "never_block_builtin" => "private",
-                _ => return None,
-            };
-            Some(value.to_owned())
-        },
-        std::time::SystemTime::UNIX_EPOCH,
-    )
-    .unwrap()
+    let usual = [
+        ("cf_ban_list_id", "11111111111111111111111111111111"),
+        ("cf_captcha_list_id", "22222222222222222222222222222222"),
+        ("never_block", "198.51.100.7"),
+        ("never_block_builtin", "private"),
+    ];
+    Settings::of(&[changes, &usual].concat())
 }
 
 fn both() -> Settings {

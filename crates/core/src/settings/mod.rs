@@ -251,4 +251,23 @@ impl Settings {
 }
 
 #[cfg(test)]
+impl Settings {
+    /// Of these variables, and what every installation has to set. Of two with one name the first counts.
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
+        const ALL: [(&str, &str); 5] = [
+            ("lapi_url", "http://x"),
+            ("lapi_key", "k"),
+            ("cf_api_url", "http://x"),
+            ("cf_api_token", "k"),
+            ("cf_account_id", "00000000000000000000000000000000"),
+        ];
+        let get = |name: &str| {
+            let (_, value) = variables.iter().chain(&ALL).find(|(of, _)| *of == name)?;
+            Some((*value).to_owned())
+        };
+        Self::parse(get, SystemTime::UNIX_EPOCH).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! When the layout that is wanted takes over, and what is said to be left in it.
 
-use std::time::SystemTime;
-
 use super::*;
 use crate::api::cloudflare::kv::shards::{Marker, UNITS};
 use crate::api::cloudflare::kv::{Key, Metadata, Ranges};
@@ -12,21 +10,13 @@ const HOUR: u64 = 3_600;
 const KEY: &str = "192.0.2.1";
 
 fn settings(writes_max: u32) -> Settings {
-    let get = |name: &str| {
-        let value = match name {
-            "lapi_url" | "cf_api_url" => "http://x",
-            "lapi_key" | "cf_api_token" => "k",
-            "cf_account_id" => "00000000000000000000000000000000",
-            "cf_kv_namespace_id" => "33333333333333333333333333333333",
-            "kv_layout" => "shards",
-            "scopes" => "ip,range",
-            "removal_confirm_runs" => "1",
-            "kv_daily_writes_max" => return Some(writes_max.to_string()),
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    Settings::parse(get, SystemTime::UNIX_EPOCH).unwrap()
+    Settings::of(&[
+        ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+        ("kv_layout", "shards"),
+        ("scopes", "ip,range"),
+        ("removal_confirm_runs", "1"),
+        ("kv_daily_writes_max", &writes_max.to_string()),
+    ])
 }
 
 /// A ban that stands in both layouts since an hour ago.

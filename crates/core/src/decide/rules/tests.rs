@@ -8,18 +8,10 @@ use crate::small::SmallMap;
 use Remediation::{Ban, Captcha};
 
 fn settings() -> Settings {
-    let get = |name: &str| {
-        let value = match name {
-            "lapi_url" | "cf_api_url" => "http://x",
-            "lapi_key" | "cf_api_token" => "k",
-            "cf_account_id" => "00000000000000000000000000000000",
-            "cf_ban_list_id" => "11111111111111111111111111111111",
-            "cf_captcha_list_id" => "22222222222222222222222222222222",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    Settings::parse(get, std::time::SystemTime::UNIX_EPOCH).unwrap()
+    Settings::of(&[
+        ("cf_ban_list_id", "11111111111111111111111111111111"),
+        ("cf_captcha_list_id", "22222222222222222222222222222222"),
+    ])
 }
 
 /// LAPI's remaining time jitters, and another order would be another text: a PATCH for nothing.
