@@ -9,7 +9,7 @@ mod blocks;
 pub mod map;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -59,6 +59,12 @@ impl Address {
     pub fn within(&self, prefix_len: u8) -> Self {
         let prefix_len = prefix_len.min(self.0.prefix_len());
         Self(IpNet::new_assert(self.0.addr(), prefix_len).trunc())
+    }
+
+    /// All addresses there are: of IPv4, and of IPv6.
+    pub fn everything() -> [Self; 2] {
+        [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+            .map(|zero: IpAddr| Self::from(zero).within(0))
     }
 
     /// Whether every address of `other` is in it.

@@ -328,7 +328,7 @@ pub(crate) async fn look_at_earlier<H: Host>(
     let now = session.unix_now();
     let sight = match &state {
         Ok(OperationState::Completed) => {
-            let _ = history.change(host, |history| history.completed(false, now));
+            let _ = history.change(host, |history| history.completed_since(now));
             return false;
         }
         Ok(OperationState::Failed(said)) => {

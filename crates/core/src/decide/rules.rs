@@ -326,11 +326,18 @@ pub fn for_lists(
     now: u64,
 ) -> ByRules {
     let urgency = urgency(settings, lists, rules, states, history, now);
-    let zones = rules.iter().flat_map(|(_, observed)| &observed.zones);
+    let zones = || rules.iter().flat_map(|(_, observed)| &observed.zones);
     let protected: AddressSet =
         settings.protected.addresses().iter().map(|(address, _)| *address).collect();
+    if zones().any(|(_, zone)| zone.is_err()) {
+        // What its rules let through is not known, so it may be anything.
+        let all: AddressSet = Address::everything().into_iter().collect();
+        let all = all.difference(&protected);
+        let lifted = Remediation::ALL.into_iter().map(|list| (list, all.clone())).collect();
+        return ByRules { urgency, lifted };
+    }
     let mut lifted = Each::<AddressSet>::default();
-    for ours in zones.filter_map(|(_, zone)| Some(&zone.as_ref().ok()?.ours)) {
+    for ours in zones().filter_map(|(_, zone)| Some(&zone.as_ref().ok()?.ours)) {
         for (list, rule) in ours.iter() {
             let OurRule::Ours { expression, .. } = rule else { continue };
             let parts = expression.parts();

@@ -183,10 +183,12 @@ pub(super) async fn finish<H: Host>(
                 host.log(&Line::new(Level::Warn, "store", text));
             }
             goes = applied.stopped.is_none() && !schedule.is_beside_the_ladder();
-            match (applied.stopped.take(), schedule.company()) {
-                (Some(stopped), _) => stopped.into(),
-                (None, Some(left)) => Outcome::Batched(left),
-                (None, None) => schedule.rest().map_or(Outcome::Applied, left_over),
+            match (applied.stopped.take(), schedule.rest(), schedule.company()) {
+                (Some(stopped), ..) => stopped.into(),
+                // What no setting keeps back is told before what one does.
+                (None, Some(rest), _) => left_over(rest),
+                (None, None, Some(left)) => Outcome::Batched(left),
+                (None, None, None) => Outcome::Applied,
             }
         }
     };
@@ -237,6 +239,9 @@ fn left_over(rest: Rest) -> Outcome {
         }
         Rest::Rule => {
             "what a rule still lets through on the other list goes after that rule is changed, with the next run"
+        }
+        Rest::Stale => {
+            "an operation of an earlier run has just completed, and the lists may still have been shown as before it; what goes does so with the next run"
         }
         Rest::Later => {
             "what had to wait for another list, or for room, goes with the next run, which reads them anew"

@@ -89,6 +89,9 @@ pub struct WriteHistory {
     set_aside: SmallMap<Address, u64>,
     /// No list is rewritten whole until then: an item that is there already was refused.
     no_rewrite_until: u64,
+    /// This run has seen an earlier run's operation complete. Not kept: the next run reads later.
+    #[serde(skip)]
+    just_completed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +251,12 @@ impl WriteHistory {
             && unanswered.is_none_or(|setback| now.saturating_sub(setback.at) >= UNKNOWN_SECS)
     }
 
+    /// Whether what was read may still be the lists as they were before the last operation: it was only now seen to
+    /// complete, and straight after that Cloudflare may show what was there before (facts cloudflare 1.5).
+    pub fn may_read_stale(&self) -> bool {
+        self.just_completed
+    }
+
     /// How many items fit, where that is less than the settings say; never less than are `there`, for those do.
     pub fn items_max(&self, by_settings: u64, there: u64, now: u64) -> u64 {
         let learned = self.capacity.filter(|capacity| capacity.until > now);
@@ -396,6 +405,12 @@ impl WriteHistory {
             self.halved = 0;
             self.no_rewrite_until = now.saturating_add(BELIEVED_SECS);
         }
+    }
+
+    /// The operation of an earlier run was seen to complete, nobody knows how long ago.
+    pub(crate) fn completed_since(&mut self, now: u64) {
+        self.completed(false, now);
+        self.just_completed = true;
     }
 
     /// The operation was seen to fail.

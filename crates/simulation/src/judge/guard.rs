@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::lists::STRENGTHS;
 use super::reading::{BLOCK, Reading, Want, is_single, written};
 use super::{Judge, Sent, Terms};
 
@@ -185,16 +186,22 @@ impl Judge {
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
         // Where more is there than fits, but less than comes, what is too much goes too: without that they have no
         // place. Where as many come as that, or fewer, what goes already is the guard's business alone.
-        let is_elsewhere = |net: &&IpNet| {
-            let want = reading.lists.get(*net);
+        let is_elsewhere = |on: usize, net: &IpNet| {
+            let want = reading.lists.get(net);
             want.is_some_and(|want| {
-                usize::from(want.strength != BLOCK) != list && is_there(net, want)
+                usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, or runs out, goes without the guard.
+        // Who has moved, or runs out, goes without the guard, from either list.
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
-        let runs_out = |net: &&IpNet| self.past.ran_out(net, sent.unix, is_blind);
-        let moved = gone.iter().filter(|net| is_elsewhere(net) || runs_out(net)).count();
+        let runs_out = |net: &IpNet| {
+            !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
+        };
+        let goes_by_itself = |on: usize| {
+            let nets = self.lists.on(on);
+            nets.filter(|net| is_elsewhere(on, net) || runs_out(net)).count()
+        };
+        let moved: usize = (0..STRENGTHS.len()).map(goes_by_itself).sum();
         let stays = (self.lists.count() + taken).saturating_sub(moved);
         let room = match stays.saturating_sub(terms.items_max) {
             _ if self.lists.has_been_full => own,

@@ -168,6 +168,11 @@ impl Lists {
         lists.find(|(_, content)| content.covers(net)).map_or(PASS, |(strength, _)| strength)
     }
 
+    /// Which lists have it, or a range around it.
+    fn covers(&self, net: &IpNet) -> [bool; 2] {
+        self.content.each_ref().map(|content| content.covers(net))
+    }
+
     pub(super) fn networks(&self) -> BTreeSet<IpNet> {
         self.content.iter().flat_map(|content| content.networks.keys().copied()).collect()
     }
@@ -442,7 +447,7 @@ impl Judge {
             let by =
                 change.operation_id.as_ref().and_then(|id| self.lists.operations.get(id)).cloned();
             let reading = by.as_ref().and_then(|by| by.reading.clone());
-            let before: Vec<(IpNet, Strength, Strength)> =
+            let before: Vec<(IpNet, Strength, Strength, [bool; 2])> =
                 match (&reading, change.removed.is_empty()) {
                     (Some(reading), false) => {
                         // That the owner is free goes before all else.
@@ -454,7 +459,10 @@ impl Judge {
                             .iter()
                             .filter(|(net, _)| gone.iter().any(|g| g.contains(*net)));
                         touched
-                            .map(|(net, want)| (*net, want.strength, self.lists.strength(net)))
+                            .map(|(net, want)| {
+                                let lists = &self.lists;
+                                (*net, want.strength, lists.strength(net), lists.covers(net))
+                            })
                             .collect()
                     }
                     _ => Vec::new(),
@@ -500,7 +508,12 @@ impl Judge {
                 let text = format!("{text:?} is no address, and we took it off the list");
                 self.fail("what is not understood is left alone", by.run, change.at, text);
             }
-            for (net, want, before) in before {
+            for (net, want, before, covered) in before {
+                // What a rule of an earlier run lets through of a list that still has him is not lost by this.
+                let covers = self.lists.covers(&net);
+                if covered.iter().zip(covers).all(|(before, now)| now || !before) {
+                    continue;
+                }
                 let in_zones = self.in_zones(&by.terms, &net, simulator);
                 let want = in_zones.map_or(want, |_| want.min(self.rules.wanted_last(&net)));
                 // A rule may have let him through all the time.

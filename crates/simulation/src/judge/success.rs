@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use simulator::Simulator;
 
 use super::lists::{STRENGTHS, covered, within};
-use super::reading::{BLOCK, Reading, written};
+use super::reading::{BLOCK, Reading, Want, written};
 use super::{Judge, Terms, View};
 
 impl Judge {
@@ -180,8 +180,12 @@ impl Judge {
             }
         }
         // Whoever else has to go without, a ban that was decided here does not, as long as those fit.
+        let is_own_ban = |want: &Want| want.own && want.strength == BLOCK;
         let own = |net: &IpNet| {
-            reading.lists.get(net).is_some_and(|want| want.own && want.strength == BLOCK)
+            // A range is as important as what it stands for.
+            let mut stands_for = reading.lists.iter().filter(|(inside, _)| net.contains(*inside));
+            reading.lists.get(net).is_some_and(is_own_ban)
+                || skips && stands_for.any(|(_, want)| is_own_ban(want))
         };
         let own_fits = needed.iter().filter(|net| own(net)).count() + covered_there < fits;
         let lacks_own = own_fits && !self.lists.has_been_full && lacks_own;

@@ -134,6 +134,10 @@ struct Needs {
     ranges: u64,
     /// Not there, and has to come before a range around it leaves.
     inside: BTreeSet<Address>,
+    /// Ranges that leave in the request that brings what is inside of them.
+    replaced: u64,
+    /// What those requests bring.
+    brought: BTreeSet<Address>,
 }
 
 impl Needs {
@@ -150,7 +154,10 @@ impl Needs {
         let has_swap = !self.swaps.is_empty();
         let needs_one = self.is_on_the_way() && !(has_swap && moving + self.ranges == 0);
         let coming = moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
-        let there = self.stays + self.placed + self.leaving + self.ranges;
+        // Whoever else moves does so beside such a range, or beside what it was replaced by.
+        let replaced = self.replaced.min(self.brought.len() as u64);
+        let replaced = if needs_one { replaced } else { 0 };
+        let there = self.stays + self.placed + self.leaving + self.ranges + replaced;
         there.saturating_sub(self.freed) + coming.max(self.inside.len() as u64)
     }
 }
@@ -229,7 +236,8 @@ impl Places<'_> {
         lists.any(|(_, content)| content.items().contains_key(address))
     }
 
-    /// Counts a range that leaves after something inside it has come, unless one request can do both.
+    /// Counts a range that leaves after something inside it has come, or in the request that brings it. Where the
+    /// ban list has it as well, the challenge is nobody's only protection.
     fn wait_for_what_is_inside(
         &self,
         list: Remediation,
@@ -238,7 +246,7 @@ impl Places<'_> {
         rules: Rules<'_>,
         needs: &mut Needs,
     ) {
-        if range.is_single() {
+        if range.is_single() || self.is_twice(list, range) {
             return;
         }
         let inside = self.desired.inside(range).filter(|(inner, on)| {
@@ -247,10 +255,13 @@ impl Places<'_> {
                 && !self.stands_alone(list, inner)
         });
         let inside: Vec<(Address, Remediation)> = inside.collect();
-        if inside.iter().any(|(_, on)| !may_rewrite(content) || *on != list) {
-            needs.ranges += 1;
-            needs.inside.extend(inside.into_iter().map(|(inner, _)| inner));
-        }
+        let is_elsewhere = inside.iter().any(|(_, on)| !may_rewrite(content) || *on != list);
+        let (ranges, of_inside) = match is_elsewhere {
+            true => (&mut needs.ranges, &mut needs.inside),
+            false => (&mut needs.replaced, &mut needs.brought),
+        };
+        *ranges += u64::from(!inside.is_empty());
+        of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
     /// Whether the ban list has it as well, so that it need not stay here.

@@ -29,6 +29,8 @@ pub(super) struct Expressed {
     pub(super) operations: Vec<(Class, Operation)>,
     /// Additions that the plan wants.
     pub(super) additions: u64,
+    /// The most urgent addition that is left to the next run, because it has to wait for room.
+    pub(super) left: Option<Class>,
     /// Additions that find no room.
     pub(super) without_room: u64,
     /// Why something is left to the next run.
@@ -46,27 +48,42 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     for list in lists.iter_mut().filter(|_| !early.is_empty()) {
         list.removals.retain(|r| r.why == Why::Surplus || !early.contains(&(list.list, r.address)));
     }
+    let may_be_stale = inputs.history.may_read_stale();
+    if may_be_stale {
+        // What it would leave for may be gone already, or what is in its place.
+        let waits = |list: &mut List<'_>| {
+            list.removals.retain(|removal| removal.class == Class::Owner);
+        };
+        lists.iter_mut().for_each(waits);
+    }
     let additions: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     // Before anything is cut: a range goes after all of what comes inside it.
-    find_what_comes_inside(&mut lists);
+    find_what_comes_inside(&mut lists, &inputs.rules.lifted);
     let without_room = cut_to_room(&mut lists, plan.room());
     let is_cut = cut_to_half(&mut lists, inputs.history.additions_max(additions));
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
     let is_scarce = inputs.history.is_scarce(inputs.now);
     let mut operations = in_steps(&mut lists, plan.room(), is_scarce);
-    if operations.is_empty() && lists.iter().any(List::has_rest) {
+    for at in 0..lists.len() {
+        if !operations.is_empty() || !lists.iter().any(List::has_rest) {
+            break;
+        }
         // What comes inside of ranges that go has no place before they are gone, and nobody makes one: they
-        // would stay for ever.
-        lists.iter_mut().for_each(List::let_ranges_go);
+        // would stay for ever. Those of one list make room for what those of the other wait for.
+        lists[at].let_ranges_go();
         operations = in_steps(&mut lists, plan.room(), is_scarce);
     }
+    let lefts = lists.iter().flat_map(|list| &list.additions).map(|addition| addition.class);
+    let left = lefts.min();
     let has_rest = is_cut || plan.keeps_places() || lists.iter().any(List::has_rest);
-    let rest = match has_rest {
-        true => Some(Rest::Later),
-        false => (!early.is_empty()).then_some(Rest::Rule),
+    let has_stale = may_be_stale && plan.lists().iter().any(|list| list.removed() > 0);
+    let rest = match (has_rest, has_stale) {
+        (true, _) => Some(Rest::Later),
+        (false, true) => Some(Rest::Stale),
+        (false, false) => (!early.is_empty()).then_some(Rest::Rule),
     };
-    Expressed { operations, additions, without_room, rest }
+    Expressed { operations, additions, left, without_room, rest }
 }
 
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that
@@ -146,11 +163,11 @@ fn drop_unreplaced(lists: &mut [List<'_>]) {
 ///
 /// On full lists a range and what comes inside it can only change at the same moment, whatever that costs.
 ///
-/// A list with items that could not be understood is never rewritten, since that would delete them; nor is one
+/// A list that may have been read as it was a while ago is not rewritten from that, and a list with items that could not be understood is never rewritten, since that would delete them; nor is one
 /// that keeps an item which it would not take from us.
 fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
     let is_scarce = inputs.history.is_scarce(inputs.now);
-    if !inputs.history.may_rewrite(inputs.now) {
+    if !inputs.history.may_rewrite(inputs.now) || inputs.history.may_read_stale() {
         return;
     }
     let now = UNIX_EPOCH + Duration::from_secs(inputs.now);

@@ -71,6 +71,8 @@ pub enum Rest {
     Ladder,
     /// A rule has to be changed first, which still lets through what takes its place.
     Rule,
+    /// An operation of an earlier run has just been seen to complete, and the lists may be shown as before it.
+    Stale,
     /// It has to wait for another list, for room, or for the ids that a list has after it was rewritten.
     Later,
 }
@@ -237,16 +239,21 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     };
     let mut operations = expressed.operations;
     // What is last and only takes off what is not urgent would be a write for itself; what makes room for
-    // an addition comes before that. Where the rules say what the lists lack, every write is one for itself.
+    // an addition comes before that, or with the next run. Where the rules say what the lists lack, every write is one for itself.
     let is_lone = |(class, operation): &&(Class, Operation)| match urgency {
-        Urgency::ByClass => !class.is_urgent() && operation.effect().added == 0,
+        Urgency::ByClass => {
+            expressed.left.is_none() && !class.is_urgent() && operation.effect().added == 0
+        }
         Urgency::Never => true,
         Urgency::Now => false,
     };
     let lone = operations.iter().rev().take_while(is_lone).count();
     schedule.has_lone_removals = lone > 0;
     let is_urgent = match urgency {
-        Urgency::ByClass => most_urgent.is_some_and(Class::is_urgent),
+        // What makes room is as urgent as what waits for that.
+        Urgency::ByClass => {
+            most_urgent.min(expressed.left.or(most_urgent)).is_some_and(Class::is_urgent)
+        }
         Urgency::Never => false,
         Urgency::Now => true,
     };

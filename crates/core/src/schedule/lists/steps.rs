@@ -12,8 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
+use crate::api::cloudflare::expression::AddressSet;
 use crate::api::cloudflare::lists::{ItemId, NewItem};
-use crate::decision::Remediation;
+use crate::decision::{Each, Remediation};
 use crate::observed::lists::ObservedList;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, ListPlan, Removal, Room};
@@ -47,11 +48,12 @@ pub(super) struct List<'a> {
 }
 
 /// Finds the additions inside the ranges that go: without them, who is still to be blocked would slip
-/// through in between. An owner's range waits for nothing, and none for who moves and is there by himself.
-pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
+/// through in between. An owner's range waits for nothing, and none for who moves and is there by himself; who is
+/// `lifted` by the rule of his list is not.
+pub(super) fn find_what_comes_inside(lists: &mut [List<'_>], lifted: &Each<AddressSet>) {
     let stands_alone = |from: Remediation, address: &Address| {
         let mut as_strong = lists.iter().filter(|list| list.list >= from);
-        as_strong.any(|list| list.observed.items().contains_key(address))
+        as_strong.any(|list| list.is_in_force(address, lifted.get(list.list)))
     };
     let inside = |from: Remediation, range: &Address| -> Vec<Place> {
         let of = |list: &List<'_>| {
@@ -63,10 +65,17 @@ pub(super) fn find_what_comes_inside(lists: &mut [List<'_>]) {
         };
         lists.iter().flat_map(of).collect()
     };
-    // What covers a range, or bans what was challenged, is there for what is inside.
+    // What covers a range, or bans what was challenged, is there for what is inside; and so is the same range on
+    // the ban list, until that goes.
+    let is_banned = |address: &Address| {
+        let mut bans = lists.iter().filter(|list| list.list == Remediation::Ban);
+        bans.any(|list| list.is_in_force(address, lifted.get(list.list)))
+    };
     let waits = |list: Remediation, removal: &Removal| {
         let opens = match removal.why {
-            Why::Lifted | Why::RanOut | Why::Displaced => true,
+            Why::Lifted | Why::RanOut | Why::Displaced => {
+                list == Remediation::Ban || !is_banned(&removal.address)
+            }
             Why::Moved => list == Remediation::Ban,
             _ => false,
         };
@@ -189,6 +198,12 @@ impl<'a> List<'a> {
             came: Vec::new(),
             gone: Sorted::default(),
         }
+    }
+
+    /// Whether this list has it, and its rule lets nothing of that through.
+    fn is_in_force(&self, address: &Address, lifted: Option<&AddressSet>) -> bool {
+        self.observed.items().contains_key(address)
+            && !lifted.is_some_and(|lifted| lifted.touches(address))
     }
 
     /// Whether everything that stays could be sent.
