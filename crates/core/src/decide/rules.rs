@@ -148,7 +148,7 @@ impl Side {
         let (added, removed) = done(plan, content, known.done);
         // What is held back is not desired: of that only what is remembered tells whose it was.
         let is_own = |address: &Address| match desired.candidate(address) {
-            Some(candidate) => candidate.source == Source::Own,
+            Some(candidate) => candidate.is_own_ban,
             None => known.ends.get(address).is_none_or(|known| known.own || !known.on_list),
         };
         let kept_class = |address: &Address| match plan.list {

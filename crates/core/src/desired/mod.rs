@@ -73,6 +73,8 @@ struct Wanted {
 struct StandsFor {
     origin: OriginId,
     remaining_secs: u32,
+    /// Whether one of those is a ban that was decided here, and no challenge: as urgent as that the range is.
+    own_ban: bool,
 }
 
 /// An address that should be on a list, and what decides whether it gets a place.
@@ -83,6 +85,8 @@ pub(crate) struct Candidate {
     pub(crate) source: Source,
     pub(crate) origin: OriginId,
     pub(crate) remaining_secs: u32,
+    /// Whether it is a ban that was decided here, or stands for one.
+    pub(crate) is_own_ban: bool,
 }
 
 /// An address or a range that should be in KV.
@@ -254,16 +258,19 @@ impl Desired {
             .collect();
         for (address, range) in covered {
             let Some(wanted) = self.wanted.get_mut(&address) else { continue };
-            let Wanted { origin, remaining_secs, .. } = *wanted;
+            let Wanted { list, origin, remaining_secs, .. } = *wanted;
             wanted.list = None;
             self.skipped.covered += 1;
             // What it stood for must not go without because the range came from farther away.
-            self.stands_for.push(range, StandsFor { origin, remaining_secs });
+            let is_own = self.origins.source(origin) == Source::Own;
+            let own_ban = is_own && list == Some(Remediation::Ban);
+            self.stands_for.push(range, StandsFor { origin, remaining_secs, own_ban });
         }
         let Self { stands_for, origins, .. } = self;
         stands_for.settle(|of, more| {
             of.origin = origins.nearer(of.origin, more.origin);
             of.remaining_secs = of.remaining_secs.max(more.remaining_secs);
+            of.own_ban |= more.own_ban;
         });
         Ok(())
     }
@@ -326,8 +333,11 @@ impl Desired {
                 wanted.remaining_secs.max(covers.remaining_secs),
             ),
         };
+        let is_own = self.origins.source(wanted.origin) == Source::Own;
+        let is_own_ban =
+            list == Remediation::Ban && (is_own || covers.is_some_and(|covers| covers.own_ban));
         let source = self.origins.source(origin);
-        Some(Candidate { address, list, source, origin, remaining_secs })
+        Some(Candidate { address, list, source, origin, remaining_secs, is_own_ban })
     }
 
     /// How many addresses should be on this list.

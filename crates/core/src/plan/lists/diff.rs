@@ -5,7 +5,7 @@
 
 use crate::address::Address;
 use crate::api::cloudflare::lists::ItemId;
-use crate::decision::{Remediation, Source};
+use crate::decision::Remediation;
 use crate::desired::{Candidate, Desired};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::order::Order;
@@ -116,13 +116,13 @@ impl Compared<'_> {
     }
 
     fn addition(&self, candidate: &Candidate) -> Addition {
-        let Candidate { address, list, source, .. } = *candidate;
+        let Candidate { address, list, is_own_ban, .. } = *candidate;
         let challenged = self.places.is_at_edge(Remediation::Captcha, &address);
-        let (why, class) = match (list, source) {
-            (Remediation::Captcha, _) => (Why::Captcha, Class::Captcha),
-            (Remediation::Ban, source) => {
+        let (why, class) = match list {
+            Remediation::Captcha => (Why::Captcha, Class::Captcha),
+            Remediation::Ban => {
                 let why = if challenged { Why::BanOverCaptcha } else { Why::NewBan };
-                (why, if source == Source::Own { Class::OwnBan } else { Class::CommunityBan })
+                (why, if is_own_ban { Class::OwnBan } else { Class::CommunityBan })
             }
         };
         Addition { address, why, class, rank: Rank::new(candidate, false) }
