@@ -61,6 +61,8 @@ struct Side {
     on_list: Vec<Item>,
     content: AddressSet,
     moves_here: AddressSet,
+    /// What of the content stays there whatever an operation under way does; `None` = all of it.
+    stays: Option<AddressSet>,
     regions: Vec<Region>,
 }
 
@@ -181,8 +183,10 @@ impl Side {
         let waits = others.flat_map(|other| &other.removals).filter(|removal| {
             removal.why == Why::Moved && removal.after.is_none() && content.covers(&removal.address)
         });
-        let moves_here = waits.map(|removal| removal.address).collect();
-        Self { shall_match, on_list, content, moves_here, regions: Vec::new() }
+        let moves_here: AddressSet = waits.map(|removal| removal.address).collect();
+        let is_sure = known.may_drain || moves_here.is_empty();
+        let stays = (!is_sure).then(|| content.difference(&moves_here));
+        Self { shall_match, on_list, content, moves_here, stays, regions: Vec::new() }
     }
 }
 
@@ -302,10 +306,12 @@ pub fn decide(
         decided.extend(decide_one(list, &shall_match, &[&side.regions[..], &regions].concat()));
     }
     let change = |list: Remediation| {
+        let side = base.sides.get(list)?;
         Some(RuleChange {
             observed: observed.expression(list)?,
             desired: &decided.get(list)?.desired,
-            on_list: &base.sides.get(list)?.content,
+            // Who moves here while a removal is under way is in the text too, and that must come first.
+            on_list: side.stays.as_ref().unwrap_or(&side.content),
         })
     };
     let patches =

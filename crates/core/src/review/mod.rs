@@ -193,6 +193,21 @@ impl<P> Review<P> {
     }
 }
 
+/// What is still held after a run that knew what is desired and could not see what is there: who is desired again
+/// waits from the beginning when he is not; `None` = the streak is over.
+pub fn forget(held: Held, is_desired: impl Fn(&Address) -> bool) -> Option<Held> {
+    let Held { mut streak, groups } = held;
+    let first = groups.iter().filter(|(_, group)| *group == GroupId::FIRST);
+    streak.again += first.filter(|(address, _)| is_desired(address)).count() as u64;
+    if streak.again.saturating_mul(10) > streak.first {
+        return None;
+    }
+    let stays =
+        |(address, group): &(Address, GroupId)| *group == GroupId::OWNER || !is_desired(address);
+    let groups = Table::from_sorted(groups.iter().filter(stays));
+    Some(Held { streak, groups })
+}
+
 /// The streak that goes on with this run; `None` if it is over: more than a tenth of what its first run
 /// wanted gone is desired again. Whoever is not wanted gone any more is forgotten, and waits from the
 /// beginning when he is again; but not an owner, who does not wait a second time. Who was one waits like all others.
@@ -202,14 +217,9 @@ fn go_on(
     owners: &BTreeSet<Address>,
     is_desired: impl Fn(&Address) -> bool,
 ) -> Option<Held> {
-    let Held { mut streak, groups } = held;
-    let first = groups.iter().filter(|(_, group)| *group == GroupId::FIRST);
     // Who has lost his place goes although he is desired.
     let is_again = |address: &Address| !wanted.contains(address) && is_desired(address);
-    streak.again += first.filter(|(address, _)| is_again(address)).count() as u64;
-    if streak.again.saturating_mul(10) > streak.first {
-        return None;
-    }
+    let Held { mut streak, groups } = forget(held, is_again)?;
     streak.groups.iter_mut().for_each(|group| group.runs = group.runs.saturating_add(1));
     let is_kept = |(address, group): &_| match *group {
         GroupId::OWNER => !wanted.contains(address) || owners.contains(address),

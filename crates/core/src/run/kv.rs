@@ -67,7 +67,10 @@ pub(super) fn prepare<'a, H: Host>(
     };
     let (desired, observed) = match (desired, observed) {
         (Ok(desired), Ok(observed)) => (desired, observed),
-        (_, Err(failure)) => {
+        (desired, Err(failure)) => {
+            if let Ok(desired) = desired {
+                access.forget(guard, TARGET, |address| desired.has_key(address));
+            }
             let outcome = Outcome::Failed(failure);
             return Prepared::Ended(Box::new(KvReport { outcome, ..report }));
         }

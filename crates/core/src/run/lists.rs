@@ -3,6 +3,7 @@
 use crate::apply::lists::{self, Applied};
 use crate::decide::lists::{Decision, Remembered as Inputs, TARGET, decide};
 use crate::decide::rules::{Known, for_lists};
+use crate::desired::Desired;
 use crate::failure::Failure;
 use crate::log::{Level, Line, plural, thousands};
 use crate::observed::lists::Observed;
@@ -61,9 +62,14 @@ pub(super) async fn prepare<'a, H: Host>(
     rules: Option<(&Rules, &ObservedRules, &RulesHistory)>,
     now: u64,
 ) -> Prepared<'a> {
+    let unread = |desired: &Desired, guard: &mut Remembered<GuardHistory>, failure: Failure| {
+        access.forget(guard, TARGET, |address| desired.on_list(address).is_some());
+        Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))))
+    };
     let (desired, mut read) = match (desired, read) {
         (Ok(desired), Ok(read)) => (desired, read),
-        (_, Err(failure)) => {
+        (Ok(desired), Err(failure)) => return unread(&desired, guard, failure),
+        (Err(_), Err(failure)) => {
             return Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))));
         }
         (Err(why), Ok(_)) => {
@@ -94,9 +100,7 @@ pub(super) async fn prepare<'a, H: Host>(
         let until = budget::read_until(settings);
         read = match Box::pin(read::in_full(session, clients, lists, marks, until)).await {
             Ok(read) => read,
-            Err(failure) => {
-                return Prepared::Ended(Box::new(ListsReport::unplanned(Outcome::Failed(failure))));
-            }
+            Err(failure) => return unread(&desired, guard, failure),
         };
         decided = decision(&read.content);
     }

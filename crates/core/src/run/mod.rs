@@ -17,6 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{OptionFuture, join, join_all};
 
+use crate::address::Address;
 use crate::api::pushgateway::Pushgateway;
 use crate::apply;
 use crate::desired::Desired;
@@ -25,6 +26,7 @@ use crate::log::{Level, Line, clip};
 use crate::ports::Host;
 use crate::report::metrics::Metrics;
 use crate::report::{Memory, Outcome, Report, only_news};
+use crate::review::forget;
 use crate::session::{Api, PUSH_TIMEOUT, Session, collect, within};
 use crate::settings::Settings;
 use crate::state::guard::GuardHistory;
@@ -294,6 +296,19 @@ impl<H: Host> Access<'_, '_, H> {
         let mut news = Vec::new();
         let _ = said.change(host, |said| news = only_news(lines, said, target, waits, now));
         news.iter().for_each(|line| host.log(line));
+    }
+
+    /// What of the removals in `target` is still held, where it is known what is desired and not what is there.
+    fn forget(
+        &self,
+        guard: &mut Remembered<GuardHistory>,
+        target: &'static str,
+        is_desired: impl Fn(&Address) -> bool,
+    ) {
+        let host = self.session.host();
+        if let Some(held) = guard.held(host, target).filter(|_| self.counted) {
+            guard.hold(host, target, forget(held, is_desired));
+        }
     }
 }
 

@@ -208,7 +208,10 @@ impl Judge {
             over if over < own => (stays + own).saturating_sub(terms.items_max),
             _ => 0,
         };
-        let there = self.lists.on(list).copied().collect();
+        // Straight after an operation a list may be shown as it was before, and the run cannot know better.
+        let [on_ban, on_captcha] = self.seen_by(sent.run);
+        let seen = if list == 0 { on_ban } else { on_captcha };
+        let there = self.lists.on(list).copied().chain(seen).collect();
         let surplus = self.lists.surplus();
         // What the run found when it decided, before it wrote: own bans that have come by now needed their places too.
         let (twice, room) = self.runs.get_mut(&sent.run).map_or((0, 0), |view| {

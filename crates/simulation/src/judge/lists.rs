@@ -214,7 +214,12 @@ impl Lists {
 
     /// Whether there is no free place at all, and somebody waits on one list for his place on the other.
     pub(super) fn has_no_place_to_move(&self, reading: &Reading, terms: &Terms) -> bool {
-        let waits = |(net, want): (&IpNet, &super::reading::Want)| {
+        self.count() >= terms.items_max && self.moving(reading) > 0
+    }
+
+    /// How many wait on one list for their place on the other, or leave it for a range.
+    fn moving(&self, reading: &Reading) -> usize {
+        let waits = |(net, want): &(&IpNet, &super::reading::Want)| {
             let is_on = |strength| {
                 let lists = STRENGTHS.into_iter().zip(&self.content);
                 let mut lists = lists.filter(|(of, _)| *of == strength);
@@ -223,7 +228,7 @@ impl Lists {
             let other = if want.strength == BLOCK { CHALLENGE } else { BLOCK };
             is_on(other) && !is_on(want.strength)
         };
-        self.count() >= terms.items_max && reading.lists.iter().any(waits)
+        reading.lists.iter().filter(waits).count()
     }
 
     pub(super) fn foreign(&self) -> usize {
@@ -290,8 +295,15 @@ impl Judge {
         // somebody else's item, which is never rewritten, and within a day after a value was refused that is so of both, for
         // it may be one that a rewrite would send again; what moves on full lists does so in parts; and where more is there
         // than may be, something goes first.
-        let parts =
-            if self.lists.is_scarce(&reading, &terms) { 4 } else { usize::from(view.was_over) };
+        let was_over = view.was_over;
+        let needed = reading.lists.len() + self.lists.foreign() + self.lists.moving(&reading);
+        let is_scarce = self.lists.is_scarce(&reading, &terms) || needed > terms.items_max;
+        let in_parts = self.runs.get_mut(&sent.run).is_some_and(|view| {
+            view.moves_in_parts |= is_scarce;
+            view.moves_in_parts
+        });
+        let Some(view) = self.runs.get(&sent.run) else { return };
+        let parts = if in_parts { 4 } else { usize::from(was_over) };
         let is_foreign = |content: &&Content| content.items.keys().any(|it| network(it).is_none());
         let is_refused = self.lists.refused_at.is_some_and(|at| sent.at < at + DAY);
         let foreign = self.lists.content.iter().filter(|of| is_refused || is_foreign(of)).count();

@@ -106,6 +106,8 @@ struct View {
     list_writes: usize,
     /// More was on the lists before its first write than may be there.
     was_over: bool,
+    /// Not all that has to move could do so at once when it wrote first.
+    moves_in_parts: bool,
     /// What its writes so far have taken away, by the part of the edge.
     taken: BTreeSet<(usize, ipnet::IpNet)>,
     /// The same, of what was not excused.
@@ -220,6 +222,7 @@ impl Judge {
                 writes: 0,
                 list_writes: 0,
                 was_over: false,
+                moves_in_parts: false,
                 taken: BTreeSet::new(),
                 opened: BTreeSet::new(),
                 twice: 0,
