@@ -244,8 +244,12 @@ impl Desired {
 
     /// To be called after the last decision, before anything is asked: makes one of what several decisions ask
     /// for an address, and takes their places on the lists from addresses that a desired range covers, where
-    /// the operator wants that.
-    pub fn settle(&mut self, settings: &Settings) -> Result<(), TooMany> {
+    /// the operator wants that. A range that is `set_aside`, because Cloudflare refuses it as a value, covers nobody.
+    pub fn settle(
+        &mut self,
+        settings: &Settings,
+        set_aside: &SmallMap<Address, u64>,
+    ) -> Result<(), TooMany> {
         self.merge();
         self.within_bounds()?;
         if settings.ranges != (Ranges::Sent { skip_covered: true }) || self.prefixes.is_empty() {
@@ -254,7 +258,10 @@ impl Desired {
         let covered: Vec<(Address, Address)> = self
             .wanted
             .iter()
-            .filter_map(|(address, wanted)| Some((address, self.covering(&address, wanted.list?)?)))
+            .filter_map(|(address, wanted)| {
+                let mut covering = self.covering(&address, wanted.list?);
+                Some((address, covering.find(|range| !set_aside.contains_key(range))?))
+            })
             .collect();
         for (address, range) in covered {
             let Some(wanted) = self.wanted.get_mut(&address) else { continue };
@@ -275,10 +282,10 @@ impl Desired {
         Ok(())
     }
 
-    /// The widest other desired range that contains `address` and is at least as strong.
-    pub fn covering(&self, address: &Address, list: Remediation) -> Option<Address> {
-        let mut ranges = self.prefixes.containing(address);
-        ranges.find(|range| self.wanted.get(range).is_some_and(|w| w.list >= Some(list)))
+    /// The other desired ranges that contain `address` and are at least as strong, the widest first.
+    pub fn covering(&self, address: &Address, list: Remediation) -> impl Iterator<Item = Address> {
+        let ranges = self.prefixes.containing(address);
+        ranges.filter(move |range| self.wanted.get(range).is_some_and(|w| w.list >= Some(list)))
     }
 
     /// The other desired ranges that contain `address`, each with its list, the widest first.

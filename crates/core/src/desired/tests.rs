@@ -21,16 +21,18 @@ fn both() -> Settings {
 /// `1.1.1.1 for 4h by CAPI`.
 fn desired(rows: &[(&str, &str, &str)], settings: &Settings) -> Desired {
     let mut desired = Desired::default();
-    for (scope, kind, value) in rows {
-        let (value, origin) = value.split_once(" by ").unwrap_or((value, "crowdsec"));
-        let (value, time) = value.split_once(" for ").unwrap_or((value, "1h"));
-        let [scope, kind, value] = [scope, kind, value].map(Cow::Borrowed);
-        let (duration, scenario) = (Text::from(time), Text::from("crowdsecurity/ssh-bf"));
-        let made_by = Text::from(origin);
-        desired.add(Ok(Decision { scope, kind, value, duration, scenario, made_by }), settings);
-    }
-    desired.settle(settings).unwrap();
+    rows.iter().for_each(|row| add(&mut desired, *row, settings));
+    desired.settle(settings, &SmallMap::new()).unwrap();
     desired
+}
+
+fn add(desired: &mut Desired, (scope, kind, value): (&str, &str, &str), settings: &Settings) {
+    let (value, origin) = value.split_once(" by ").unwrap_or((value, "crowdsec"));
+    let (value, time) = value.split_once(" for ").unwrap_or((value, "1h"));
+    let [scope, kind, value] = [scope, kind, value].map(Cow::Borrowed);
+    let (duration, scenario) = (Text::from(time), Text::from("crowdsecurity/ssh-bf"));
+    let made_by = Text::from(origin);
+    desired.add(Ok(Decision { scope, kind, value, duration, scenario, made_by }), settings);
 }
 
 fn texts(desired: &Desired, remediation: Remediation) -> Vec<String> {
@@ -266,13 +268,38 @@ fn ban_many(desired: &mut Desired, numbers: std::ops::Range<usize>) {
     }
 }
 
+/// For a day nobody but a rule may block it.
+#[test]
+fn range_that_cloudflare_refuses_as_a_value_covers_nobody_and_one_beside_it_does() {
+    let rows = [
+        ("Range", "ban", "20.2.0.0/24"),
+        ("Range", "ban", "20.2.0.0/28"),
+        ("Ip", "ban", "20.2.0.3"),
+        ("Ip", "ban", "20.2.0.77"),
+    ];
+    let settings = settings(&RANGES);
+    for (refused, on_list) in [
+        ("20.3.0.0/24", "20.2.0.0/24"),
+        ("20.2.0.0/28", "20.2.0.0/24"),
+        ("20.2.0.0/24", "20.2.0.0/24 20.2.0.0/28 20.2.0.77"),
+    ] {
+        let set_aside = [(refused.parse().unwrap(), u64::MAX)].into_iter().collect();
+        let mut desired = Desired::default();
+        for (scope, kind, value) in &rows {
+            add(&mut desired, (scope, kind, value), &settings);
+        }
+        desired.settle(&settings, &set_aside).unwrap();
+        assert_eq!(texts(&desired, Remediation::Ban).join(" "), on_list, "{refused}");
+    }
+}
+
 #[test]
 fn addresses_of_the_largest_account_are_taken_and_one_more_is_too_many() {
     let mut desired = Desired::default();
     ban_many(&mut desired, 0..ADDRESSES_MAX);
-    assert_eq!(desired.settle(&both()), Ok(()));
+    assert_eq!(desired.settle(&both(), &SmallMap::new()), Ok(()));
     ban_many(&mut desired, ADDRESSES_MAX..ADDRESSES_MAX + 1);
-    assert_eq!(desired.settle(&both()), Err(TooMany));
+    assert_eq!(desired.settle(&both(), &SmallMap::new()), Err(TooMany));
 }
 
 /// To bring decisions together takes time, so that it is not done before there are a quarter more of them.

@@ -163,7 +163,7 @@ async fn sync_leased<H: Host>(
     }
     let mut edge = Edge::load(host, settings, &history, began);
     let Readings { desired, lists: read_lists, keys, rules: observed_rules, watch: () } =
-        read::all(session, clients, settings, &edge, (), read_until).await;
+        read::all(session, clients, settings, (&edge, history.set_aside()), (), read_until).await;
     let is_unread = matches!(read_lists, Some(Err(_))) || matches!(keys, Some(Err(_)));
     let is_cut = is_unread && session.elapsed() >= read_until;
     let is_seldom = edge.as_ref().is_some_and(Edge::is_trusted);

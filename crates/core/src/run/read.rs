@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::{OptionFuture, join_all, join4, try_join};
 
+use crate::address::Address;
 use crate::api::cloudflare::expression::ListName;
 use crate::api::cloudflare::kv::shards::{self as units, Layout};
 use crate::api::cloudflare::lists::AccountList;
@@ -26,6 +27,7 @@ use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
 use crate::settings::{Id, Kv, KvLayout, Lists, Rules, Settings};
+use crate::small::SmallMap;
 use crate::state::edge::Mark;
 
 use super::clients::Clients;
@@ -171,11 +173,12 @@ impl Memory for () {
 }
 
 /// Reads all sides at the same time, nothing begun after `until`.
+/// `set_aside` are the addresses that Cloudflare refuses as values.
 pub(crate) async fn all<H: Host, W: Watch>(
     session: &Session<'_, H>,
     clients: &Clients,
     settings: &Settings,
-    memory: &impl Memory,
+    (memory, set_aside): (&impl Memory, &SmallMap<Address, u64>),
     watch: W,
     until: Duration,
 ) -> Readings<W> {
@@ -208,7 +211,7 @@ pub(crate) async fn all<H: Host, W: Watch>(
     let rulesets = join_all(rulesets.map(|zone| ruleset(session, clients, zone, until)));
     let rulesets = async { (rulesets.await, session.elapsed()) };
     let (desired, lists, keys, (rulesets, read_at)) = join4(
-        desired(session, clients, settings, &watch, until),
+        desired(session, clients, (settings, set_aside), &watch, until),
         OptionFuture::from(lists),
         OptionFuture::from(keys),
         rulesets,
@@ -230,7 +233,7 @@ pub(crate) async fn all<H: Host, W: Watch>(
 async fn desired<H: Host, W: Watch>(
     session: &Session<'_, H>,
     clients: &Clients,
-    settings: &Settings,
+    settings: (&Settings, &SmallMap<Address, u64>),
     watch: &W,
     until: Duration,
 ) -> Result<(Desired, W), Unavailable> {
@@ -246,7 +249,7 @@ async fn desired<H: Host, W: Watch>(
 async fn decisions<H: Host, W: Watch>(
     session: &Session<'_, H>,
     clients: &Clients,
-    settings: &Settings,
+    (settings, set_aside): (&Settings, &SmallMap<Address, u64>),
     mut watch: W,
 ) -> Result<(Desired, W), Unavailable> {
     let (head, mut body) = session.send(Api::Lapi, clients.lapi.decisions()).await?;
@@ -269,7 +272,7 @@ async fn decisions<H: Host, W: Watch>(
         desired.bounded()?;
     }
     reader.finish()?;
-    desired.settle(settings)?;
+    desired.settle(settings, set_aside)?;
     Ok((desired, watch))
 }
 

@@ -244,7 +244,8 @@ impl Verdict {
         let Decision { review, schedule, .. } = decision;
         let plan = &review.approved;
         let wanted = desired.on_list(address);
-        let covered = || Remediation::ALL.into_iter().find_map(|on| desired.covering(address, on));
+        let covered =
+            || Remediation::ALL.into_iter().find_map(|on| desired.covering(address, on).next());
         let mut here = Self {
             covered_by: if wanted.is_none() { covered() } else { None },
             set_aside: wanted.is_some_and(|on| !at_edge.contains(&on))

@@ -236,9 +236,10 @@ pub async fn inspect<H: Host>(
     let session = Session::start(host);
     let began = session.unix_now();
     let watch = Watched::new(address, settings);
+    let history = Remembered::<WriteHistory>::load(host, began);
+    let (clients, memory) = (Clients::new(settings), (&(), history.set_aside()));
     let Readings { desired, lists: read_lists, keys, rules, watch } =
-        read::all(&session, &Clients::new(settings), settings, &(), watch, settings.run_budget)
-            .await;
+        read::all(&session, &clients, settings, memory, watch, settings.run_budget).await;
     let now = session.unix_now();
     let memory = Memory::load(host, now);
     let reasons = &watch.reasons;
