@@ -218,7 +218,7 @@ impl Lists {
     }
 
     /// How many wait on one list for their place on the other, or leave it for a range.
-    fn moving(&self, reading: &Reading) -> usize {
+    pub(super) fn moving(&self, reading: &Reading) -> usize {
         let waits = |(net, want): &(&IpNet, &super::reading::Want)| {
             let is_on = |strength| {
                 let lists = STRENGTHS.into_iter().zip(&self.content);

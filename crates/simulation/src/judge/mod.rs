@@ -377,7 +377,9 @@ impl Judge {
                     let reading = Rc::new(reading);
                     view.reading = Some(Rc::clone(&reading));
                     let on_lists = self.lists.networks();
-                    let needed = self.lists.needed(&reading) + self.lists.foreign();
+                    // Whoever moves needs a place more, and somebody goes without for that long.
+                    let moves = usize::from(self.lists.moving(&reading) > 0);
+                    let needed = self.lists.needed(&reading) + self.lists.foreign() + moves;
                     let is_scarce = needed > view.terms.items_max || self.lists.has_been_full;
                     self.past.read(&reading, &on_lists, is_scarce);
                     self.past_of_keys.read(&reading, &BTreeSet::new(), false);
