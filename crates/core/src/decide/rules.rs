@@ -184,8 +184,10 @@ impl Side {
             removal.why == Why::Moved && removal.after.is_none() && content.covers(&removal.address)
         });
         let moves_here: AddressSet = waits.map(|removal| removal.address).collect();
-        let is_sure = known.may_drain || moves_here.is_empty();
-        let stays = (!is_sure).then(|| content.difference(&moves_here));
+        let under_way: AddressSet =
+            moves_here.iter().copied().chain(leaving.iter().map(|(address, _)| address)).collect();
+        let is_sure = known.may_drain || under_way.is_empty();
+        let stays = (!is_sure).then(|| content.difference(&under_way));
         Self { shall_match, on_list, content, moves_here, stays, regions: Vec::new() }
     }
 }
@@ -310,8 +312,8 @@ pub fn decide(
         Some(RuleChange {
             observed: observed.expression(list)?,
             desired: &decided.get(list)?.desired,
-            // Who moves here while a removal is under way is in the text too, and that must come first.
-            on_list: side.stays.as_ref().unwrap_or(&side.content),
+            on_list: &side.content,
+            stays: side.stays.as_ref().unwrap_or(&side.content),
         })
     };
     let patches =

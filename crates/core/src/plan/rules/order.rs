@@ -25,6 +25,8 @@ pub struct RuleChange<'a> {
     pub desired: &'a Expression,
     /// What its list holds.
     pub on_list: &'a AddressSet,
+    /// The same without what an operation under way may take: who is on this list because of that is not there yet.
+    pub stays: &'a AddressSet,
 }
 
 /// The PATCHes of one zone in one run, in order; at most one for each rule.
@@ -104,9 +106,9 @@ struct Movers<'a> {
 
 impl<'a> Movers<'a> {
     fn new(from: &RuleChange<'a>, to: &RuleChange<'a>) -> Self {
-        let gone = |rule: &RuleChange<'_>| rule.observed.matched(rule.on_list);
-        let left = gone(from).difference(&from.desired.matched(from.on_list));
-        let come = to.desired.matched(to.on_list).difference(&gone(to));
+        let left = from.observed.matched(from.on_list);
+        let left = left.difference(&from.desired.matched(from.on_list));
+        let come = to.desired.matched(to.stays).difference(&to.observed.matched(to.stays));
         let lost = |before: &Expression, after: &Expression| {
             let (mut lost, left) = (regions(before.parts()), regions(after.parts()));
             lost.retain(|region| !left.contains(region));

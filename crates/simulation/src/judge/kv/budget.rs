@@ -38,9 +38,8 @@ impl Judge {
             net.is_some_and(|net| terms.protects(&net))
         };
         let items = asked.as_array().into_iter().flatten();
-        // An owner may leave a value of many by a write beyond the budget.
-        let frees =
-            |item: &Value| item["key"].as_str().is_some_and(|name| view.kv_frees.contains(name));
+        // An owner may leave a value of many beyond the budget.
+        let frees = |item: &Value| named(item).is_some_and(|name| view.kv_frees.contains(name));
         let items = items.filter(|item| !frees(item));
         let counted = items.filter(|item| !item.as_str().is_some_and(owner)).count() as u64;
         self.kv.spent[usize::from(!is_put)] += counted;
@@ -53,8 +52,13 @@ impl Judge {
     }
 }
 
-/// The values of many that are written and in which an owner stands, or from which on a region does not meet him or
-/// meets him again; in whichever layout is served.
+/// The key that an item of a bulk request writes or deletes.
+fn named(item: &Value) -> Option<&str> {
+    item["key"].as_str().or_else(|| item.as_str())
+}
+
+/// The values of many that are written or deleted and in which an owner stands, or from which on a region does not meet
+/// him or meets him again; in whichever layout is served.
 pub(super) fn owners_leave(
     there: &BTreeMap<String, KvEntryView>,
     body: &Value,
@@ -70,15 +74,19 @@ pub(super) fn owners_leave(
             for (what, value, _) in value.lines().filter_map(shards::read) {
                 let into = if value == "never" { &mut regions.never } else { &mut nets };
                 into.extend(network(what));
+                regions.add_region(what, value, u64::MAX);
             }
         }
-        (nets, regions.never)
+        (nets, regions)
     };
     let leaves = |item: &Value| {
-        let key = item["key"].as_str()?;
+        let key = named(item)?;
         let before = there.get(key).map(|entry| in_value(key, &entry.value)).unwrap_or_default();
-        let after = in_value(key, item["value"].as_str()?);
-        let frees = before.1 != after.1 || before.0.iter().any(|net| terms.protects(net));
+        let after = in_value(key, item["value"].as_str().unwrap_or_default());
+        let is_met = |regions: &Enforced| regions.owner_met(terms, 0).is_some();
+        let frees = before.1.never != after.1.never
+            || is_met(&before.1) && !is_met(&after.1)
+            || before.0.iter().any(|net| terms.protects(net));
         frees.then(|| key.to_owned())
     };
     body.as_array().into_iter().flatten().filter_map(leaves).collect()

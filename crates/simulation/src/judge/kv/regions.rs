@@ -72,7 +72,7 @@ impl Enforced {
         lacks.or_else(|| self.owner_met(terms, unix))
     }
 
-    fn owner_met(&self, terms: &Terms, unix: u64) -> Option<String> {
+    pub(super) fn owner_met(&self, terms: &Terms, unix: u64) -> Option<String> {
         let is_met = |net: &&ipnet::IpNet| {
             self.regions.keys().any(|name| self.meets(net.addr(), name, unix) != PASS)
         };

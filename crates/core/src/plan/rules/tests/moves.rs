@@ -25,11 +25,20 @@ impl Zone {
     }
 
     fn order(&self, desired: &Self, lists: &Lists, characters_max: usize) -> Patches {
-        let ban = RuleChange { observed: &self.ban, desired: &desired.ban, on_list: &lists.ban };
+        let ban = change(&self.ban, &desired.ban, &lists.ban);
         let (observed, desired) = (&self.captcha, &desired.captcha);
-        let captcha = RuleChange { observed, desired, on_list: &lists.captcha };
+        let captcha = change(observed, desired, &lists.captcha);
         order(Some(ban), Some(captcha), characters_max)
     }
+}
+
+/// Of a list that nothing is under way to.
+fn change<'a>(
+    observed: &'a Expression,
+    desired: &'a Expression,
+    on_list: &'a AddressSet,
+) -> RuleChange<'a> {
+    RuleChange { observed, desired, on_list, stays: on_list }
 }
 
 #[derive(Debug, Clone)]
@@ -155,10 +164,27 @@ fn regions_that_swap_stay_with_the_exception_of_where_they_go() {
 fn zone_with_one_rule_has_its_one_change() {
     let desired = expression(") or ip.src in {192.0.2.1}");
     let on_list = set("");
-    let change = RuleChange { observed: &expression(")"), desired: &desired, on_list: &on_list };
+    let observed = expression(")");
+    let change = change(&observed, &desired, &on_list);
     let only = |rule| vec![Patch { rule, to: desired.clone() }];
     assert_eq!(order(Some(change), None, 4_000).steps, only(Ban));
     assert_eq!(order(None, Some(change), 4_000).steps, only(Captcha));
+}
+
+/// The captcha list has the range, and an operation is taking it off.
+#[test]
+fn who_comes_to_a_list_that_an_operation_takes_from_comes_before_he_goes() {
+    let [ban, captcha] = [")", ")"].map(expression);
+    let lifted = expression(" and not ip.src in {192.0.2.0/28})");
+    let fresh = expression(" and not ip.src in {192.0.2.0/28}) or ip.src in {192.0.2.1}");
+    let (range, nothing) = (set("192.0.2.0/28"), set(""));
+    for (stays, first) in [(&range, Ban), (&nothing, Captcha)] {
+        let from = change(&ban, &lifted, &range);
+        let to = RuleChange { stays, ..change(&captcha, &fresh, &range) };
+        let patches = order(Some(from), Some(to), 4_000);
+        assert_eq!(patches.steps[0].rule, first);
+        assert_eq!(patches.second_needs_first, first == Captcha);
+    }
 }
 
 prop_compose! {
