@@ -192,14 +192,18 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, or runs out, goes without the guard, from either list.
+        // Who has moved, is covered by what is there, or runs out, goes without the guard, from either list.
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
         };
+        let is_covered = |net: &IpNet| {
+            let mut ranges = reading.lists.keys().filter(|range| range.contains(net));
+            ranges.any(|range| range != net && self.lists.networks().contains(range))
+        };
         let goes_by_itself = |on: usize| {
             let nets = self.lists.on(on);
-            nets.filter(|net| is_elsewhere(on, net) || runs_out(net)).count()
+            nets.filter(|net| is_elsewhere(on, net) || is_covered(net) || runs_out(net)).count()
         };
         let moved: usize = (0..STRENGTHS.len()).map(goes_by_itself).sum();
         let stays = (self.lists.count() + taken).saturating_sub(moved);

@@ -63,7 +63,8 @@ impl Kv {
     pub(super) fn trouble(&mut self, at: Duration) {
         let start = simulator::Options::default().start + at;
         let unix = start.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.trouble = self.trouble.max(Some(unix / DAY_SECS));
+        // By the true clock, or by one that was put ahead.
+        self.trouble = self.trouble.max(Some((unix / DAY_SECS).max(self.day)));
     }
 
     fn enforced(&self, simulator: &mut Simulator, prefix: &str) -> Enforced {
