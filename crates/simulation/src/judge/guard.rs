@@ -197,13 +197,13 @@ impl Judge {
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
         };
-        let is_covered = |net: &IpNet| {
+        let is_covered = |on: usize, net: &IpNet| {
             let mut ranges = reading.lists.keys().filter(|range| range.contains(net));
-            ranges.any(|range| range != net && self.lists.networks().contains(range))
+            ranges.any(|range| range != net && (0..=on).any(|on| self.lists.holds(on, range)))
         };
         let goes_by_itself = |on: usize| {
             let nets = self.lists.on(on);
-            nets.filter(|net| is_elsewhere(on, net) || is_covered(net) || runs_out(net)).count()
+            nets.filter(|net| is_elsewhere(on, net) || is_covered(on, net) || runs_out(net)).count()
         };
         let moved: usize = (0..STRENGTHS.len()).map(goes_by_itself).sum();
         let stays = (self.lists.count() + taken).saturating_sub(moved);

@@ -16,9 +16,18 @@ pub(super) struct Places<'a> {
     pub(super) first_without: Option<(Rank, Address)>,
     /// Some go without only until others have moved: in the end there is a place for all.
     pub(super) are_kept: bool,
+    /// What does not wait on lists that are too full for that.
+    pub(super) yields: Yields,
+}
+
+/// What goes before what is to take its place has come, where places are too few to wait for that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Yields {
     /// What stays for a range without a place goes if that range comes after this: somebody more important would go
     /// without for it. `None` = all of it stays.
     pub(super) lets_go: Option<(Rank, Address)>,
+    /// What a range is to ban goes while the range still challenges it.
+    pub(super) weakly_covered: bool,
 }
 
 /// The order in which places are given, the smallest first; among equals the address decides.
@@ -77,8 +86,13 @@ impl Rank {
 impl<'a> Places<'a> {
     /// Gives `places` to the desired addresses.
     pub(super) fn assign(desired: &'a Desired, observed: &'a Observed, places: u64) -> Self {
-        let mut all =
-            Self { desired, observed, first_without: None, are_kept: false, lets_go: None };
+        let mut all = Self {
+            desired,
+            observed,
+            first_without: None,
+            are_kept: false,
+            yields: Yields::default(),
+        };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
         if desired.count_on_lists() > places {
             let mut ranked: Vec<(Rank, Address)> = desired
@@ -131,7 +145,7 @@ impl<'a> Places<'a> {
 
     /// Whether one of these desired ranges is important enough for what stays because of it.
     pub(super) fn may_keep(&self, mut ranges: impl Iterator<Item = Address>) -> bool {
-        self.lets_go.is_none_or(|limit| {
+        self.yields.lets_go.is_none_or(|limit| {
             ranges.any(|range| {
                 let candidate = self.desired.candidate(&range);
                 candidate.is_some_and(|candidate| (self.rank(&candidate), range) < limit)

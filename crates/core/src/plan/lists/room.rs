@@ -12,7 +12,7 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
 
 use super::Rules;
-use super::places::{Places, Rank};
+use super::places::{Places, Yields};
 
 /// Of so many that move, one place is kept free to move them one after the other: fewer places would take more
 /// writes, more places would put more out for the moment.
@@ -40,16 +40,23 @@ pub(super) enum Around {
 /// write takes, which may be days.
 ///
 /// What stays for a range without a place does not stay where somebody more important who was decided here would go
-/// without for it.
+/// without for it; nor does it wait for a range that is to become a ban and would be put out for it.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let all_stay = assign_with(desired, observed, rules, None);
+    let all_stay = assign_with(desired, observed, rules, Yields::default());
+    let Some(first) = all_stay.first_without else { return all_stay };
     let is_for_own = all_stay.has_own_without() && all_stay.needs(rules).waits > 0;
-    let Some(first) = all_stay.first_without.filter(|_| is_for_own) else { return all_stay };
-    let some_go = assign_with(desired, observed, rules, Some(first));
+    let yields = Yields {
+        lets_go: is_for_own.then_some(first),
+        weakly_covered: all_stay.has_range_put_out(),
+    };
+    if yields == Yields::default() {
+        return all_stay;
+    }
+    let some_go = assign_with(desired, observed, rules, yields);
     match some_go.first_without {
         Some(without) if without <= first => all_stay,
         _ => some_go,
@@ -60,9 +67,9 @@ fn assign_with<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
-    lets_go: Option<(Rank, Address)>,
+    yields: Yields,
 ) -> Places<'a> {
-    let of = |count| Places { lets_go, ..Places::assign(desired, observed, count) };
+    let of = |count| Places { yields, ..Places::assign(desired, observed, count) };
     let wanted = desired.candidates().count() as u64;
     if observed.count() + wanted <= rules.items_max {
         return of(wanted);
@@ -264,6 +271,16 @@ impl Places<'_> {
         of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
+    /// Whether a desired range that is at the edge goes without.
+    fn has_range_put_out(&self) -> bool {
+        let mut ranges = self.desired.candidates().filter(|one| !one.address.is_single());
+        ranges.any(|one| {
+            let mut lists = self.observed.lists();
+            self.on_list(&one.address).is_none()
+                && lists.any(|(_, content)| content.items().contains_key(&one.address))
+        })
+    }
+
     /// Whether the ban list has it as well, so that it need not stay here.
     pub(super) fn is_twice(&self, list: Remediation, address: &Address) -> bool {
         list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address)
@@ -277,7 +294,8 @@ impl Places<'_> {
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
-                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&list));
+                let least = if self.yields.weakly_covered { Remediation::Captcha } else { list };
+                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&least));
                 let is_there = lists.any(|(_, content)| content.items().contains_key(range));
                 (!is_there).then_some((*on, *range))
             });
