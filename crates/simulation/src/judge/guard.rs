@@ -198,8 +198,11 @@ impl Judge {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
         };
         let is_covered = |on: usize, net: &IpNet| {
-            let mut ranges = reading.lists.keys().filter(|range| range.contains(net));
-            ranges.any(|range| range != net && (0..=on).any(|on| self.lists.holds(on, range)))
+            let mut ranges =
+                reading.lists.keys().filter(|range| *range != net && range.contains(net));
+            // Or what waits for that is on the ban list too.
+            let is_twice = on > 0 && self.lists.holds(0, net);
+            ranges.any(|range| is_twice || (0..=on).any(|on| self.lists.holds(on, range)))
         };
         let goes_by_itself = |on: usize| {
             let nets = self.lists.on(on);

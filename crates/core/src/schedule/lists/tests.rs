@@ -1,5 +1,6 @@
 //! Which operations, in which order, and what waits.
 
+mod inside;
 mod room;
 mod says;
 

@@ -1,0 +1,84 @@
+//! Ranges that go, and who is inside of them.
+
+use super::*;
+use crate::decision::Each;
+
+const RANGE: &str = "2.2.2.0/24";
+
+/// What rules let through of a list.
+fn lifting(list: Remediation, what: &str) -> ByRules {
+    let lifted: Each<_> = [(list, [address(what)].into_iter().collect())].into_iter().collect();
+    ByRules { lifted, ..ByRules::default() }
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+#[test]
+fn range_on_both_lists_leaves_the_full_challenges_before_who_is_banned_inside_has_come() {
+    let mut both = case((&["2.2.2.2"], &[RANGE]), (&[], &[RANGE])).costly();
+    both.items_max = 2;
+    assert_eq!(both.says(), ["DELETE captcha +0 -1", "POST ban +1 -0", "DELETE ban +0 -1"]);
+    // Where the ban list's rule lets it through, the challenge alone holds.
+    let mut lifted = case((&[], &[RANGE]), (&["2.2.2.2"], &[RANGE])).costly();
+    assert_eq!(lifted.says()[0], "DELETE captcha +0 -1");
+    lifted.rules = lifting(Ban, RANGE);
+    let captcha: Vec<_> = lifted.says().into_iter().filter(|of| of.contains("captcha")).collect();
+    assert_eq!(captcha, ["POST captcha +1 -0", "DELETE captcha +0 -1"]);
+}
+
+#[test]
+fn range_goes_after_one_inside_whom_a_rule_lets_through_where_he_is_now() {
+    let place = |case: &Case, says: &str| case.says().iter().position(|of| of == says).unwrap();
+    let mut moves = case((&[], &["2.2.2.2"]), (&["2.2.2.2"], &[RANGE])).costly();
+    let order =
+        |case: &Case| [place(case, "DELETE captcha +0 -1"), place(case, "POST captcha +1 -0")];
+    assert_eq!(order(&moves), [0, 1], "he is banned by himself");
+    moves.rules = lifting(Ban, "2.2.2.2");
+    assert_eq!(order(&moves), [1, 0]);
+}
+
+#[test]
+fn ranges_of_one_list_that_have_to_go_first_leave_those_of_the_other_waiting() {
+    let mut full = case((&["2.2.2.2"], &[RANGE]), (&["3.3.3.3"], &["3.3.3.0/24"])).costly();
+    full.items_max = 2;
+    let order =
+        ["DELETE ban +0 -1", "POST captcha +1 -0", "DELETE captcha +0 -1", "POST ban +1 -0"];
+    assert_eq!(full.says(), order);
+}
+
+#[test]
+fn lists_that_may_be_shown_as_before_an_operation_lose_only_an_owners_address() {
+    let mut stale =
+        case((&["1.1.1.1", "1.1.1.2"], &["1.1.1.2", "4.4.4.4"]), (&[], &["1.1.1.2", "5.5.5.5"]));
+    stale = stale.protecting("5.5.5.5");
+    assert_eq!(stale.schedule().rest(), None);
+    stale.history.completed_since(T);
+    assert_eq!(stale.says(), ["DELETE captcha +0 -1", "POST ban +1 -0"], "and no PUT");
+    assert_eq!(stale.schedule().rest(), Some(Rest::Stale));
+    let nothing_goes = Case { history: stale.history.clone(), ..case((&["1.1.1.1"], &[]), NONE) };
+    assert_eq!(nothing_goes.schedule().rest(), None);
+}
+
+/// Whoever moves stands there twice for a moment, beside the range or beside what has replaced it.
+#[test]
+fn own_ban_that_moves_beside_a_range_which_is_replaced_has_a_place_and_an_equal_makes_it() {
+    let mut full = case((&["1.1.1.1"], &[RANGE, "3.3.3.3"]), (&[], &["1.1.1.1"]));
+    full = full.community(Ban, &["2.2.2.2", "3.3.3.3"]);
+    full.items_max = 3;
+    let schedule = full.schedule();
+    assert!(schedule.operations().iter().any(|operation| operation.adds(&address("1.1.1.1"))));
+}
+
+#[test]
+fn what_a_range_is_to_ban_goes_before_it_where_the_range_would_be_put_out_for_that() {
+    let mut full = case((&[RANGE], &["2.2.2.2", "2.2.2.3"]), (&[], &[RANGE]));
+    full.ban = with_foreign_item(full.ban);
+    full.items_max = 5;
+    let waits = ["POST ban +1 -0", "DELETE ban +0 -2", "DELETE captcha +0 -1"];
+    assert_eq!(full.says(), waits);
+    full.items_max = 4;
+    let goes = ["DELETE ban +0 -2", "POST ban +1 -0", "DELETE captcha +0 -1"];
+    assert_eq!(full.says(), goes);
+}
