@@ -40,6 +40,8 @@ pub(super) struct List<'a> {
     pub(super) may_rewrite: bool,
     /// Whether it may be rewritten a second time, for what has to wait.
     pub(super) may_rewrite_again: bool,
+    /// What is added by itself, behind all others.
+    pub(super) alone: Option<Address>,
     /// What comes inside of ranges that go.
     inside: BTreeMap<Address, Vec<Place>>,
     is_rewritten: bool,
@@ -193,6 +195,7 @@ impl<'a> List<'a> {
             removals: plan.removals.iter().collect(),
             may_rewrite: false,
             may_rewrite_again: false,
+            alone: None,
             inside: BTreeMap::new(),
             is_rewritten: false,
             came: Vec::new(),
@@ -365,6 +368,13 @@ impl<'a> List<'a> {
         if additions.len() > BATCH_ITEMS_MAX {
             additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
         }
+        let is_alone = |addition: &&Addition| Some(addition.address) == self.alone;
+        let alone: Vec<&Addition> = additions
+            .iter()
+            .position(is_alone)
+            .map(|at| additions.remove(at))
+            .into_iter()
+            .collect();
         let operation = |batch: Batch<&Addition>| {
             let class = batch.as_slice().iter().map(|addition| addition.class).min();
             let mut addresses: Vec<Address> =
@@ -375,7 +385,8 @@ impl<'a> List<'a> {
             let append = |items| Operation::Append { list: self.list, items };
             batches.pop().map(|items| (class.unwrap_or(Class::Rest), append(items)))
         };
-        Batch::split(additions).into_iter().filter_map(operation).collect()
+        let batches = [additions, alone].map(Batch::split);
+        batches.into_iter().flatten().filter_map(operation).collect()
     }
 
     fn delete(&self, mut removals: Vec<&Removal>) -> Vec<(Class, Operation)> {
