@@ -86,6 +86,16 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     Expressed { operations, sent, left, without_room, rest }
 }
 
+/// The additions of all lists, the most urgent first.
+fn in_order(lists: &[List<'_>]) -> Vec<(Remediation, Addition)> {
+    let mut all: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
+        .collect();
+    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    all
+}
+
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that
 /// are held take room which the plan meant to have. What moves needs none: its own removal gives it back.
 fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
@@ -98,12 +108,8 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     }
     let replacing: Sorted<(Remediation, Address)> =
         lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).gather();
-    let mut all: Vec<_> = lists
-        .iter()
-        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
-        .filter(|(list, addition)| !replacing.contains(&(*list, addition.address)))
-        .collect();
-    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    let mut all = in_order(lists);
+    all.retain(|(list, addition)| !replacing.contains(&(*list, addition.address)));
     let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
     let cut: Sorted<(Remediation, Address)> =
         all.drain(keep..).map(|(list, addition)| (list, addition.address)).gather();
@@ -116,11 +122,7 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
 /// Takes out additions that do not help to find the one that Cloudflare refuses without saying which. What is left,
 /// and whether there was more.
 fn cut_to_half(lists: &mut [List<'_>], history: &WriteHistory) -> (Sent, bool) {
-    let mut all: Vec<(Remediation, &Addition)> = lists
-        .iter()
-        .flat_map(|list| list.additions.iter().map(|addition| (list.list, *addition)))
-        .collect();
-    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    let mut all = in_order(lists);
     let at = |suspect| all.iter().position(|(_, addition)| addition.address == suspect);
     let before = history.last_suspect().and_then(at);
     let mut suspects = Suspects::default();
@@ -136,8 +138,10 @@ fn cut_to_half(lists: &mut [List<'_>], history: &WriteHistory) -> (Sent, bool) {
             list.alone = last.filter(|_| cut.is_last_alone);
         }
     }
-    let last: Each<Address> =
-        all.iter().map(|(list, addition)| (*list, addition.address)).collect();
+    let mut last = Each::default();
+    for (list, addition) in &all {
+        last.insert(*list, addition.address);
+    }
     (Sent { additions: all.len() as u64, last, suspects }, all.len() < additions)
 }
 

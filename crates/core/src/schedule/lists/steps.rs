@@ -365,16 +365,16 @@ impl<'a> List<'a> {
     }
 
     fn append(&self, mut additions: Vec<&Addition>) -> Vec<(Class, Operation)> {
+        let alone = additions.iter().position(|one| Some(one.address) == self.alone);
+        if let Some(at) = alone.filter(|_| additions.len() > 1) {
+            let alone = additions.remove(at);
+            let mut operations = self.append(additions);
+            operations.append(&mut self.append(vec![alone]));
+            return operations;
+        }
         if additions.len() > BATCH_ITEMS_MAX {
             additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
         }
-        let is_alone = |addition: &&Addition| Some(addition.address) == self.alone;
-        let alone: Vec<&Addition> = additions
-            .iter()
-            .position(is_alone)
-            .map(|at| additions.remove(at))
-            .into_iter()
-            .collect();
         let operation = |batch: Batch<&Addition>| {
             let class = batch.as_slice().iter().map(|addition| addition.class).min();
             let mut addresses: Vec<Address> =
@@ -385,8 +385,7 @@ impl<'a> List<'a> {
             let append = |items| Operation::Append { list: self.list, items };
             batches.pop().map(|items| (class.unwrap_or(Class::Rest), append(items)))
         };
-        let batches = [additions, alone].map(Batch::split);
-        batches.into_iter().flatten().filter_map(operation).collect()
+        Batch::split(additions).into_iter().filter_map(operation).collect()
     }
 
     fn delete(&self, mut removals: Vec<&Removal>) -> Vec<(Class, Operation)> {
