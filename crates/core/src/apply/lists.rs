@@ -63,7 +63,7 @@ pub(crate) async fn apply<H: Host>(
 ) -> Applied {
     let mut applied = Applied::default();
     let items = target.room.items;
-    let mut sending = Sending { session, target, schedule, history, until, items };
+    let mut sending = Sending { session, target, schedule, history, until, items, added: 0 };
     let operations = schedule.operations();
     for (at, operation) in operations.iter().enumerate() {
         if session.elapsed() + WRITE_ROOM > until {
@@ -92,6 +92,8 @@ struct Sending<'a, 'h, H> {
     until: Duration,
     /// Items that are there now.
     items: u64,
+    /// Of these, added by this run.
+    added: u64,
 }
 
 impl<H: Host> Sending<'_, '_, H> {
@@ -115,11 +117,15 @@ impl<H: Host> Sending<'_, '_, H> {
         self.learn(|history| history.accepted(&id.to_string(), pace, now));
         match self.watch(operation, &id).await? {
             Ok(()) => {
-                let all = self.schedule.carries_all();
                 let (Effect { added, removed, .. }, now) =
                     (operation.effect(), self.session.unix_now());
                 self.items = (self.items + added).saturating_sub(removed);
-                self.learn(|history| history.completed(all, now));
+                self.added += added;
+                let left = self.schedule.suspects_left(self.added);
+                self.learn(|history| {
+                    history.completed(now);
+                    history.narrow(left);
+                });
             }
             Err(said) => {
                 let now = self.session.unix_now();
@@ -201,13 +207,17 @@ impl<H: Host> Sending<'_, '_, H> {
             quoted.map(|item| item.ip)
         });
         let only = self.schedule.only_addition(operation);
+        let suspects = self.schedule.suspects_in(operation, self.added);
+        let is_rewritten = matches!(operation, Operation::Replace { .. });
         let is_new = |address| operation.adds(&address);
         match named {
             Some(address) if is_new(address) => {
                 self.learn(|history| history.value_refused(address, token, now));
             }
             Some(_) => self.learn(|history| history.kept_value_refused(token, now)),
-            None => self.learn(|history| history.some_value_refused(only, token, now)),
+            None => self.learn(|history| {
+                history.some_value_refused((only, suspects), is_rewritten, token, now);
+            }),
         }
     }
 

@@ -11,7 +11,9 @@
 //! | refused otherwise | the ladder's first step, doubled up to its last |
 //! | 401, 403 | the ladder's first step, until the token is another |
 //! | 5xx, or no answer | two minutes, doubled up to the ladder's first step |
-//! | refused as a value | no wait: the value is set aside, or the next write carries half |
+//! | refused as a value | no wait: the value is set aside, or searched for (`search`) |
+
+mod search;
 
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use crate::settings::Pace;
 use crate::small::SmallMap;
 
 use super::Record;
+
+pub use search::{Cut, Suspects};
 
 const DAY_SECS: u64 = 24 * 3_600;
 /// The first wait after a write whose answer was lost, or that met an error of a server.
@@ -42,7 +46,8 @@ const PENDING_SECS: u64 = DAY_SECS;
 const SETTLED_SECS: u64 = 120;
 /// Values that are set aside at a time; a refusal of more than that is no matter of values, …
 const SET_ASIDE_MAX: usize = 100;
-/// … nor are so many refusals in a row: enough to find three values among 10,000.
+/// … nor are so many refusals in a row: three values among 10,000 are found by 45 at most, if each time the more
+/// urgent half is refused.
 const VALUES_REFUSED_MAX: u32 = 50;
 /// How long after the end of a wait the next attempt is expected. What passes after that, nobody wanted to
 /// write.
@@ -80,8 +85,12 @@ pub struct WriteHistory {
     /// Fewer items fit than the settings say.
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<Capacity>,
-    /// How often the additions were halved, in search of the value that Cloudflare refuses.
-    halved: u32,
+    /// A value that Cloudflare refuses, and does not name, is among so many of the most urgent additions.
+    /// 0 = none is searched for.
+    suspects: u64,
+    /// The last of them in the order. What comes up before it moves it back, and is no suspect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_suspect: Option<Address>,
     /// Writes in a row that were refused for a value, since one was accepted.
     values_refused: u32,
     /// Addresses that Cloudflare refused as values, and until when they are not sent.
@@ -268,15 +277,9 @@ impl WriteHistory {
         &self.set_aside
     }
 
-    /// How many of `additions` the next write may carry.
-    pub fn additions_max(&self, additions: u64) -> u64 {
-        let half = additions.checked_shr(self.halved).unwrap_or(0);
-        if self.halved == 0 { additions } else { half.max(1) }
-    }
-
     /// Whether a list may be rewritten whole.
     pub fn may_rewrite(&self, now: u64) -> bool {
-        self.halved == 0 && self.no_rewrite_until <= now
+        self.suspects == 0 && self.no_rewrite_until <= now
     }
 
     /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is. How many items
@@ -341,7 +344,7 @@ impl WriteHistory {
 
     /// Cloudflare refuses `address` as a value: it is not sent for a day, and the rest goes at once.
     pub(crate) fn value_refused(&mut self, address: Address, token: u32, now: u64) {
-        self.halved = 0;
+        self.narrow(Suspects::default());
         if self.set_aside.len() < SET_ASIDE_MAX {
             self.set_aside.insert(address, now.saturating_add(BELIEVED_SECS));
             self.count_refused_value(token, now);
@@ -355,18 +358,6 @@ impl WriteHistory {
         self.values_refused = self.values_refused.saturating_add(1);
         if self.values_refused > VALUES_REFUSED_MAX {
             self.set_back(Kind::Refused, token, now);
-        }
-    }
-
-    /// Cloudflare refuses a value and does not say which of `additions`: the next write carries the more
-    /// urgent half. `only` is the one that it can be, if there is one.
-    pub(crate) fn some_value_refused(&mut self, only: Option<Address>, token: u32, now: u64) {
-        match only {
-            Some(address) => self.value_refused(address, token, now),
-            None => {
-                self.halved = (self.halved + 1).min(31);
-                self.count_refused_value(token, now);
-            }
         }
     }
 
@@ -392,24 +383,19 @@ impl WriteHistory {
         self.operation = Some(operation.to_owned());
     }
 
-    /// The operation was seen to complete; `all` additions that are known of were in it.
-    pub(crate) fn completed(&mut self, all: bool, now: u64) {
+    /// The operation was seen to complete.
+    pub(crate) fn completed(&mut self, now: u64) {
         self.operation = None;
         self.completed_at = now;
         self.refused = 0;
         self.refused_since = 0;
         self.setback = None;
         self.values_refused = 0;
-        if all && self.halved > 0 {
-            // Every addition went well: what was refused is on a list already.
-            self.halved = 0;
-            self.no_rewrite_until = now.saturating_add(BELIEVED_SECS);
-        }
     }
 
     /// The operation of an earlier run was seen to complete, nobody knows how long ago.
     pub(crate) fn completed_since(&mut self, now: u64) {
-        self.completed(false, now);
+        self.completed(now);
         self.just_completed = true;
     }
 

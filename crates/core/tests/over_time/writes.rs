@@ -219,9 +219,49 @@ async fn one_bad_value_among_ten_thousand_that_is_never_named_is_found() {
         if world.edge().0.len() == 9_999 {
             break;
         }
-        assert!(run < 60, "{} after {run} runs", world.edge().0.len());
+        assert!(run < 16, "{} after {run} runs", world.edge().0.len());
     }
     assert!(says(&world, "set aside for a day"));
+}
+
+/// A world whose Cloudflare names nothing, and refuses this.
+fn world_that_refuses(value: &str) -> World {
+    World::with(|options| {
+        options.set("cloudflare.refusal_form=bare").unwrap();
+        options.set(&format!("cloudflare.refused_values={value}")).unwrap();
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_that_cloudflare_takes_after_all_lets_everybody_in_and_is_no_hindrance_later() {
+    let world = world_that_refuses(&address(700));
+    community(&world, 0..1_000);
+    // Down to a few suspects.
+    runs(&world, 8).await;
+    assert!(world.edge().0.len() < 1_000);
+    configure(&world, "cloudflare.refused_values=");
+    runs(&world, 8).await;
+    assert_eq!((world.edge().0.len(), success(&world)), (1_000, Some(1.0)));
+    let writes = world.writes();
+    community(&world, 1_000..2_000);
+    runs(&world, 1).await;
+    assert_eq!((world.edge().0.len(), world.writes()), (2_000, writes + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_is_found_while_own_bans_come_with_every_run_and_they_are_not_late() {
+    let world = world_that_refuses("203.0.113.99");
+    world.captcha("203.0.113.99");
+    community(&world, 0..500);
+    for run in 0..20u32 {
+        world.ban(&format!("198.51.100.{run}"));
+        run_after(&world, INTERVAL).await;
+    }
+    let (ban, captcha) = world.edge();
+    assert_eq!((ban.len(), captcha.len()), (520, 0));
+    let aside = "because Cloudflare refuses the value: \"203.0.113.99\"; it is tried";
+    assert!(says(&world, aside), "{:#?}", world.texts(Level::Info));
+    world.assert_no_violations();
 }
 
 #[tokio::test(start_paused = true)]

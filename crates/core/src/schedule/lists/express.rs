@@ -8,14 +8,15 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::address::Address;
-use crate::decision::Remediation;
+use crate::decision::{Each, Remediation};
 use crate::order::{Gather, Order};
-use crate::plan::lists::{Plan, Room};
+use crate::plan::lists::{Addition, Plan, Room};
 use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
 use crate::small::Sorted;
+use crate::state::writes::{Suspects, WriteHistory};
 
 use super::steps::{List, find_what_comes_inside, in_steps};
-use super::{Inputs, Operation, Rest, by_rules};
+use super::{Inputs, Operation, Rest, Sent, by_rules};
 
 /// Cloudflare's documented limit: 1,000,000 item modifications in 12 hours (facts cloudflare 1.8).
 const MODIFICATIONS_PER_SECOND: f64 = 1_000_000.0 / (12.0 * 3600.0);
@@ -27,8 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(120);
 /// The operations with the class of the most urgent change in each.
 pub(super) struct Expressed {
     pub(super) operations: Vec<(Class, Operation)>,
-    /// Additions that the plan wants.
-    pub(super) additions: u64,
+    /// What may be sent of the additions.
+    pub(super) sent: Sent,
     /// The most urgent addition that is left to the next run, because it has to wait for room.
     pub(super) left: Option<Class>,
     /// Additions that find no room.
@@ -56,11 +57,10 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         };
         lists.iter_mut().for_each(waits);
     }
-    let additions: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     // Before anything is cut: a range goes after all of what comes inside it.
     find_what_comes_inside(&mut lists, &inputs.rules.lifted);
     let without_room = cut_to_room(&mut lists, plan.room());
-    let is_cut = cut_to_half(&mut lists, inputs.history.additions_max(additions));
+    let (sent, is_cut) = cut_to_half(&mut lists, inputs.history);
     drop_unreplaced(&mut lists);
     choose_rewrites(&mut lists, plan.room(), inputs);
     let is_scarce = inputs.history.is_scarce(inputs.now);
@@ -83,7 +83,17 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         (false, true) => Some(Rest::Stale),
         (false, false) => (!early.is_empty()).then_some(Rest::Rule),
     };
-    Expressed { operations, additions, left, without_room, rest }
+    Expressed { operations, sent, left, without_room, rest }
+}
+
+/// The additions of all lists, the most urgent first.
+fn in_order(lists: &[List<'_>]) -> Vec<(Remediation, Addition)> {
+    let mut all: Vec<_> = lists
+        .iter()
+        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
+        .collect();
+    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    all
 }
 
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that
@@ -98,12 +108,8 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     }
     let replacing: Sorted<(Remediation, Address)> =
         lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).gather();
-    let mut all: Vec<_> = lists
-        .iter()
-        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
-        .filter(|(list, addition)| !replacing.contains(&(*list, addition.address)))
-        .collect();
-    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
+    let mut all = in_order(lists);
+    all.retain(|(list, addition)| !replacing.contains(&(*list, addition.address)));
     let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
     let cut: Sorted<(Remediation, Address)> =
         all.drain(keep..).map(|(list, addition)| (list, addition.address)).gather();
@@ -113,24 +119,30 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     cut.len() as u64
 }
 
-/// Takes all but the `most` most urgent additions out: Cloudflare refuses one of them, and did not say which.
-/// Whether there were more.
-fn cut_to_half(lists: &mut [List<'_>], most: u64) -> bool {
-    let mut all: Vec<_> = lists
-        .iter()
-        .flat_map(|list| list.additions.iter().map(|addition| (list.list, **addition)))
-        .collect();
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    if all.len() <= most {
-        return false;
+/// Takes out additions that do not help to find the one that Cloudflare refuses without saying which. What is left,
+/// and whether there was more.
+fn cut_to_half(lists: &mut [List<'_>], history: &WriteHistory) -> (Sent, bool) {
+    let mut all = in_order(lists);
+    let at = |suspect| all.iter().position(|(_, addition)| addition.address == suspect);
+    let before = history.last_suspect().and_then(at);
+    let mut suspects = Suspects::default();
+    let additions = all.len();
+    if let Some(before) = before {
+        let (cut, last) = (history.cut(before as u64), history.last_suspect());
+        suspects = Suspects { count: cut.suspects, last };
+        all.truncate(cut.carried as usize);
+        let keep: Sorted<(Remediation, Address)> =
+            all.iter().map(|(list, addition)| (*list, addition.address)).gather();
+        for list in lists {
+            list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
+            list.alone = last.filter(|_| cut.is_last_alone);
+        }
     }
-    all.order_by_key(|(_, addition)| (addition.class, addition.rank, addition.address));
-    let keep: Sorted<_> =
-        all.iter().take(most).map(|(list, addition)| (*list, addition.address)).gather();
-    for list in lists {
-        list.additions.retain(|addition| keep.contains(&(list.list, addition.address)));
+    let mut last = Each::default();
+    for (list, addition) in &all {
+        last.insert(*list, addition.address);
     }
-    true
+    (Sent { additions: all.len() as u64, last, suspects }, all.len() < additions)
 }
 
 /// Takes out removals whose replacement does not come.

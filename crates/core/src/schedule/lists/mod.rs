@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::api::cloudflare::lists::{ItemId, NewItem};
-use crate::decision::Remediation;
+use crate::decision::{Each, Remediation};
 use crate::observed::lists::Observed;
 use crate::plan::lists::Plan;
 use crate::plan::{Batch, Class};
 use crate::review::Approved;
 use crate::settings::Pace;
-use crate::state::writes::{Cause, WriteHistory};
+use crate::state::writes::{Cause, Suspects, WriteHistory};
 
 pub use crate::plan::REPLACE_ITEMS_MAX;
 pub use by_rules::ByRules;
@@ -31,7 +31,7 @@ pub struct Schedule {
     company: Option<Duration>,
     has_lone_removals: bool,
     rest: Option<Rest>,
-    additions: u64,
+    sent: Sent,
     without_room: u64,
 }
 
@@ -62,6 +62,17 @@ impl Wait {
             Self::Company(_) => "company",
         }
     }
+}
+
+/// What may be sent of the additions, in their order.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sent {
+    /// So many, the most urgent.
+    additions: u64,
+    /// The last of them on each list.
+    last: Each<Address>,
+    /// Those among whom a refused value is searched for, sent or not.
+    suspects: Suspects,
 }
 
 /// Why something that is to be done is left to the next run, which is no wait.
@@ -233,7 +244,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
         company: None,
         has_lone_removals: false,
         rest: expressed.rest,
-        additions: expressed.additions,
+        sent: expressed.sent,
         without_room: expressed.without_room,
         operations: Vec::new(),
     };
@@ -336,10 +347,18 @@ impl Schedule {
         self.operations
     }
 
-    /// Whether all additions of the plan are among the operations.
-    pub(crate) fn carries_all(&self) -> bool {
-        let added: u64 = self.operations.iter().map(|operation| operation.effect().added).sum();
-        added == self.additions
+    /// Among whom the value that is searched for is, when so many were added.
+    pub(crate) fn suspects_left(&self, added: u64) -> Suspects {
+        let Suspects { count, last } = self.sent.suspects;
+        Suspects { count: count.saturating_sub(added), last }
+    }
+
+    /// Among whom the value is for which `operation` was refused, when so many were added before.
+    pub(crate) fn suspects_in(&self, operation: &Operation, added: u64) -> Suspects {
+        let Effect { list, added: adds, .. } = operation.effect();
+        // What goes list by list is mixed in the order: who is before him on the other list counts too.
+        let count = if adds == 0 { 0 } else { self.sent.additions.saturating_sub(added) };
+        Suspects { count, last: self.sent.last.get(list).copied() }
     }
 
     /// The only address that is added, if it is one.

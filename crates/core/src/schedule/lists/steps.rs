@@ -40,6 +40,8 @@ pub(super) struct List<'a> {
     pub(super) may_rewrite: bool,
     /// Whether it may be rewritten a second time, for what has to wait.
     pub(super) may_rewrite_again: bool,
+    /// What is added by itself, behind all others.
+    pub(super) alone: Option<Address>,
     /// What comes inside of ranges that go.
     inside: BTreeMap<Address, Vec<Place>>,
     is_rewritten: bool,
@@ -193,6 +195,7 @@ impl<'a> List<'a> {
             removals: plan.removals.iter().collect(),
             may_rewrite: false,
             may_rewrite_again: false,
+            alone: None,
             inside: BTreeMap::new(),
             is_rewritten: false,
             came: Vec::new(),
@@ -362,6 +365,13 @@ impl<'a> List<'a> {
     }
 
     fn append(&self, mut additions: Vec<&Addition>) -> Vec<(Class, Operation)> {
+        let alone = additions.iter().position(|one| Some(one.address) == self.alone);
+        if let Some(at) = alone.filter(|_| additions.len() > 1) {
+            let alone = additions.remove(at);
+            let mut operations = self.append(additions);
+            operations.append(&mut self.append(vec![alone]));
+            return operations;
+        }
         if additions.len() > BATCH_ITEMS_MAX {
             additions.order_by_key(|addition| (addition.class, addition.rank, addition.address));
         }

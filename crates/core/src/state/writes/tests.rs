@@ -44,7 +44,7 @@ fn nothing_remembered_waits_for_nothing() {
     let history = WriteHistory::default();
     assert_eq!(wait(&history, T), None);
     assert_eq!((history.operation(), history.items_max(9, 0, T)), (None, 9));
-    assert_eq!((history.additions_max(9), history.may_rewrite(T)), (9, true));
+    assert_eq!((history.last_suspect(), history.may_rewrite(T)), (None, true));
     assert!(!history.is_scarce(T) && history.company_left(T).is_none());
     assert!(!history.is_scarce(100), "of a clock that begins in 1970 neither");
     assert_eq!(history.interval_left(&pace(), T), None);
@@ -97,7 +97,7 @@ fn write_that_goes_well_ends_every_wait() {
     history.refused_otherwise(400, TOKEN, T);
     history.accepted("op", &pace(), T + 60);
     assert_eq!(history.operation(), Some("op"));
-    history.completed(true, T + 61);
+    history.completed(T + 61);
     assert_eq!((wait(&history, T + 61), history.operation(), history.refused()), (None, None, 0));
     assert_eq!(history.interval_left(&pace(), T + 61), Some(Duration::from_secs(599)));
     assert_eq!(history.interval_left(&pace(), T + 660), None);
@@ -126,34 +126,6 @@ fn value_that_is_named_is_set_aside_for_a_day_and_nothing_waits() {
 }
 
 #[test]
-fn value_that_is_not_named_is_found_by_halves() {
-    let mut history = WriteHistory::default();
-    let mut attempts = 0;
-    while history.set_aside().is_empty() {
-        let most = history.additions_max(10_000);
-        let only = (most == 1).then(|| address("1.0.0.1"));
-        history.some_value_refused(only, TOKEN, T);
-        assert_eq!(wait(&history, T), None, "at once");
-        attempts += 1;
-    }
-    assert_eq!(attempts, 14);
-    assert_eq!(history.additions_max(9_999), 9_999, "and the rest goes whole");
-}
-
-#[test]
-fn half_that_goes_well_leaves_the_search_on_and_all_that_go_well_point_at_what_is_there() {
-    let mut history = WriteHistory::default();
-    history.some_value_refused(None, TOKEN, T);
-    assert_eq!((history.additions_max(10), history.may_rewrite(T)), (5, false));
-    history.completed(false, T);
-    assert_eq!(history.additions_max(5), 2);
-    history.completed(true, T);
-    assert_eq!(history.additions_max(5), 5);
-    assert!(!history.may_rewrite(T + 24 * HOUR - 1), "a rewrite would send it again");
-    assert!(history.may_rewrite(T + 24 * HOUR));
-}
-
-#[test]
 fn value_on_the_list_already_that_is_refused_is_not_rewritten_for_a_day() {
     let mut history = WriteHistory::default();
     history.kept_value_refused(TOKEN, T);
@@ -171,7 +143,8 @@ fn values_refused_again_and_again_are_no_matter_of_values_and_wait() {
     assert_eq!(wait(&named, T).unwrap().1, Cause::Refused);
     assert_eq!(named.set_aside().len(), SET_ASIDE_MAX);
     let mut unnamed = WriteHistory::default();
-    (0..60).for_each(|_| unnamed.some_value_refused(None, TOKEN, T));
+    let some = (None, Suspects { count: 9, last: None });
+    (0..60).for_each(|_| unnamed.some_value_refused(some, false, TOKEN, T));
     assert_eq!(wait(&unnamed, T).unwrap().1, Cause::Refused);
 }
 
@@ -221,7 +194,7 @@ fn removals_wait_for_company_a_day_at_most_and_only_where_writes_are_scarce() {
 fn account_that_opens_after_the_whole_ladder_is_tried_rarely_the_next_time() {
     let (mut history, mut now, mut attempts) = (WriteHistory::default(), T, 0);
     history.accepted("op", &pace(), now);
-    history.completed(true, now);
+    history.completed(now);
     let mut learned = 0;
     for _ in 0..3 {
         let opens = now + 72 * HOUR;
@@ -233,7 +206,7 @@ fn account_that_opens_after_the_whole_ladder_is_tried_rarely_the_next_time() {
             now += wait(&history, now).unwrap().0.max(120);
         }
         history.accepted("op", &pace(), now);
-        history.completed(true, now);
+        history.completed(now);
         learned = history.spacing;
     }
     assert!((70 * HOUR..80 * HOUR).contains(&learned), "{learned}");
@@ -246,7 +219,7 @@ fn time_in_which_nobody_wanted_to_write_is_not_learned() {
     for idle in [0, 240 * HOUR] {
         let (mut history, mut now) = (WriteHistory::default(), T);
         history.accepted("op", &pace(), now);
-        history.completed(true, now);
+        history.completed(now);
         now += idle;
         for attempt in 0..6 {
             history.throttled(false, &pace(), now);
@@ -337,7 +310,7 @@ fn account_that_opens_late_counts_as_such_until_it_takes_a_write_without_a_refus
     }
     let write = |history: &mut WriteHistory, now| {
         history.accepted("op", &pace(), now);
-        history.completed(true, now);
+        history.completed(now);
         history.spacing
     };
     assert!(write(&mut history, now) >= 13 * HOUR, "the whole ladder");

@@ -52,7 +52,7 @@ fn who_moves_beside_what_is_held_takes_no_place_from_anybody() {
 fn place_of_who_moves_in_the_half_that_is_not_sent_is_free_for_others() {
     let mut half = case((&["1.1.1.1"], &[]), (&[], &["2.2.2.2"])).community(Ban, &["2.2.2.2"]);
     half.items_max = 2;
-    half.history.some_value_refused(None, 0, T);
+    half = half.refused();
     assert_eq!(half.says(), ["POST ban +1 -0"]);
     assert!(adds(&half.schedule(), "1.1.1.1"));
 }
