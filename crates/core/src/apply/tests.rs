@@ -243,7 +243,7 @@ async fn write_key(edge: &Edge, until: Duration) -> super::kv::AppliedKeys {
     let mut quota = Remembered::<Quota>::load(edge, NOW);
     let max: Option<NonZeroU64> = None;
     let mut budget = schedule_kv::Budget::new(&quota, max, NOW);
-    let mut schedule = schedule_kv::schedule(&approved, &kv.prefix, &mut budget);
+    let mut schedule = schedule_kv::schedule(&approved, &kv.prefix, false, &mut budget);
     let account = account(&settings);
     let target = super::kv::Target { account: &account, namespace: &kv.namespace, daily_max: max };
     super::kv::apply(&Session::start(edge), &target, &mut schedule, &mut quota, until).await

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Record, ShardsHistory};
+use super::{Record, ShardsHistory, is_just_written};
 
 const DAY_SECS: u64 = 24 * 3_600;
 /// The time between two runs where it is not known yet.
@@ -43,6 +43,8 @@ pub struct Quota {
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
     ahead_since: u64,
+    /// When the key of all ranges was last sent to be written or deleted, Unix seconds; 0 = not known.
+    ranges_at: u64,
     /// Of the layout `shards`.
     pub shards: ShardsHistory,
 }
@@ -63,14 +65,21 @@ impl Record for Quota {
     fn settle(&mut self, now: u64) {
         let today = now / DAY_SECS;
         if self.day != today {
-            let Self { ran_at, gap, interval, ahead_since, shards, .. } = *self;
-            *self =
-                Self { day: today, ran_at, gap, interval, ahead_since, shards, ..Self::default() };
+            *self = Self {
+                day: today,
+                written: 0,
+                own: 0,
+                deleted: 0,
+                writes_exhausted_at: 0,
+                deletes_exhausted_at: 0,
+                ..*self
+            };
         }
         self.writes_exhausted_at = self.writes_exhausted_at.min(now);
         self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);
         self.ran_at = self.ran_at.min(now);
         self.ahead_since = self.ahead_since.min(now);
+        self.ranges_at = self.ranges_at.min(now);
         self.shards.settle(now);
     }
 }
@@ -149,6 +158,16 @@ impl Quota {
             Spending::Writes => self.writes_exhausted_at = now,
             Spending::Deletes => self.deletes_exhausted_at = now,
         }
+    }
+
+    /// The key of all ranges is sent to be written, or deleted: whatever is answered, it may have been.
+    pub(crate) fn sent_ranges(&mut self, now: u64) {
+        self.ranges_at = now;
+    }
+
+    /// Whether that was a moment ago, as far as is remembered.
+    pub fn are_ranges_just_written(&self, now: u64) -> bool {
+        is_just_written(self.ranges_at, now)
     }
 
     /// Notes that a run looks now, and whether it sees keys that were written in the future.

@@ -45,10 +45,9 @@ impl ShardsHistory {
         at < ours && now < ours.saturating_add(STALE_SECS)
     }
 
-    /// Whether a value was written so short a time ago that Cloudflare would refuse to take it again: it takes one
-    /// write of a key a second, and of ours only the whole seconds are known. Two runs may be a second apart.
+    /// Whether a value was just written, as far as is remembered.
     pub fn is_just_written(&self, unit: usize, now: u64) -> bool {
-        now <= self.0[2 + unit].saturating_add(1)
+        is_just_written(self.0[2 + unit], now)
     }
 
     /// A value was written.
@@ -69,6 +68,13 @@ impl ShardsHistory {
             (true, since) => since,
         };
     }
+}
+
+/// Whether what was written `at` was written so short a time ago that Cloudflare would refuse to take it again: it
+/// takes one write of a key a second, and of ours only the whole seconds are known. Two runs may be a second apart,
+/// and the clock of who wrote it a little ahead.
+pub fn is_just_written(at: u64, now: u64) -> bool {
+    now.abs_diff(at) <= 1
 }
 
 #[cfg(test)]

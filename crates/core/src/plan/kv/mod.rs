@@ -21,7 +21,7 @@ use crate::observed::kv::{Entry, ObservedKeys};
 use crate::order::{Gather, Order};
 use crate::settings::protected::Protected;
 use crate::small::SmallMap;
-use crate::state::Ends;
+use crate::state::{Ends, is_just_written};
 
 use super::{Class, Why};
 
@@ -63,6 +63,8 @@ pub struct Put {
     pub value: Remediation,
     /// Seconds until it expires.
     pub ttl_secs: u64,
+    /// The key was written within the last second: Cloudflare takes one write of a key a second.
+    pub is_early: bool,
 }
 
 /// A key to delete.
@@ -194,7 +196,15 @@ impl Put {
         let own = class <= Class::OwnBan
             || why == Why::Refresh && lapses && wanted.own && wanted.value == Remediation::Ban;
         let ttl_secs = ttl_secs(wanted.remaining);
-        Self { why, class, own, address: wanted.address, value: wanted.value, ttl_secs }
+        let written = entry.and_then(|entry| entry.metadata).map(|metadata| metadata.written);
+        let is_early = written.is_some_and(|at| is_just_written(at, rules.now));
+        let (address, value) = (wanted.address, wanted.value);
+        Self { why, class, own, address, value, ttl_secs, is_early }
+    }
+
+    /// Whether somebody is met by it who was not, or not so, before.
+    fn comes(&self) -> bool {
+        self.why != Why::Refresh
     }
 }
 

@@ -3,7 +3,7 @@
 //! Ranges are compared, counted and guarded one by one, by the rules of keys. But their key is written
 //! whole, for one write of the day's budget, and only if one of them has a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::Address;
 use crate::api::cloudflare::kv::{Content, Metadata, RangeEntry, Ranges};
@@ -24,6 +24,8 @@ pub struct RangesPlan {
     removals: Vec<RangeRemoval>,
     /// Ranges that would go and stay for now: the guard holds them back.
     held: Vec<RangeRemoval>,
+    /// Of those that change, the ones that ban now and are to challenge; as they are now.
+    weaker: Vec<RangeRemoval>,
     /// The regions that come, change or go.
     pub(super) regions: Vec<RegionChange>,
     /// Whom no region meets is not as it should be; how urgent that is.
@@ -35,7 +37,7 @@ pub struct RangesPlan {
     blocked: Left,
 }
 
-/// A range that goes.
+/// A range that goes, or is to be weaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeRemoval {
     /// Why.
@@ -188,7 +190,12 @@ impl KvPlan {
             self.still_desired += u64::from(entry.is_some());
             match why_put(entry.as_ref(), &wanted, rules) {
                 Some(why) => {
-                    self.ranges.puts.push(Put::new(why, entry.as_ref(), &wanted, rules));
+                    let put = Put::new(why, entry.as_ref(), &wanted, rules);
+                    let (class, range) = (put.class, put.address);
+                    self.ranges.puts.push(put);
+                    let now = there.get(&range).filter(|entry| entry.value > wanted.value);
+                    let weaker = now.map(|entry| RangeRemoval { why, class, range, entry: *entry });
+                    self.ranges.weaker.extend(weaker);
                 }
                 None => self.keep += 1,
             }
@@ -231,22 +238,39 @@ impl KvPlan {
 }
 
 impl KvPlan {
-    /// The ranges that must not go now, because the key of somebody inside, who is desired by himself, `waits`: he
-    /// would be let through.
-    pub(crate) fn needed(&self, waits: impl Fn(&Address) -> bool) -> Vec<RangeRemoval> {
-        let comes = self.puts.iter().filter(|put| put.why != Why::Refresh && waits(&put.address));
-        let comes: Vec<Address> = comes.map(|put| put.address).collect();
-        let removals = self.ranges.removals.iter().filter(|gone| {
-            !matches!(gone.why, Why::Protected | Why::Covered)
-                && comes.iter().any(|address| gone.range.contains(address))
-        });
-        removals.copied().collect()
+    /// The ranges that must not go, nor become weaker, before the key of somebody inside is there, who is desired by
+    /// himself and of whom `is_meant`: he would be let through.
+    pub(crate) fn needed(&self, is_meant: &dyn Fn(&Address) -> bool) -> Vec<RangeRemoval> {
+        let RangesPlan { removals, weaker, .. } = &self.ranges;
+        if removals.is_empty() && weaker.is_empty() {
+            return Vec::new();
+        }
+        let comes = |least| -> BTreeSet<Address> {
+            let comes = self.puts.iter().filter(|put| put.comes() && put.value >= least);
+            comes.map(|put| put.address).filter(is_meant).gather()
+        };
+        let (all, bans) = (comes(Remediation::Captcha), comes(Remediation::Ban));
+        let is_around = |gone: &RangeRemoval, comes: &BTreeSet<Address>| {
+            comes.range(gone.range..).next().is_some_and(|inside| gone.range.contains(inside))
+        };
+        let stands_in = |gone: &&RangeRemoval| !matches!(gone.why, Why::Protected | Why::Covered);
+        let goes = removals.iter().filter(stands_in).filter(|gone| is_around(gone, &all));
+        goes.chain(weaker.iter().filter(|to| is_around(to, &bans))).copied().collect()
+    }
+
+    /// Those who come inside of these ranges.
+    pub(crate) fn inside(&self, ranges: &[RangeRemoval]) -> impl Iterator<Item = Address> {
+        let comes = self.puts.iter().filter(|put| put.comes()).map(|put| put.address);
+        comes.filter(|address| ranges.iter().any(|gone| gone.range.contains(address)))
     }
 
     /// The same, with these ranges in their key as they are.
     pub(crate) fn keeping(mut self, needed: &[RangeRemoval]) -> Self {
-        self.ranges.removals.retain(|gone| !needed.contains(gone));
-        self.ranges.content.ranges.extend(needed.iter().map(|gone| (gone.range, gone.entry)));
+        let RangesPlan { removals, weaker, puts, content, .. } = &mut self.ranges;
+        removals.retain(|gone| !needed.contains(gone));
+        weaker.retain(|to| !needed.contains(to));
+        puts.retain(|put| !needed.iter().any(|of| of.range == put.address));
+        content.ranges.extend(needed.iter().map(|gone| (gone.range, gone.entry)));
         self
     }
 }
@@ -421,8 +445,8 @@ mod tests {
         let inside: Address = "203.0.113.7".parse().unwrap();
         let desired = [("203.0.113.7", Captcha, 3_600), (NET6, Captcha, 3_600)];
         let plan = plan(&desired, ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]));
-        assert_eq!(plan.needed(|_| false), []);
-        let needed = plan.needed(|address| *address == inside);
+        assert_eq!(plan.needed(&|_| false), []);
+        let needed = plan.needed(&|address| *address == inside);
         assert_eq!(needed, plan.ranges().removals());
         let content = |captcha| vec![captcha, (NET6.to_owned(), Captcha, 3_660)];
         assert_eq!(written(&plan).unwrap().0.len(), 1);
@@ -439,7 +463,7 @@ mod tests {
         let owner = plan_by(&[inside], ours(&[(NET, Ban, 3_660)]), rules);
         let covered = [inside, ("203.0.0.0/16", Ban, 3_600)];
         for plan in [owner, plan(&covered, ours(&[(NET, Ban, 3_660)]))] {
-            assert_eq!((plan.ranges().removals().len(), plan.needed(|_| true)), (1, vec![]));
+            assert_eq!((plan.ranges().removals().len(), plan.needed(&|_| true)), (1, vec![]));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::observed::kv::{ObservedKeys, ObservedShards};
 use crate::plan::kv::{KvPlan, TTL_MIN_SECS, runs_out, ttl_secs};
 use crate::plan::{Class, Why};
 use crate::review::Approved;
-use crate::state::ShardsHistory;
+use crate::state::{ShardsHistory, is_just_written};
 
 use super::{Budget, Bulk, Effect, Schedule, in_batches};
 
@@ -77,7 +77,9 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     let is_kept = |unit: usize| {
         let seen = &input.observed.units[unit];
         let Shards { history, now, .. } = input;
-        let is_early = history.is_stale(unit, seen.at(), now) || history.is_just_written(unit, now);
+        let is_early = history.is_stale(unit, seen.at(), now)
+            || history.is_just_written(unit, now)
+            || is_just_written(seen.at(), now);
         *seen == Unit::Foreign || is_early
     };
     // The last is no value: what finds no room.

@@ -60,7 +60,12 @@ impl Case {
             GuardLimits { percent: 50, count: 10, runs: 1, seconds: 0, approved_until: None };
         let plan = diff(&self.desired, &self.keys, rules);
         let review = review(plan, None, |_| false, &limits, NOON);
-        schedule(&review.approved, "ip:", &mut Budget::new(quota, NonZeroU64::new(max), NOON))
+        schedule(
+            &review.approved,
+            "ip:",
+            false,
+            &mut Budget::new(quota, NonZeroU64::new(max), NOON),
+        )
     }
 
     /// Its requests, as words.
