@@ -132,10 +132,11 @@ impl Enforced {
     }
 
     /// Without the ranges that run out and that nobody asks for: they are left out of the next value, and by then
-    /// nobody is met by them any more.
-    fn lasting_ranges(&self, reading: &Reading, unix: u64) -> RangesBy {
+    /// nobody is met by them any more. And without those of an owner, which wait for nobody.
+    fn lasting_ranges(&self, reading: &Reading, terms: &Terms, unix: u64) -> RangesBy {
         let lasts = |range: &IpNet, ends: u64| {
-            ends > unix + RUNS_OUT_SECS || reading.keys.contains_key(range)
+            let runs_out = ends <= unix + RUNS_OUT_SECS && !reading.keys.contains_key(range);
+            !runs_out && !terms.protects(range)
         };
         let ranges = self.ranges.iter().filter(|(range, (_, ends))| lasts(range, *ends));
         ranges.map(|(range, there)| (*range, *there)).collect()
@@ -201,7 +202,7 @@ impl Judge {
                 let mut all = simulator.cloudflare().kv_entries(&self.kv.namespace);
                 shards::apply(&mut all, &body, unix);
                 let part = Kv::enforced_by(all, &terms.kv_prefix, unix);
-                let lasting = before.lasting_ranges(&reading, unix);
+                let lasting = before.lasting_ranges(&reading, &terms, unix);
                 let (old, new) = ((&before, &lasting), (&part, &part.ranges));
                 let text = let_through(&reading, unix, old, new);
                 if let Some(text) = text.filter(|_| self.past.is_clock_true()) {
@@ -244,7 +245,7 @@ impl Judge {
     ) {
         let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
         let is_clock_true = self.past.is_clock_true();
-        let lasting = before.lasting_ranges(reading, unix);
+        let lasting = before.lasting_ranges(reading, terms, unix);
         let text = let_through(reading, unix, (&before, &lasting), (&after, &after.ranges));
         if let Some(text) = text.filter(|_| is_clock_true) {
             return self.fail(LEAVES, sent.run, sent.at, text);
@@ -356,7 +357,7 @@ impl Judge {
             }
         }
         // The same request may have the key of somebody inside, and not all of it may be taken.
-        let lasting = before.lasting_ranges(reading, unix);
+        let lasting = before.lasting_ranges(reading, terms, unix);
         let text = let_through(reading, unix, (before, &lasting), (before, &after));
         if let Some(text) = text.filter(|_| !others_acted && self.past.is_clock_true()) {
             return self.fail(LEAVES, sent.run, sent.at, text);
@@ -413,7 +414,7 @@ impl Judge {
         if names().any(|key| key == RANGES) {
             let mut after = Enforced { keys: before.keys.clone(), ..Enforced::default() };
             after.keys.retain(|net, _| !gone.contains(net));
-            let lasting = before.lasting_ranges(reading, unix);
+            let lasting = before.lasting_ranges(reading, terms, unix);
             let text = let_through(reading, unix, (before, &lasting), (&after, &after.ranges));
             let others_acted = self.runs.get(&sent.run).is_none_or(|view| view.others_acted);
             if let Some(text) = text.filter(|_| !others_acted && self.past.is_clock_true()) {

@@ -380,7 +380,7 @@ impl KvPlan {
         self
     }
 
-    /// A key goes, after the range that takes its place; if such a range does not come, it stays.
+    /// A key goes, after the range that takes its place; if such a range is to be written and is not, it stays.
     fn delete_key(
         &mut self,
         address: &Address,
@@ -405,8 +405,11 @@ impl KvPlan {
         let value =
             observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
         let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).gather();
+        // One that is written again may be about to run out.
+        let is_written =
+            |range: &Address| self.ranges.puts().iter().any(|put| put.address == *range);
         let is_there = |range: &Address, wanted: Remediation| {
-            in_force.get(range).is_some_and(|entry| entry.value == wanted)
+            in_force.get(range).is_some_and(|entry| entry.value == wanted) && !is_written(range)
         };
         let covers = |wanted: &Remediation| value.is_none_or(|value| *wanted >= value);
         // The strongest first, and of those what is in force already.
