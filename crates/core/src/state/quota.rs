@@ -286,6 +286,17 @@ mod tests {
     }
 
     #[test]
+    fn ranges_that_were_sent_are_just_written_for_a_second_also_over_midnight() {
+        let mut quota = today();
+        assert!(!quota.are_ranges_just_written(NOON));
+        quota.sent_ranges(MIDNIGHT - 1);
+        let at = |secs: u64| quota.at(secs).are_ranges_just_written(secs);
+        assert_eq!([MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1].map(at), [true, true, false]);
+        assert!(quota.at(NOON).are_ranges_just_written(NOON + 1), "a clock that was put back");
+        assert!(!quota.at(NOON).are_ranges_just_written(NOON + 2));
+    }
+
+    #[test]
     fn day_ends_at_midnight_utc_and_forgets_what_was_spent() {
         assert_eq!(Quota::next_day_in(0), 86_400);
         assert_eq!(Quota::next_day_in(86_399), 1);

@@ -455,6 +455,54 @@ mod tests {
     }
 
     #[test]
+    fn range_that_becomes_weaker_is_needed_by_who_is_to_be_banned_inside() {
+        let to = [(NET, Captcha, 3_600), (NET6, Captcha, 3_600)];
+        let there = || ours(&[(NET, Ban, 3_660), (NET6, Captcha, 300)]);
+        // The first and the last address of it, one beside it, and one inside of a range that bans nobody now.
+        for (inside, value, is_needed) in [
+            ("203.0.113.0", Ban, true),
+            ("203.0.113.255", Ban, true),
+            ("203.0.113.7", Captcha, false),
+            ("203.0.112.255", Ban, false),
+            ("203.0.114.0", Ban, false),
+            ("2001:db8::1", Ban, false),
+        ] {
+            let plan = plan(&[to[0], to[1], (inside, value, 3_600)], there());
+            let needed = plan.needed(&|_| true);
+            let ranges: Vec<_> = needed.iter().map(|of| of.range.to_string()).collect();
+            assert_eq!(ranges, if is_needed { vec![NET] } else { vec![] }, "{inside} {value:?}");
+            let comes: Vec<_> = plan.inside(&needed).map(|address| address.to_string()).collect();
+            assert_eq!(comes, if is_needed { vec![inside] } else { vec![] });
+            let (content, _) = written(&plan.keeping(&needed)).unwrap();
+            let now = if is_needed { Ban } else { Captcha };
+            let entry = (NET.to_owned(), now, 3_660);
+            assert_eq!(content, [entry, (NET6.to_owned(), Captcha, 3_660)]);
+        }
+    }
+
+    #[test]
+    fn range_that_becomes_weaker_alone_is_no_change_while_it_is_kept() {
+        let plan =
+            plan(&[(NET, Captcha, 3_600), ("203.0.113.7", Ban, 9)], ours(&[(NET, Ban, 9_000)]));
+        assert_eq!(plan.drift(), 2);
+        let keeping = plan.clone().keeping(&plan.needed(&|_| true));
+        assert_eq!((written(&keeping), keeping.needed(&|_| true)), (None, vec![]));
+    }
+
+    #[test]
+    fn lifted_range_is_not_needed_by_whose_key_is_there_already() {
+        let mut keys = ObservedKeys::default();
+        keys.set_ranges(ours(&[(NET, Ban, 3_660)]));
+        let metadata = Some(Metadata { value: Ban, written: NOW - 3_600 });
+        let name = "ip:203.0.113.7".to_owned();
+        // It is written again, for it is about to run out.
+        keys.add(Key { name, expires: Some(NOW + 300), metadata }, "ip:");
+        let plan = diff(&Desired::of_keys(&[("203.0.113.7", Ban, 3_600)]), &keys, rules());
+        assert_eq!((plan.puts().len(), plan.needed(&|_| true)), (1, vec![]));
+        assert_eq!(plan.inside(plan.ranges().removals()).count(), 0);
+    }
+
+    #[test]
     fn range_of_an_owner_or_inside_of_another_is_not_needed() {
         let mut protected = Protected::default();
         protected.add("203.0.113.9".parse().unwrap());
