@@ -19,8 +19,8 @@ use crate::ports::{Host, Request};
 use crate::schedule::kv::{Bulk, Leans, Schedule};
 use crate::session::{Api, Session};
 use crate::settings::Id;
-use crate::state::Remembered;
 use crate::state::quota::{Quota, Spending};
+use crate::state::{RANGES, Remembered};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub struct AppliedKeys {
     pub deleted: u64,
     /// Write requests that were sent.
     pub writes: u64,
-    /// Values of the layout `shards` that were written, each with its generation.
+    /// Values that hold many and were written, each with its generation; 0 = it was deleted.
     pub generations: Vec<(usize, u64)>,
     /// The first reason why not everything was done.
     pub stopped: Option<Stopped>,
@@ -189,7 +189,7 @@ impl<H: Host> Sending<'_, '_, H> {
         self.learn(|quota| {
             quota.spend(spending, keys, own, now);
             if has_ranges {
-                quota.sent_ranges(now);
+                quota.shards.sent_ranges(now);
             }
         });
         let answer = self
@@ -205,9 +205,12 @@ impl<H: Host> Sending<'_, '_, H> {
                     let taken = taken.filter(|pair| !failed.contains(&pair.key));
                     let units = taken.filter_map(|pair| match &pair.value {
                         Value::Lines(lines) => Some((lines.unit, now)),
-                        Value::One(_) | Value::Ranges(_) => None,
+                        Value::Ranges(_) => Some((RANGES, now)),
+                        Value::One(_) => None,
                     });
                     self.applied.generations.extend(units);
+                } else if has_ranges && failed.is_empty() {
+                    self.applied.generations.push((RANGES, 0));
                 }
                 return Some(failed);
             }

@@ -13,7 +13,7 @@ use crate::schedule::kv::{
 use crate::settings::{Kv, Settings};
 use crate::state::guard::Held;
 use crate::state::quota::Quota;
-use crate::state::{Ends, is_just_written};
+use crate::state::{Ends, RANGES, is_just_written};
 
 /// What is remembered of earlier runs.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +83,10 @@ pub fn decide(
         keys: observed.keys.as_ref().unwrap_or(&no_keys),
         shards: observed.shards.as_ref().unwrap_or(&no_shards),
     };
-    let written = there.keys.ranges().written();
-    let are_ranges_early = quota.are_ranges_just_written(now)
-        || written.is_some_and(|written| is_just_written(written, now));
+    let written = there.keys.ranges().written().unwrap_or_default();
+    let are_ranges_early = history.is_stale(RANGES, written, now)
+        || history.is_just_written(RANGES, now)
+        || is_just_written(written, now);
     let may_trust = !history.is_stale(WIDE, there.shards.units[WIDE].at(), now);
     let mut course = Course::of(kv.layout, observed, may_trust, now);
     let plan = diff(desired, there.of(course.served), rules);

@@ -178,7 +178,7 @@ impl Bulk {
 }
 
 /// What of the plan is sent now, in the layout `keys`. The key of all ranges waits if it `is_early`: it was written
-/// within the last second.
+/// within the last second, or reads late.
 pub fn schedule(
     plan: &Approved<KvPlan>,
     prefix: &str,
@@ -231,7 +231,8 @@ pub fn schedule(
     };
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
-        if delete.after.is_some_and(|range| !comes.contains(&range)) {
+        let is_replaced = matches!(delete.why, Why::Covered | Why::Moved);
+        if delete.after.is_some_and(|range| !comes.contains(&range)) || is_early && is_replaced {
             *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Record, ShardsHistory, is_just_written};
+use super::{Record, ShardsHistory};
 
 const DAY_SECS: u64 = 24 * 3_600;
 /// The time between two runs where it is not known yet.
@@ -43,9 +43,7 @@ pub struct Quota {
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
     ahead_since: u64,
-    /// When the key of all ranges was last sent to be written or deleted, Unix seconds; 0 = not known.
-    ranges_at: u64,
-    /// Of the layout `shards`.
+    /// Of the values that hold many.
     pub shards: ShardsHistory,
 }
 
@@ -79,7 +77,6 @@ impl Record for Quota {
         self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);
         self.ran_at = self.ran_at.min(now);
         self.ahead_since = self.ahead_since.min(now);
-        self.ranges_at = self.ranges_at.min(now);
         self.shards.settle(now);
     }
 }
@@ -158,16 +155,6 @@ impl Quota {
             Spending::Writes => self.writes_exhausted_at = now,
             Spending::Deletes => self.deletes_exhausted_at = now,
         }
-    }
-
-    /// The key of all ranges is sent to be written, or deleted: whatever is answered, it may have been.
-    pub(crate) fn sent_ranges(&mut self, now: u64) {
-        self.ranges_at = now;
-    }
-
-    /// Whether that was a moment ago, as far as is remembered.
-    pub fn are_ranges_just_written(&self, now: u64) -> bool {
-        is_just_written(self.ranges_at, now)
     }
 
     /// Notes that a run looks now, and whether it sees keys that were written in the future.
@@ -283,17 +270,6 @@ mod tests {
         assert_eq!(quota.kept_for_own(max, MIDNIGHT - 60), 250, "as if by hand, a second apart");
         quota.ran(false, evening + 241);
         assert_eq!(quota.kept_for_own(max, MIDNIGHT - 60), 0);
-    }
-
-    #[test]
-    fn ranges_that_were_sent_are_just_written_for_a_second_also_over_midnight() {
-        let mut quota = today();
-        assert!(!quota.are_ranges_just_written(NOON));
-        quota.sent_ranges(MIDNIGHT - 1);
-        let at = |secs: u64| quota.at(secs).are_ranges_just_written(secs);
-        assert_eq!([MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 1].map(at), [true, true, false]);
-        assert!(quota.at(NOON).are_ranges_just_written(NOON + 1), "a clock that was put back");
-        assert!(!quota.at(NOON).are_ranges_just_written(NOON + 2));
     }
 
     #[test]

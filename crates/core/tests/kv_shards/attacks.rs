@@ -175,3 +175,23 @@ async fn ban_that_comes_as_keys_hand_over_stays_in_force_also_if_its_shard_is_no
         }
     }
 }
+
+/// What reads older than it was written is not written for five minutes: so nothing ends by itself sooner.
+#[tokio::test(start_paused = true)]
+async fn ban_that_comes_when_all_else_in_its_value_has_run_out_waits_for_nothing() {
+    for layout in ["keys", "shards"] {
+        for (first, second, met) in [
+            ("203.0.113.7", "203.0.113.7", "203.0.113.7"),
+            ("198.51.100.0/24", "203.0.113.0/24", "203.0.113.7"),
+        ] {
+            let world = world(layout);
+            world.decide("ban", first, std::time::Duration::from_secs(30));
+            world.run().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(200)).await;
+            world.decide("ban", second, HOUR);
+            world.run().await.unwrap();
+            let now = world.front.elapsed();
+            assert_eq!(ours(&Past::of(&world), met, now, NOT), Some("ban"), "{layout}: {second}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ impl Judge {
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         view.kv_writes += 1;
         let (terms, is_first) = (Rc::clone(&view.terms), view.kv_writes == 1);
-        let disturbed = view.disturbed || self.is_lenient;
+        let (is_alone, disturbed) = (!view.disturbed, view.disturbed || self.is_lenient);
         let Some(reading) = view.reading.clone() else { return };
         let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
         let before = self.kv.enforced(simulator, &terms.kv_prefix);
@@ -205,7 +205,7 @@ impl Judge {
                 let lasting = before.lasting_ranges(&reading, &terms, unix);
                 let (old, new) = ((&before, &lasting), (&part, &part.ranges));
                 let text = let_through(&reading, unix, old, new);
-                if let Some(text) = text.filter(|_| self.past.is_clock_true()) {
+                if let Some(text) = text.filter(|_| is_alone && self.past.is_clock_true()) {
                     let text = format!("{text}, if it is taken in part");
                     return self.fail(LEAVES, sent.run, sent.at, text);
                 }
@@ -359,7 +359,8 @@ impl Judge {
         // The same request may have the key of somebody inside, and not all of it may be taken.
         let lasting = before.lasting_ranges(reading, terms, unix);
         let text = let_through(reading, unix, (before, &lasting), (before, &after));
-        if let Some(text) = text.filter(|_| !others_acted && self.past.is_clock_true()) {
+        let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+        if let Some(text) = text.filter(|_| !disturbed && self.past.is_clock_true()) {
             return self.fail(LEAVES, sent.run, sent.at, text);
         }
         if let Some((net, _)) =
@@ -416,8 +417,8 @@ impl Judge {
             after.keys.retain(|net, _| !gone.contains(net));
             let lasting = before.lasting_ranges(reading, terms, unix);
             let text = let_through(reading, unix, (before, &lasting), (&after, &after.ranges));
-            let others_acted = self.runs.get(&sent.run).is_none_or(|view| view.others_acted);
-            if let Some(text) = text.filter(|_| !others_acted && self.past.is_clock_true()) {
+            let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+            if let Some(text) = text.filter(|_| !disturbed && self.past.is_clock_true()) {
                 return self.fail(LEAVES, sent.run, sent.at, text);
             }
         }

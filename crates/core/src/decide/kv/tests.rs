@@ -5,10 +5,11 @@ use crate::api::cloudflare::kv::shards::{Marker, UNITS};
 use crate::api::cloudflare::kv::{Key, Metadata, Pair, RangeEntry, Ranges, Value};
 use crate::decision::Remediation::{self, Ban, Captcha};
 use crate::schedule::kv::Leans;
-use crate::state::Known;
+use crate::state::{Known, ShardsHistory};
 
 const NOW: u64 = 1_793_000_000;
 const HOUR: u64 = 3_600;
+const NAMESPACE: &str = "33333333333333333333333333333333";
 const KEY: &str = "192.0.2.1";
 
 /// A namespace, and what is set and remembered of it.
@@ -58,15 +59,22 @@ impl Case {
         keys: Option<ObservedKeys>,
         shards: Option<ObservedShards>,
     ) -> Self {
+        let mut quota = Quota::default().at(NOW);
+        quota.shards = quota.shards.bound(NAMESPACE, "ip:");
         Self {
             layout,
             writes_max: 0,
             never: "",
             observed: ObservedKv { keys, shards },
-            quota: Quota::default().at(NOW),
+            quota,
             ends: Ends::default(),
             complete_secs: 540,
         }
+    }
+
+    /// Something is remembered.
+    fn history(&mut self, change: impl FnOnce(&mut ShardsHistory)) {
+        change(&mut self.quota.shards);
     }
 
     fn of_keys(keys: ObservedKeys) -> Self {
@@ -84,7 +92,7 @@ impl Case {
 
     fn decide(&self, desired: &[(&str, Remediation, u32)]) -> Decision {
         let settings = Settings::of(&[
-            ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+            ("cf_kv_namespace_id", NAMESPACE),
             ("kv_layout", self.layout),
             ("scopes", "ip,range"),
             ("removal_confirm_runs", "1"),
@@ -93,7 +101,6 @@ impl Case {
         ]);
         let kv = settings.targets.kv.as_ref().unwrap();
         let mut quota = self.quota;
-        quota.shards = quota.shards.bound(kv.namespace.as_str(), &kv.prefix);
         if self.complete_secs > 0 {
             quota.shards.found(true, NOW - self.complete_secs);
         }
@@ -237,10 +244,35 @@ fn ranges_that_were_sent_or_read_as_written_in_the_second_before_wait() {
     for (at, goes) in [(NOW, 0), (NOW - 1, 0), (NOW - 2, 1)] {
         let waiting = if goes == 0 { "new_ban 1" } else { "" };
         let mut sent = Case::of_keys(keys(&[], &[NET]));
-        sent.quota.sent_ranges(at);
+        sent.history(|history| history.sent_ranges(at));
         assert_eq!(waits(&sent), (goes, waiting.to_owned()), "{}", NOW - at);
         let read = Case::of_keys(keys_since(at, &[], &[NET]));
         assert_eq!(waits(&read), (goes, waiting.to_owned()), "{}", NOW - at);
+    }
+}
+
+/// KV shows a write everywhere after a minute only.
+#[test]
+fn ranges_that_read_older_than_they_were_written_wait_and_take_no_key_for_covered() {
+    for (read, ago, is_late) in
+        [(keys(&[KEY], &[NET]), 10, true), (keys(&[KEY], &[NET]), 300, false)]
+    {
+        let mut case = Case::of_keys(read);
+        case.history(|history| history.wrote(RANGES, NOW - ago));
+        let decision = case.decide(&[("192.0.2.0/24", Ban, 3_600), INSIDE]);
+        let put = "put ip:203.0.113.7".to_owned();
+        let (ranges, key) = ("put ranges=192.0.2.0/24".to_owned(), format!("delete ip:{KEY}"));
+        let (expected, waits) = match is_late {
+            true => (vec![put], "new_ban 1, lifted 1, covered 1"),
+            false => (vec![put, ranges, key], ""),
+        };
+        assert_eq!(words(&decision.schedule).0, expected, "{ago}");
+        assert_eq!(decision.schedule.describe_waiting(), waits);
+        // In force as it reads, and it may be so no more.
+        let mut case = Case::of_keys(keys(&["203.0.113.7"], &[NET]));
+        case.history(|history| history.wrote(RANGES, NOW - ago));
+        let decision = case.decide(&[(NET, Ban, 3_600)]);
+        assert_eq!(decision.schedule.bulks().is_empty(), is_late);
     }
 }
 

@@ -34,7 +34,7 @@ pub use regions::RegionChange;
 const SLACK_SECS: u64 = 60;
 /// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before this one
 /// did: the ban has been asked for, and the next run comes only after it would be over.
-pub(crate) const TTL_MIN_SECS: u64 = 60;
+const TTL_MIN_SECS: u64 = 60;
 /// A key that expires sooner than its decision ends is written again when it has this long left. A run
 /// that finds a moment more than that leaves the key alone; of the three that come two minutes apart after
 /// it, two may fail, and the third still begins two minutes before the key expires.

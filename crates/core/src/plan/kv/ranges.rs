@@ -13,9 +13,10 @@ use crate::observed::kv::Entry;
 use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::skipped::Left;
+use crate::state::STALE_SECS;
 
 use super::regions::RegionChange;
-use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, ttl_secs, why_put};
+use super::{KvPlan, Put, Rules, Undesired, ttl_secs, why_put};
 
 /// What changes in the key of all ranges.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,7 +57,7 @@ pub enum RangesWrite<'a> {
     Put {
         /// Its content.
         content: &'a Content,
-        /// Seconds until the last of them has run out.
+        /// Seconds until the last of them has run out, or longer.
         ttl_secs: u64,
     },
     /// It is deleted, for nothing is left.
@@ -132,7 +133,7 @@ impl RangesPlan {
         (!self.is_empty()).then(|| match content.last() {
             None => RangesWrite::Delete,
             Some(last) => {
-                RangesWrite::Put { content, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
+                RangesWrite::Put { content, ttl_secs: last.saturating_sub(*now).max(STALE_SECS) }
             }
         })
     }
