@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, decimal, plural, seconds};
 use crate::order::Gather;
 use crate::ports::{Host, Request};
-use crate::schedule::kv::{Bulk, Leans, Schedule};
+use crate::schedule::kv::{Bulk, Schedule};
 use crate::session::{Api, Session};
 use crate::settings::Id;
 use crate::state::quota::{Quota, Spending};
@@ -67,14 +67,15 @@ pub(crate) async fn apply<H: Host>(
         waits: None,
         ranges_are_there: true,
     };
-    let (bulks, Leans { on, instead }) = schedule.take_bulks();
+    let (bulks, leans) = schedule.take_bulks();
     let mut are_inside_there = true;
     for bulk in bulks {
         let bulk = if are_inside_there || !bulk.has_ranges() {
             bulk
         } else {
             // Nothing else changes in it, or there is no budget for it.
-            let Some(kept) = instead.as_ref().filter(|kept| sending.may_spend(kept)) else {
+            let kept = leans.as_ref().and_then(|leans| leans.instead.as_ref());
+            let Some(kept) = kept.filter(|kept| sending.may_spend(kept)) else {
                 sending.ranges_are_there = false;
                 continue;
             };
@@ -82,7 +83,7 @@ pub(crate) async fn apply<H: Host>(
         };
         if let Some(left) = sending.carry_out(bulk).await {
             sending.ranges_are_there &= !left.has_ranges();
-            are_inside_there &= !left.has_any(&on);
+            are_inside_there &= !leans.as_ref().is_some_and(|leans| leans.is_on(&left));
         }
     }
     let Sending { mut applied, failed, waits, .. } = sending;

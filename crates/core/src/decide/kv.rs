@@ -1,8 +1,11 @@
 //! What is decided about KV.
 
+use std::collections::BTreeSet;
+
 use crate::api::cloudflare::kv::shards::{Layout, Unit, WIDE, shard, unit_key};
 use crate::desired::Desired;
 use crate::observed::kv::{ObservedKeys, ObservedKv, ObservedShards};
+use crate::order::Gather;
 use crate::plan::Class;
 use crate::plan::kv::layout::{Course, Other, is_complete, is_ready, youngest_key};
 use crate::plan::kv::{KvPlan, RangeRemoval, Rules, diff};
@@ -140,7 +143,7 @@ pub fn decide(
                             Layout::Shards => unit_key(&kv.prefix, shard(&address)),
                         });
                         let kept = once(layout, &plan.keeping(&leans), &mut before.clone());
-                        schedule.lean(on.collect(), kept);
+                        schedule.lean(on.gather(), kept);
                     }
                     return schedule;
                 }
@@ -184,7 +187,7 @@ pub fn decide(
             let without = std::mem::replace(&mut sent, with_marker.1);
             if let (Layout::Shards, Some(sent), Some(without)) = (course.wanted, &mut sent, without)
             {
-                sent.lean(sent.written_beside_ranges(), without);
+                sent.lean(BTreeSet::new(), without);
             }
             let before = std::mem::replace(&mut schedule, with_marker.0);
             instead = (course.served == Layout::Shards).then_some(before);

@@ -36,17 +36,24 @@ pub struct Schedule {
     riding: u64,
     /// Entries for which there is no room in their value.
     left_out: Left,
-    leans: Leans,
+    leans: Option<Leans>,
 }
 
 /// On what the value of all ranges leans when somebody in it goes, or becomes weaker: those inside are met by keys,
 /// or values, of their own by then.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Leans {
-    /// The names of those. They are sent before it.
+    /// The names of those, which are sent before it; none = all that is.
     pub(crate) on: BTreeSet<String>,
     /// What is sent in its place if they were not all taken.
     pub(crate) instead: Option<Bulk>,
+}
+
+impl Leans {
+    /// Whether it leans on something of this.
+    pub(crate) fn is_on(&self, bulk: &Bulk) -> bool {
+        self.on.is_empty() || bulk.only(&|_, key| self.on.contains(key)).is_some()
+    }
 }
 
 /// One bulk request.
@@ -147,19 +154,6 @@ impl Bulk {
     /// Whether it writes, or deletes, the key of all ranges.
     pub fn has_ranges(&self) -> bool {
         self.effect().ranges
-    }
-
-    /// The keys in it.
-    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        match self {
-            Self::Put(pairs) => Box::new(pairs.as_slice().iter().map(|(_, pair)| &*pair.key)),
-            Self::Delete(keys) => Box::new(keys.as_slice().iter().map(|(_, key)| &**key)),
-        }
-    }
-
-    /// Whether one of these is in it.
-    pub(crate) fn has_any(&self, names: &BTreeSet<String>) -> bool {
-        !names.is_empty() && self.names().any(|name| names.contains(name))
     }
 
     /// What of it is meant, if anything is.
@@ -387,9 +381,9 @@ impl Schedule {
         &self.bulks
     }
 
-    /// Takes the bulk requests out, to send them.
-    pub(crate) fn take_bulks(&mut self) -> (Vec<Bulk>, Leans) {
-        (std::mem::take(&mut self.bulks), std::mem::take(&mut self.leans))
+    /// Takes the bulk requests out, to send them, and what the value of all ranges leans on.
+    pub(crate) fn take_bulks(&mut self) -> (Vec<Bulk>, Option<Leans>) {
+        (std::mem::take(&mut self.bulks), self.leans.take())
     }
 
     /// The value of all ranges goes in a request of its own, after those of the keys and values that are named
@@ -401,21 +395,15 @@ impl Schedule {
             self.bulks.insert(at, others);
         }
         let after = self.bulks.iter().position(|bulk| bulk.effect().after_ranges);
-        let ranges = bulk.only(&|of, _| of.ranges);
         let end = after.unwrap_or(self.bulks.len());
-        self.bulks.splice(end..end, ranges);
-        let instead = match kept.leans.on.is_empty() {
-            true => kept.bulks.iter().find_map(|bulk| bulk.only(&|of, _| of.ranges)),
-            false => kept.leans.instead.take(),
+        if let Some(ranges) = bulk.only(&|of, _| of.ranges) {
+            self.bulks.insert(end, ranges);
+        }
+        let instead = match kept.leans.take() {
+            Some(leans) => leans.instead,
+            None => kept.bulks.iter().find_map(|bulk| bulk.only(&|of, _| of.ranges)),
         };
-        self.leans = Leans { on, instead };
-    }
-
-    /// The names of all that is written beside the value of all ranges.
-    pub(crate) fn written_beside_ranges(&self) -> BTreeSet<String> {
-        let puts = self.bulks.iter().filter(|bulk| matches!(bulk, Bulk::Put(_)));
-        let beside = puts.filter_map(|bulk| bulk.only(&|of, _| !of.ranges));
-        beside.flat_map(|bulk| bulk.names().map(str::to_owned).collect::<Vec<_>>()).collect()
+        self.leans = Some(Leans { on, instead });
     }
 
     /// Removals that go with the next write of their shard, and that nothing waits for.

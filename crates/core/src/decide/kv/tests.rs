@@ -119,10 +119,13 @@ fn decide_on(desired: &[(&str, Remediation, u32)], writes_max: u64) -> Decision 
 /// The requests, as words; and what the last of them leans on, and what it is otherwise.
 fn words(schedule: &Schedule) -> (Vec<String>, String) {
     let mut schedule = schedule.clone();
-    let (bulks, Leans { on, instead }) = schedule.take_bulks();
-    let on: Vec<String> = on.into_iter().collect();
-    let leans = format!("{} else {}", on.join(" "), instead.as_ref().map_or(String::new(), word));
-    (bulks.iter().map(word).collect(), leans)
+    let (bulks, leans) = schedule.take_bulks();
+    let leans = leans.map(|Leans { on, instead }| {
+        let on: Vec<String> = on.into_iter().collect();
+        let on = if on.is_empty() { "all".to_owned() } else { on.join(" ") };
+        format!("{on} else {}", instead.as_ref().map_or(String::new(), word))
+    });
+    (bulks.iter().map(word).collect(), leans.unwrap_or_default())
 }
 
 fn word(bulk: &Bulk) -> String {
@@ -207,7 +210,7 @@ fn range_around_nobody_who_comes_goes_with_the_others_and_leans_on_nobody() {
     for desired in [&[LASTS, (KEY, Ban, 3_600)][..], &[LASTS, ("192.0.2.2", Ban, 3_600)]] {
         let decision = Case::of_keys(keys(&[], &[NET, OTHER])).decide(desired);
         let (bulks, leans) = words(&decision.schedule);
-        assert_eq!((bulks.len(), leans.as_str()), (1, " else "), "{bulks:?}");
+        assert_eq!((bulks.len(), leans.as_str()), (1, ""), "{bulks:?}");
     }
 }
 
@@ -216,7 +219,7 @@ fn owners_range_goes_first_and_another_stays_for_who_is_inside() {
     let owners = Case { never: "198.51.100.9", ..Case::of_keys(keys(&[], &[NET, OTHER])) };
     let decision = owners.decide(&[INSIDE]);
     let ranges = vec![format!("put ranges={NET} ip:203.0.113.7")];
-    assert_eq!(words(&decision.schedule), (ranges, " else ".to_owned()));
+    assert_eq!(words(&decision.schedule), (ranges, String::new()));
     assert_eq!(decision.schedule.describe_waiting(), "lifted 1");
 }
 
@@ -319,7 +322,7 @@ fn marker_with_which_shards_take_over_is_sent_after_what_comes_with_it() {
     let unit = unit_key("ip:", shard(&"203.0.113.7".parse().unwrap()));
     let (bulks, leans) = words(&decision.other.as_ref().unwrap().0);
     assert_eq!(bulks, [format!("put {unit}=192.0.2.1,203.0.113.7"), "put ip:wide=".to_owned()]);
-    assert_eq!(leans, format!("{unit} else "));
+    assert_eq!(leans, "all else ");
 }
 
 #[test]

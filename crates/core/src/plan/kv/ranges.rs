@@ -3,7 +3,7 @@
 //! Ranges are compared, counted and guarded one by one, by the rules of keys. But their key is written
 //! whole, for one write of the day's budget, and only if one of them has a reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::api::cloudflare::kv::{Content, Metadata, RangeEntry, Ranges};
@@ -243,20 +243,23 @@ impl KvPlan {
     /// himself and of whom `is_meant`: he would be let through.
     pub(crate) fn needed(&self, is_meant: &dyn Fn(&Address) -> bool) -> Vec<RangeRemoval> {
         let RangesPlan { removals, weaker, .. } = &self.ranges;
-        if removals.is_empty() && weaker.is_empty() {
-            return Vec::new();
-        }
-        let comes = |least| -> BTreeSet<Address> {
-            let comes = self.puts.iter().filter(|put| put.comes() && put.value >= least);
-            comes.map(|put| put.address).filter(is_meant).gather()
-        };
-        let (all, bans) = (comes(Remediation::Captcha), comes(Remediation::Ban));
-        let is_around = |gone: &RangeRemoval, comes: &BTreeSet<Address>| {
-            comes.range(gone.range..).next().is_some_and(|inside| gone.range.contains(inside))
-        };
-        let stands_in = |gone: &&RangeRemoval| !matches!(gone.why, Why::Protected | Why::Covered);
-        let goes = removals.iter().filter(stands_in).filter(|gone| is_around(gone, &all));
-        goes.chain(weaker.iter().filter(|to| is_around(to, &bans))).copied().collect()
+        let mut needed = removals.clone();
+        needed.extend_from_slice(weaker);
+        needed.retain(|of| {
+            // One that becomes weaker still challenges.
+            let least = match of.why {
+                Why::Protected | Why::Covered => return false,
+                Why::Captcha => Remediation::Ban,
+                _ => Remediation::Captcha,
+            };
+            self.puts.iter().any(|put| {
+                put.value >= least
+                    && of.range.contains(&put.address)
+                    && put.comes()
+                    && is_meant(&put.address)
+            })
+        });
+        needed
     }
 
     /// Those who come inside of these ranges.
