@@ -112,7 +112,7 @@ impl Player {
         let mut judge = Judge::new(judged, secrets);
         judge.terms(Terms::of(&settings));
         let of = &options.cloudflare;
-        let lags = [of.list_read_lag, of.kv_list_lag];
+        let lags = [of.list_read_lag, of.kv_list_lag, of.kv_value_lag];
         judge.be_lenient(lags.iter().any(|lag| !lag.is_zero()));
         let world = Rc::new(World {
             clock: Rc::default(),

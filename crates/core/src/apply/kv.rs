@@ -3,25 +3,24 @@
 //! A bulk write is done when it is answered; there is nothing to wait for. It may take some keys and not
 //! others, and those are sent once more. That one request fails keeps no other from being sent: what a code
 //! says about writes says nothing about deletes, whose quota is another. Only what goes after a range does
-//! not go when the range did not come.
+//! not go when the range did not come, and no range goes when those did not come who are inside of it.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::api::cloudflare::kv::{self, Pair, Value};
+use crate::api::cloudflare::kv::{self, Value};
 use crate::api::cloudflare::{ANSWER_BYTES_MAX, Account, CallError, Resource};
 use crate::apply::Stopped;
 use crate::failure::Failure;
 use crate::log::{Level, Line, decimal, plural, seconds};
 use crate::order::Gather;
-use crate::plan::Batch;
 use crate::ports::{Host, Request};
-use crate::schedule::kv::{Bulk, Effect, Schedule};
+use crate::schedule::kv::{Bulk, Schedule};
 use crate::session::{Api, Session};
 use crate::settings::Id;
-use crate::state::Remembered;
 use crate::state::quota::{Quota, Spending};
+use crate::state::{RANGES, Remembered};
 
 /// How long the answer to a bulk write may take: 10,000 pairs are about 1 MB.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,7 +36,7 @@ pub struct AppliedKeys {
     pub deleted: u64,
     /// Write requests that were sent.
     pub writes: u64,
-    /// Values of the layout `shards` that were written, each with its generation.
+    /// Values that hold many and were written, each with its generation; 0 = it was deleted.
     pub generations: Vec<(usize, u64)>,
     /// The first reason why not everything was done.
     pub stopped: Option<Stopped>,
@@ -68,10 +67,24 @@ pub(crate) async fn apply<H: Host>(
         waits: None,
         ranges_are_there: true,
     };
-    for bulk in schedule.take_bulks() {
-        let has_ranges = bulk.has_ranges();
-        let was_taken = sending.carry_out(bulk).await;
-        sending.ranges_are_there &= was_taken || !has_ranges;
+    let (bulks, leans) = schedule.take_bulks();
+    let mut are_inside_there = true;
+    for bulk in bulks {
+        let bulk = if are_inside_there || !bulk.has_ranges() {
+            bulk
+        } else {
+            // Nothing else changes in it, or there is no budget for it.
+            let kept = leans.as_ref().and_then(|leans| leans.instead.as_ref());
+            let Some(kept) = kept.filter(|kept| sending.may_spend(kept)) else {
+                sending.ranges_are_there = false;
+                continue;
+            };
+            kept.clone()
+        };
+        if let Some(left) = sending.carry_out(bulk).await {
+            sending.ranges_are_there &= !left.has_ranges();
+            are_inside_there &= !leans.as_ref().is_some_and(|leans| leans.is_on(&left));
+        }
     }
     let Sending { mut applied, failed, waits, .. } = sending;
     applied.stopped = failed.map(Stopped::Failed).or(waits.map(Stopped::Waiting));
@@ -94,22 +107,21 @@ struct Sending<'a, 'h, H> {
 
 impl<H: Host> Sending<'_, '_, H> {
     /// Sends a bulk, and what was not taken of it once more. What is not taken then either is no reason
-    /// not to send the others: it may be one key that is never taken. Whether the ranges in it were taken,
-    /// for certain.
-    async fn carry_out(&mut self, bulk: Bulk) -> bool {
-        let Some(bulk) = self.without_what_waits(bulk) else { return false };
+    /// not to send the others: it may be one key that is never taken. What of it was not taken, for certain.
+    async fn carry_out(&mut self, bulk: Bulk) -> Option<Bulk> {
+        let bulk = self.without_what_waits(bulk)?;
         // Midnight may have passed since it was loaded: what was used up then is not any more.
         let now = self.session.unix_now();
         if self.quota.at(now).is_exhausted(bulk.spending(), now) {
-            return false;
+            return Some(bulk);
         }
         let began = self.session.elapsed();
-        let Some(names) = self.send(&bulk).await else { return false };
+        let Some(names) = self.send(&bulk).await else { return Some(bulk) };
         let mut left = only(&bulk, &names);
         let mut is_clear = self.knows_all(&bulk, &names, left.as_ref());
         self.count(&bulk, left.as_ref());
         if let Some(again) = left.take_if(|again| self.may_spend(again)) {
-            let Some(names) = self.send(&again).await else { return false };
+            let Some(names) = self.send(&again).await else { return Some(bulk) };
             left = only(&again, &names);
             is_clear &= self.knows_all(&again, &names, left.as_ref());
             self.count(&again, left.as_ref());
@@ -132,7 +144,7 @@ impl<H: Host> Sending<'_, '_, H> {
                 .with("not_taken", left.as_ref().map_or(0, Bulk::len))
                 .with("seconds", decimal(took, 1)),
         );
-        is_clear && left.is_none_or(|left| !left.has_ranges())
+        if is_clear { left } else { Some(bulk) }
     }
 
     /// Whether every key that Cloudflare names as not taken is one that was sent. If not, nobody knows which
@@ -152,13 +164,7 @@ impl<H: Host> Sending<'_, '_, H> {
 
     /// The bulk without what goes after ranges that did not come; `None` if nothing is left.
     fn without_what_waits(&self, bulk: Bulk) -> Option<Bulk> {
-        match bulk {
-            Bulk::Delete(keys) if !self.ranges_are_there => {
-                let keys = keys.as_slice().iter().filter(|(effect, _)| !effect.after_ranges);
-                Batch::split(keys.cloned()).pop().map(Bulk::Delete)
-            }
-            bulk => Some(bulk),
-        }
+        if self.ranges_are_there { Some(bulk) } else { bulk.only(&|of, _| !of.after_ranges) }
     }
 
     /// Whether the day's budget has room for this once more: keys that were not taken are spent too.
@@ -180,7 +186,13 @@ impl<H: Host> Sending<'_, '_, H> {
         let (spending, keys) = (bulk.spending(), bulk.len());
         let own = u64::from(bulk.effect().own);
         self.applied.writes += 1;
-        self.learn(|quota| quota.spend(spending, keys, own, now));
+        let has_ranges = bulk.has_ranges();
+        self.learn(|quota| {
+            quota.spend(spending, keys, own, now);
+            if has_ranges {
+                quota.shards.sent_ranges(now);
+            }
+        });
         let answer = self
             .session
             .fetch(Api::Cloudflare, self.request(bulk, now), WRITE_TIMEOUT, ANSWER_BYTES_MAX)
@@ -194,9 +206,12 @@ impl<H: Host> Sending<'_, '_, H> {
                     let taken = taken.filter(|pair| !failed.contains(&pair.key));
                     let units = taken.filter_map(|pair| match &pair.value {
                         Value::Lines(lines) => Some((lines.unit, now)),
-                        Value::One(_) | Value::Ranges(_) => None,
+                        Value::Ranges(_) => Some((RANGES, now)),
+                        Value::One(_) => None,
                     });
                     self.applied.generations.extend(units);
+                } else if has_ranges && failed.is_empty() {
+                    self.applied.generations.push((RANGES, 0));
                 }
                 return Some(failed);
             }
@@ -258,18 +273,7 @@ fn only(bulk: &Bulk, names: &[String]) -> Option<Bulk> {
     if names.is_empty() {
         return None;
     }
-    match bulk {
-        Bulk::Put(pairs) => {
-            let left =
-                pairs.as_slice().iter().filter(|(_, pair)| names.contains(pair.key.as_str()));
-            let left: Vec<(Effect, Pair)> = left.cloned().collect();
-            Batch::split(left).pop().map(Bulk::Put)
-        }
-        Bulk::Delete(keys) => {
-            let left = keys.as_slice().iter().filter(|(_, key)| names.contains(key.as_str()));
-            Batch::split(left.cloned()).pop().map(Bulk::Delete)
-        }
-    }
+    bulk.only(&|_, key| names.contains(key))
 }
 
 fn describe(bulk: &Bulk) -> String {

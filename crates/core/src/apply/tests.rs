@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 use super::Stopped;
 use crate::api::cloudflare::Account;
 use crate::api::cloudflare::expression::Expression;
+use crate::api::cloudflare::kv::{RangeEntry, Ranges};
 use crate::api::cloudflare::rules::decode_ruleset;
+use crate::decide::kv as decide_kv;
 use crate::decision::Each;
 use crate::decision::Remediation::{Ban, Captcha};
 use crate::desired::Desired;
 use crate::log::Line;
-use crate::observed::kv::ObservedKeys;
+use crate::observed::kv::{ObservedKeys, ObservedKv};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::ZoneRules;
 use crate::plan::rules::{Patch, Patches};
@@ -41,6 +43,7 @@ struct Edge {
     elapsed: Cell<Duration>,
     answers: RefCell<VecDeque<Option<(u16, String)>>>,
     sent: RefCell<Vec<String>>,
+    bodies: RefCell<Vec<String>>,
 }
 
 struct Whole(Option<Vec<u8>>);
@@ -56,6 +59,8 @@ impl Transport for Edge {
 
     async fn send(&self, request: Request) -> Result<(ResponseHead, Whole), TransportError> {
         self.sent.borrow_mut().push(request.method.as_str().to_owned());
+        let body = String::from_utf8(request.body.unwrap_or_default()).unwrap();
+        self.bodies.borrow_mut().push(body);
         let answer = self.answers.borrow_mut().pop_front().flatten();
         let Some((status, body)) = answer else { return std::future::pending().await };
         let Answer { head, body } = Answer::of(status, body);
@@ -243,7 +248,7 @@ async fn write_key(edge: &Edge, until: Duration) -> super::kv::AppliedKeys {
     let mut quota = Remembered::<Quota>::load(edge, NOW);
     let max: Option<NonZeroU64> = None;
     let mut budget = schedule_kv::Budget::new(&quota, max, NOW);
-    let mut schedule = schedule_kv::schedule(&approved, &kv.prefix, &mut budget);
+    let mut schedule = schedule_kv::schedule(&approved, &kv.prefix, false, &mut budget);
     let account = account(&settings);
     let target = super::kv::Target { account: &account, namespace: &kv.namespace, daily_max: max };
     super::kv::apply(&Session::start(edge), &target, &mut schedule, &mut quota, until).await
@@ -260,6 +265,117 @@ async fn keys_are_sent_only_if_there_is_time_for_the_answer() {
         let applied = write_key(&edge, until).await;
         assert_eq!((applied.writes, edge.sent.borrow().len()), (0, 0));
         assert!(waits(applied.stopped.as_ref()).starts_with("no time left in this run"));
+    }
+}
+
+/// What is sent where a range goes, or goes beside another, and two keys come of which one is inside of it: the keys
+/// in each request, and of the ranges those that stand in it.
+async fn lift_range(
+    ranges: &[&str],
+    wanted: &[&str],
+    daily_max: u64,
+    answers: &[Option<String>],
+) -> (Vec<String>, super::kv::AppliedKeys) {
+    let rows = [
+        ("cf_kv_namespace_id", "33333333333333333333333333333333"),
+        ("scopes", "ip,range"),
+        ("removal_confirm_runs", "1"),
+        ("kv_daily_writes_max", &daily_max.to_string()),
+    ];
+    let settings = Settings::of(&rows);
+    let kv = settings.targets.kv.as_ref().unwrap();
+    let (edge, ends) = (Edge::of(answers), Ends::default());
+    let entry = RangeEntry { value: Ban, expires: NOW + 3_660 };
+    let mut keys = ObservedKeys::default();
+    keys.set_ranges(Ranges::Ours {
+        written: NOW - 3_600,
+        entries: ranges.iter().map(|range| (range.parse().unwrap(), entry)).collect(),
+        regions: Default::default(),
+    });
+    let observed = ObservedKv { keys: Some(keys), shards: None };
+    let wanted: Vec<_> = wanted.iter().map(|value| (*value, Ban, 3_600)).collect();
+    let mut quota = Remembered::<Quota>::load(&edge, NOW);
+    let remembered = decide_kv::Remembered { quota: &quota, held: None, ends: &ends };
+    let when = decide_kv::When { began: NOW, now: NOW };
+    let states = (&Desired::of_keys(&wanted), &observed);
+    let mut schedule = decide_kv::decide(&settings, kv, states, remembered, when).schedule;
+    let (account, daily_max) = (account(&settings), kv.daily_writes_max);
+    let target = super::kv::Target { account: &account, namespace: &kv.namespace, daily_max };
+    let session = Session::start(&edge);
+    let until = Duration::from_secs(100);
+    let applied = super::kv::apply(&session, &target, &mut schedule, &mut quota, until).await;
+    let said = |body: &String| {
+        let items: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+        let names = items.iter().map(|item| match (item["key"].as_str(), &item["value"]) {
+            (Some("ranges"), value) => {
+                let value: serde_json::Value =
+                    serde_json::from_str(value.as_str().unwrap()).unwrap();
+                let all = value["ranges"].as_array().unwrap().iter();
+                let all: Vec<_> = all.map(|range| range["range"].as_str().unwrap()).collect();
+                format!("ranges={}", all.join(","))
+            }
+            (Some(key), _) => key.to_owned(),
+            (None, _) => item.as_str().unwrap().to_owned(),
+        });
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let sent = edge.bodies.borrow().iter().map(said).collect();
+    (sent, applied)
+}
+
+fn not_taken(key: &str) -> Option<String> {
+    good(&format!(r#"{{"successful_key_count":1,"unsuccessful_keys":["{key}"]}}"#))
+}
+
+#[tokio::test]
+async fn range_goes_after_who_is_inside_and_stays_where_he_is_not_taken() {
+    let (net, other) = ("203.0.113.0/24", "198.51.100.0/24");
+    let (inside, outside) = ("ip:203.0.113.7", "ip:192.0.2.1");
+    let comes = ["203.0.113.7", "192.0.2.1"];
+    let both = format!("{outside} {inside}");
+    let taken = || good(r#"{"successful_key_count":2,"unsuccessful_keys":[]}"#);
+    let refused = Some(r#"{"success":false,"errors":[{"code":10012,"message":"no"}]}"#.to_owned());
+    let lost: Vec<Option<String>> = vec![None, taken(), taken()];
+    for (answers, goes, again) in [
+        (vec![taken(), taken()], true, None),
+        (vec![not_taken(outside), not_taken(outside), taken()], true, Some(outside)),
+        (vec![not_taken(inside), taken(), taken()], true, Some(inside)),
+        (vec![not_taken(inside), not_taken(inside), taken()], false, Some(inside)),
+        (vec![not_taken(inside), refused.clone(), taken()], false, Some(inside)),
+        // Nobody knows whom it means.
+        (vec![not_taken("ip:9.9.9.9"), taken()], false, None),
+        (vec![refused, taken()], false, None),
+        (lost, false, None),
+    ] {
+        let mut before = vec![both.clone()];
+        before.extend(again.map(str::to_owned));
+        // Alone: its key is deleted, or nothing is sent.
+        let (sent, _) = lift_range(&[net], &comes, 0, &answers).await;
+        let mut all = before.clone();
+        all.extend(goes.then(|| "ranges".to_owned()));
+        assert_eq!(sent, all, "{answers:?}");
+        // Beside another that comes, which is written in any case.
+        let (sent, _) = lift_range(&[net], &[comes[0], comes[1], other], 0, &answers).await;
+        let ranges = if goes { other.to_owned() } else { format!("{other},{net}") };
+        before.push(format!("ranges={ranges}"));
+        assert_eq!(sent, before, "{answers:?}");
+    }
+}
+
+/// It was to be deleted, which takes no write; with one of them kept it is one.
+#[tokio::test]
+async fn range_that_stays_beside_another_that_goes_is_written_only_within_the_budget() {
+    let (net, other) = ("203.0.113.0/24", "198.51.100.0/24");
+    for (max, writes) in [(3, true), (2, false), (0, true)] {
+        let inside = "ip:203.0.113.7";
+        let good = good(r#"{"successful_key_count":1,"unsuccessful_keys":[]}"#);
+        let answers = [not_taken(inside), not_taken(inside), good];
+        let (sent, applied) = lift_range(&[net, other], &["203.0.113.7"], max, &answers).await;
+        let mut expected = vec![inside.to_owned(), inside.to_owned()];
+        expected.extend(writes.then(|| format!("ranges={net}")));
+        assert_eq!(sent, expected, "{max}");
+        assert_eq!((applied.written, applied.deleted), (0, u64::from(writes)));
+        assert!(applied.stopped.is_some());
     }
 }
 

@@ -1,18 +1,22 @@
 //! What is decided about KV.
 
-use crate::api::cloudflare::kv::shards::{Layout, Unit, WIDE};
+use std::collections::BTreeSet;
+
+use crate::api::cloudflare::kv::shards::{Layout, Unit, WIDE, shard, unit_key};
 use crate::desired::Desired;
 use crate::observed::kv::{ObservedKeys, ObservedKv, ObservedShards};
+use crate::order::Gather;
+use crate::plan::Class;
 use crate::plan::kv::layout::{Course, Other, is_complete, is_ready, youngest_key};
-use crate::plan::kv::{KvPlan, Rules, diff};
+use crate::plan::kv::{KvPlan, RangeRemoval, Rules, diff};
 use crate::review::{Approved, Review, follow, review};
 use crate::schedule::kv::{
     Budget, Bulk, Schedule, Shards, clear_keys, clear_shards, schedule as schedule_keys, shards,
 };
 use crate::settings::{Kv, Settings};
-use crate::state::Ends;
 use crate::state::guard::Held;
 use crate::state::quota::Quota;
+use crate::state::{Ends, RANGES, is_just_written};
 
 /// What is remembered of earlier runs.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +86,10 @@ pub fn decide(
         keys: observed.keys.as_ref().unwrap_or(&no_keys),
         shards: observed.shards.as_ref().unwrap_or(&no_shards),
     };
+    let written = there.keys.ranges().written().unwrap_or_default();
+    let are_ranges_early = history.is_stale(RANGES, written, now)
+        || history.is_just_written(RANGES, now)
+        || is_just_written(written, now);
     let may_trust = !history.is_stale(WIDE, there.shards.units[WIDE].at(), now);
     let mut course = Course::of(kv.layout, observed, may_trust, now);
     let plan = diff(desired, there.of(course.served), rules);
@@ -106,7 +114,7 @@ pub fn decide(
         let mut budget = Budget::new(&quota, kv.daily_writes_max, now);
         let marker = course.marker.unwrap_or_default();
         let once = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| match layout {
-            Layout::Keys => schedule_keys(plan, &kv.prefix, budget),
+            Layout::Keys => schedule_keys(plan, &kv.prefix, are_ranges_early, budget),
             Layout::Shards => {
                 let (observed, prefix) = (there.shards, &*kv.prefix);
                 // Not with a marker that comes only now: what was lifted meanwhile would come back with it.
@@ -116,17 +124,34 @@ pub fn decide(
                 shards(plan, input, budget)
             }
         };
-        // A range that is lifted goes when the keys of those inside go with this run, and not before.
+        // A range that is lifted goes when the keys of those inside go with this run, after them, and not before.
         let send = |layout, plan: &Approved<KvPlan>, budget: &mut Budget| {
             let before = budget.clone();
-            let mut schedule = once(layout, plan, budget);
-            let needed = plan.needed(|address| schedule.waits(address));
-            if !needed.is_empty() {
-                *budget = before;
-                schedule = once(layout, &plan.keeping(&needed), budget);
-                needed.iter().for_each(|gone| schedule.wait(gone.why, Some(gone.range)));
+            let (mut fewer, mut stay) = (None, Vec::new());
+            loop {
+                let plan: &Approved<KvPlan> = fewer.as_ref().unwrap_or(plan);
+                let mut schedule = once(layout, plan, budget);
+                // What is an owner's goes before everything, and does not wait for those who come.
+                let is_owners = plan.ranges().class() == Some(Class::Owner);
+                let needed = plan.needed(&|address| is_owners || schedule.waits(address));
+                if needed.is_empty() {
+                    stay.iter().for_each(|of: &RangeRemoval| schedule.wait(of.why, Some(of.range)));
+                    let leans = plan.needed(&|_| true);
+                    if !leans.is_empty() {
+                        let on = plan.inside(&leans).map(|address| match layout {
+                            Layout::Keys => format!("{}{address}", kv.prefix),
+                            Layout::Shards => unit_key(&kv.prefix, shard(&address)),
+                        });
+                        let kept = once(layout, &plan.keeping(&leans), &mut before.clone());
+                        schedule.lean(on.gather(), kept);
+                    }
+                    return schedule;
+                }
+                // With them the one write may be another, and somebody else may have to wait for it.
+                *budget = before.clone();
+                fewer = Some(plan.keeping(&needed));
+                stay.extend(needed);
             }
-            schedule
         };
         let schedule = send(course.served, &review.approved, &mut budget);
         let other = match (course.other, &other, course.served) {
@@ -159,7 +184,11 @@ pub fn decide(
         // The marker takes a write of its own, for which another may have to wait: then it is too early.
         if with_marker.1.as_ref().is_some_and(goes_along) {
             course = switched;
-            sent = with_marker.1;
+            let without = std::mem::replace(&mut sent, with_marker.1);
+            if let (Layout::Shards, Some(sent), Some(without)) = (course.wanted, &mut sent, without)
+            {
+                sent.lean(BTreeSet::new(), without);
+            }
             let before = std::mem::replace(&mut schedule, with_marker.0);
             instead = (course.served == Layout::Shards).then_some(before);
         }

@@ -36,6 +36,24 @@ pub struct Schedule {
     riding: u64,
     /// Entries for which there is no room in their value.
     left_out: Left,
+    leans: Option<Leans>,
+}
+
+/// On what the value of all ranges leans when somebody in it goes, or becomes weaker: those inside are met by keys,
+/// or values, of their own by then.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Leans {
+    /// The names of those, which are sent before it; none = all that is.
+    pub(crate) on: BTreeSet<String>,
+    /// What is sent in its place if they were not all taken.
+    pub(crate) instead: Option<Bulk>,
+}
+
+impl Leans {
+    /// Whether it leans on something of this.
+    pub(crate) fn is_on(&self, bulk: &Bulk) -> bool {
+        self.on.is_empty() || bulk.only(&|_, key| self.on.contains(key)).is_some()
+    }
 }
 
 /// One bulk request.
@@ -137,10 +155,30 @@ impl Bulk {
     pub fn has_ranges(&self) -> bool {
         self.effect().ranges
     }
+
+    /// What of it is meant, if anything is.
+    pub(crate) fn only(&self, is_meant: &dyn Fn(&Effect, &str) -> bool) -> Option<Self> {
+        match self {
+            Self::Put(pairs) => {
+                let meant = pairs.as_slice().iter().filter(|(of, pair)| is_meant(of, &pair.key));
+                Batch::split(meant.cloned()).pop().map(Self::Put)
+            }
+            Self::Delete(keys) => {
+                let meant = keys.as_slice().iter().filter(|(of, key)| is_meant(of, key));
+                Batch::split(meant.cloned()).pop().map(Self::Delete)
+            }
+        }
+    }
 }
 
-/// What of the plan is sent now, in the layout `keys`.
-pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> Schedule {
+/// What of the plan is sent now, in the layout `keys`. The key of all ranges waits if it `is_early`: it was written
+/// within the last second, or reads late.
+pub fn schedule(
+    plan: &Approved<KvPlan>,
+    prefix: &str,
+    is_early: bool,
+    budget: &mut Budget,
+) -> Schedule {
     let mut schedule = Schedule { waiting: plan.waiting().clone(), ..Schedule::default() };
     // All ranges are one write, as early as the most urgent of them.
     let ranges_class = plan.ranges().class();
@@ -150,24 +188,30 @@ pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> S
     let mut wanted = plan.puts().iter().peekable();
     for class in Class::ALL {
         if ranges_class == Some(class) {
-            ranges_go = match plan.ranges().write() {
-                Some(RangesWrite::Put { .. }) => budget.write(class, own_ranges),
-                Some(RangesWrite::Delete) => budget.delete(class),
-                None => false,
-            };
+            ranges_go = !is_early
+                && match plan.ranges().write() {
+                    Some(RangesWrite::Put { .. }) => budget.write(class, own_ranges),
+                    Some(RangesWrite::Delete) => budget.delete(class),
+                    None => false,
+                };
             if !ranges_go {
-                let puts = plan.ranges().puts().iter().map(|put| (put.why, put.address));
-                let removals = plan.ranges().removals().iter().map(|gone| (gone.why, gone.range));
-                puts.chain(removals).for_each(|(why, range)| schedule.over(why, Some(range)));
+                let mut stays = |why, range| match is_early {
+                    true => schedule.wait(why, range),
+                    false => schedule.over(why, range),
+                };
                 let ranges = plan.ranges();
-                ranges.regions().iter().for_each(|of| schedule.over(of.why, None));
+                ranges.puts().iter().for_each(|put| stays(put.why, Some(put.address)));
+                ranges.removals().iter().for_each(|gone| stays(gone.why, Some(gone.range)));
+                ranges.regions().iter().for_each(|of| stays(of.why, None));
                 if ranges.exceptions_differ() {
-                    schedule.over(Why::Protected, None);
+                    stays(Why::Protected, None);
                 }
             }
         }
         while let Some(put) = wanted.next_if(|put| put.class == class) {
-            if budget.write(class, put.own) {
+            if put.is_early {
+                schedule.wait(put.why, Some(put.address))
+            } else if budget.write(class, put.own) {
                 puts.push(put)
             } else {
                 schedule.over(put.why, Some(put.address))
@@ -181,7 +225,8 @@ pub fn schedule(plan: &Approved<KvPlan>, prefix: &str, budget: &mut Budget) -> S
     };
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
-        if delete.after.is_some_and(|range| !comes.contains(&range)) {
+        let is_replaced = matches!(delete.why, Why::Covered | Why::Moved);
+        if delete.after.is_some_and(|range| !comes.contains(&range)) || is_early && is_replaced {
             *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
@@ -336,9 +381,29 @@ impl Schedule {
         &self.bulks
     }
 
-    /// Takes the bulk requests out, to send them.
-    pub(crate) fn take_bulks(&mut self) -> Vec<Bulk> {
-        std::mem::take(&mut self.bulks)
+    /// Takes the bulk requests out, to send them, and what the value of all ranges leans on.
+    pub(crate) fn take_bulks(&mut self) -> (Vec<Bulk>, Option<Leans>) {
+        (std::mem::take(&mut self.bulks), self.leans.take())
+    }
+
+    /// The value of all ranges goes in a request of its own, after those of the keys and values that are named
+    /// `on`, and as `kept` has it if these are not all taken: one request may take some keys and not others.
+    pub(crate) fn lean(&mut self, on: BTreeSet<String>, mut kept: Self) {
+        let Some(at) = self.bulks.iter().position(Bulk::has_ranges) else { return };
+        let bulk = self.bulks.remove(at);
+        if let Some(others) = bulk.only(&|of, _| !of.ranges) {
+            self.bulks.insert(at, others);
+        }
+        let after = self.bulks.iter().position(|bulk| bulk.effect().after_ranges);
+        let end = after.unwrap_or(self.bulks.len());
+        if let Some(ranges) = bulk.only(&|of, _| of.ranges) {
+            self.bulks.insert(end, ranges);
+        }
+        let instead = match kept.leans.take() {
+            Some(leans) => leans.instead,
+            None => kept.bulks.iter().find_map(|bulk| bulk.only(&|of, _| of.ranges)),
+        };
+        self.leans = Some(Leans { on, instead });
     }
 
     /// Removals that go with the next write of their shard, and that nothing waits for.

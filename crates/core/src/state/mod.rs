@@ -33,7 +33,7 @@ pub use lease::{Lease, LeaseRecord, Leased};
 pub use quota::Quota;
 pub use rules::RulesHistory;
 pub use said::Said;
-pub use shards::ShardsHistory;
+pub use shards::{RANGES, STALE_SECS, ShardsHistory, is_just_written};
 pub use table::{Cell, Table};
 pub use usage::UsageSent;
 pub use writes::WriteHistory;

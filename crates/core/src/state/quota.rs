@@ -43,7 +43,7 @@ pub struct Quota {
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
     ahead_since: u64,
-    /// Of the layout `shards`.
+    /// Of the values that hold many.
     pub shards: ShardsHistory,
 }
 
@@ -63,9 +63,15 @@ impl Record for Quota {
     fn settle(&mut self, now: u64) {
         let today = now / DAY_SECS;
         if self.day != today {
-            let Self { ran_at, gap, interval, ahead_since, shards, .. } = *self;
-            *self =
-                Self { day: today, ran_at, gap, interval, ahead_since, shards, ..Self::default() };
+            *self = Self {
+                day: today,
+                written: 0,
+                own: 0,
+                deleted: 0,
+                writes_exhausted_at: 0,
+                deletes_exhausted_at: 0,
+                ..*self
+            };
         }
         self.writes_exhausted_at = self.writes_exhausted_at.min(now);
         self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);

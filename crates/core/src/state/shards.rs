@@ -1,21 +1,27 @@
-//! What is remembered of the layout `shards`: the generation of each value, so that one which reads older is
-//! not written over, and since when the layout that is to be served next is complete.
+//! What is remembered of the values in KV that hold many, those of the layout `shards` and the key of all ranges: the
+//! generation of each, so that one which reads older is not written over; and since when the layout that is to be
+//! served next is complete.
 //!
 //! It is kept beside the day's quota, as numbers only: a record of its own would be six kilobytes of code.
 
 use serde::{Deserialize, Serialize};
 
 /// For so long a value that reads older than what we wrote is KV's delay (a minute, facts cloudflare 2.5).
-/// After that it is what is there: the write was lost, or somebody put an older value back.
-const STALE_SECS: u64 = 300;
-/// All values of the layout.
+/// After that it is what is there: the write was lost, or somebody put an older value back. No value ends by itself
+/// sooner.
+pub const STALE_SECS: u64 = 300;
+/// All values of the layout `shards`.
 const UNITS: usize = 17;
+/// The key of all ranges, beside those.
+pub const RANGES: usize = UNITS;
+const RANGES_SENT: usize = 2 + UNITS + 1;
 
 /// See the module. Namespace and prefix, as one number; since when the next layout is complete, or 0; when
-/// each value was last written, Unix seconds of our clock.
+/// each value was last written, Unix seconds of our clock; when the key of all ranges was last sent, whatever was
+/// answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ShardsHistory([u64; 2 + UNITS]);
+pub struct ShardsHistory([u64; RANGES_SENT + 1]);
 
 impl ShardsHistory {
     /// Brings times in the future back to `now`.
@@ -45,13 +51,18 @@ impl ShardsHistory {
         at < ours && now < ours.saturating_add(STALE_SECS)
     }
 
-    /// Whether a value was written so short a time ago that Cloudflare would refuse to take it again: it takes one
-    /// write of a key a second, and of ours only the whole seconds are known. Two runs may be a second apart.
+    /// Whether a value was just written, as far as is remembered.
     pub fn is_just_written(&self, unit: usize, now: u64) -> bool {
-        now <= self.0[2 + unit].saturating_add(1)
+        let is_sent = unit == RANGES && is_just_written(self.0[RANGES_SENT], now);
+        is_sent || is_just_written(self.0[2 + unit], now)
     }
 
-    /// A value was written.
+    /// The key of all ranges is sent to be written, or deleted: whatever is answered, it may have been.
+    pub fn sent_ranges(&mut self, now: u64) {
+        self.0[RANGES_SENT] = now;
+    }
+
+    /// A value was written `at`; 0 = it was deleted.
     pub fn wrote(&mut self, unit: usize, at: u64) {
         self.0[2 + unit] = at;
     }
@@ -69,6 +80,13 @@ impl ShardsHistory {
             (true, since) => since,
         };
     }
+}
+
+/// Whether what was written `at` was written so short a time ago that Cloudflare would refuse to take it again: it
+/// takes one write of a key a second, and of ours only the whole seconds are known. Two runs may be a second apart,
+/// and the clock of who wrote it a little ahead.
+pub fn is_just_written(at: u64, now: u64) -> bool {
+    now.abs_diff(at) <= 1
 }
 
 #[cfg(test)]
@@ -113,6 +131,21 @@ mod tests {
             [true, true, false]
         );
         assert!(!history.is_just_written(2, 1_000));
+    }
+
+    #[test]
+    fn ranges_that_were_sent_are_just_written_and_no_other_value_is() {
+        let mut history = ShardsHistory::default();
+        history.sent_ranges(1_000);
+        assert_eq!([1_001, 1_002].map(|now| history.is_just_written(RANGES, now)), [true, false]);
+        assert!(!history.is_just_written(RANGES - 1, 1_000));
+        assert!(!history.is_stale(RANGES, 0, 1_000), "it may not have been written");
+        history.wrote(RANGES, 1_000);
+        assert!(history.is_stale(RANGES, 999, 1_299) && history.is_just_written(RANGES, 1_001));
+        history.settle(900);
+        assert!(history.is_just_written(RANGES, 901) && !history.is_just_written(RANGES, 902));
+        history.wrote(RANGES, 0);
+        assert!(!history.is_stale(RANGES, 0, 1_000), "it was deleted");
     }
 
     #[test]

@@ -152,3 +152,46 @@ async fn ban_that_comes_as_shards_hand_over_is_in_force_also_if_the_keys_are_not
         assert_eq!((keys(&world).len(), lines(&world).len()), (n, 0));
     }
 }
+
+/// One request may take some values and not others, and the one with the marker is not to be taken before the rest.
+#[tokio::test(start_paused = true)]
+async fn ban_that_comes_as_keys_hand_over_stays_in_force_also_if_its_shard_is_not_taken() {
+    for fault in ["skip=1 times=2: unsuccessful-keys 1", "skip=1 times=1: drop-before-effect"] {
+        // One of these runs makes them change places.
+        for before in 1..9 {
+            let mut world = world("keys");
+            decide(&world, 6);
+            world.run().await.unwrap();
+            world.set("kv_layout", "shards");
+            runs(&world, before).await;
+            world.fault(&format!("cloudflare PUT /bulk {fault}"));
+            decide(&world, 7);
+            run(&world).await;
+            assert_eq!(blocked(&world, 7), 7, "{fault}: {before}, {}", marker(&world));
+            world.front.world().clear_faults();
+            runs(&world, 16).await;
+            let end = (marker(&world), blocked(&world, 7));
+            assert_eq!(end, ("shards alone".to_owned(), 7), "{fault}: {before}");
+        }
+    }
+}
+
+/// What reads older than it was written is not written for five minutes: so nothing ends by itself sooner.
+#[tokio::test(start_paused = true)]
+async fn ban_that_comes_when_all_else_in_its_value_has_run_out_waits_for_nothing() {
+    for layout in ["keys", "shards"] {
+        for (first, second, met) in [
+            ("203.0.113.7", "203.0.113.7", "203.0.113.7"),
+            ("198.51.100.0/24", "203.0.113.0/24", "203.0.113.7"),
+        ] {
+            let world = world(layout);
+            world.decide("ban", first, std::time::Duration::from_secs(30));
+            world.run().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(200)).await;
+            world.decide("ban", second, HOUR);
+            world.run().await.unwrap();
+            let now = world.front.elapsed();
+            assert_eq!(ours(&Past::of(&world), met, now, NOT), Some("ban"), "{layout}: {second}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod common;
 mod attacks;
 mod kill;
 mod laws;
+mod lifted;
 mod migration;
 mod shards;
 mod worker;

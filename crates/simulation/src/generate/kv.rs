@@ -1,7 +1,9 @@
 //! What is particular to Workers KV.
 
-use super::Draw;
-use crate::script::{Item, Place, What};
+use fastrand::Rng;
+
+use super::{Draw, pick};
+use crate::script::{Decide, Event, Item, Place, Run, What};
 
 /// Faults of KV's bulk requests.
 const BULK: [&str; 9] = [
@@ -14,6 +16,15 @@ const BULK: [&str; 9] = [
     "answer 429 {\"success\":false,\"errors\":[{\"code\":10048,\"message\":\"day\"}]}",
     "answer 400 {\"success\":false,\"errors\":[{\"code\":10012,\"message\":\"no\"}]}",
     "delay 25s",
+];
+
+/// Ranges, each with an address inside of it.
+const RANGES: [(&str, &str); 5] = [
+    ("203.0.113.0/24", "203.0.113.5"),
+    ("203.0.113.0/29", "203.0.113.4"),
+    ("198.51.100.0/28", "198.51.100.9"),
+    ("192.0.2.32/27", "192.0.2.33"),
+    ("2001:db8::/64", "2001:db8::3"),
 ];
 
 /// `kv_layout`.
@@ -61,6 +72,53 @@ impl Draw {
             self.knob("cloudflare.kv_daily_writes", writes);
             self.knob("cloudflare.kv_daily_deletes", deletes);
         }
+    }
+
+    /// Ranges that come and go while somebody inside comes by himself; and runs a moment apart. Dice of its own: the
+    /// rest of the script stays what it was.
+    pub(super) fn kv_ranges_go(&mut self, mut rng: Rng) {
+        if !self.script.targets.kv || rng.u32(..100) >= 40 {
+            return;
+        }
+        let scopes = self.script.settings.get("scopes").map_or("", String::as_str);
+        if !scopes.contains("range") {
+            self.set("scopes", "ip,range");
+        }
+        if rng.bool() {
+            self.knob("cloudflare.kv_key_write_interval", "1s");
+        }
+        if rng.u32(..100) < 10 {
+            self.knob("cloudflare.kv_value_lag", pick(&mut rng, &["5s", "60s"]));
+        }
+        let is_run = |event: &&Event| matches!(event.what, What::Run(_));
+        let runs: Vec<u64> =
+            self.script.events.iter().filter(is_run).map(|event| event.at).collect();
+        for _ in 0..2 + rng.u32(..6) {
+            let at = *pick(&mut rng, &runs);
+            let (net, inside) = *pick(&mut rng, &RANGES);
+            let before = at.saturating_sub(1);
+            // Some runs see the range before it goes.
+            let mut add = vec![(at.saturating_sub(600_000), decides(&mut rng, net, true))];
+            add.push((before, What::Lift(net.to_owned())));
+            match rng.u32(..8) {
+                0 => add.push((before, decides(&mut rng, net, false))),
+                1 => add.push((before, decides(&mut rng, RANGES[0].0, true))),
+                _ => {}
+            }
+            let is_ban = rng.bool();
+            add.push((before, decides(&mut rng, inside, is_ban)));
+            if rng.u32(..100) < self.wild {
+                add.push((before, What::Fault(self.kv_fault("", " times=2"))));
+            }
+            if rng.u32(..100) < 40 {
+                let (other, _) = *pick(&mut rng, &RANGES);
+                let is_ban = rng.bool();
+                add.push((at + 1, decides(&mut rng, other, is_ban)));
+                add.push((at + 1 + rng.u64(..2_500), What::Run(Run::default())));
+            }
+            self.script.events.extend(add.into_iter().map(|(at, what)| Event { at, what }));
+        }
+        self.script.events.sort_by_key(|event| event.at);
     }
 
     pub(super) fn kv_before(&mut self) {
@@ -122,4 +180,15 @@ impl Draw {
             }
         }
     }
+}
+
+fn decides(rng: &mut Rng, value: &str, is_ban: bool) -> What {
+    What::Decide(Decide {
+        value: value.to_owned(),
+        kind: if is_ban { "ban" } else { "captcha" }.to_owned(),
+        scope: if value.contains('/') { "Range" } else { "Ip" }.to_owned(),
+        origin: pick(rng, &["crowdsec", "CAPI", "CAPI", "lists"]).to_string(),
+        scenario: String::new(),
+        lasts: 86_400 * 30,
+    })
 }

@@ -82,6 +82,7 @@ pub fn generate(seed: u64, focus: Focus) -> Script {
     draw.pages(Rng::with_seed(seed ^ 0x0a9e5));
     draw.before();
     draw.episodes(focus.days);
+    draw.kv_ranges_go(Rng::with_seed(seed ^ 0x4b76));
     draw.script
 }
 

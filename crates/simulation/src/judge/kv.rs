@@ -19,6 +19,7 @@ use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, netwo
 use super::{About, Ids, Judge, Sent, Terms, View};
 
 const RANGES: &str = "ranges";
+const LEAVES: &str = "nobody who is desired leaves the edge";
 const DAY_SECS: u64 = 24 * 3_600;
 /// A key that ends so soon is left to end by itself.
 const SOON_SECS: u64 = 600;
@@ -38,6 +39,9 @@ pub(crate) struct Kv {
     /// The day on which Cloudflare said that no more may be deleted.
     exhausted: Option<u64>,
 }
+
+/// Ranges, each with what it is met by and until when.
+type RangesBy = BTreeMap<IpNet, (Strength, u64)>;
 
 /// What a visitor meets by KV alone.
 #[derive(Default)]
@@ -118,11 +122,41 @@ impl Enforced {
     }
 
     fn strength(&self, net: &IpNet, unix: u64) -> Strength {
+        self.strength_with(net, &self.ranges, unix)
+    }
+
+    /// What he meets by the keys, and by other ranges.
+    fn strength_with(&self, net: &IpNet, ranges: &RangesBy, unix: u64) -> Strength {
         let key = self.keys.get(net).map_or(PASS, |(strength, _)| *strength);
-        let around =
-            self.ranges.iter().filter(|(range, (_, ends))| range.contains(net) && *ends > unix);
+        let around = ranges.iter().filter(|(range, (_, ends))| range.contains(net) && *ends > unix);
         around.map(|(_, (strength, _))| *strength).chain([key]).max().unwrap_or(PASS)
     }
+
+    /// Without the ranges that run out and that nobody asks for: they are left out of the next value, and by then
+    /// nobody is met by them any more. And without those of an owner, which wait for nobody.
+    fn lasting_ranges(&self, reading: &Reading, terms: &Terms, unix: u64) -> RangesBy {
+        let lasts = |range: &IpNet, ends: u64| {
+            let runs_out = ends <= unix + RUNS_OUT_SECS && !reading.keys.contains_key(range);
+            !runs_out && !terms.protects(range)
+        };
+        let ranges = self.ranges.iter().filter(|(range, (_, ends))| lasts(range, *ends));
+        ranges.map(|(range, there)| (*range, *there)).collect()
+    }
+}
+
+/// Who is asked for, and then meets less than he did and less than he is to.
+fn let_through(
+    reading: &Reading,
+    unix: u64,
+    (before, ranges): (&Enforced, &RangesBy),
+    (after, then): (&Enforced, &RangesBy),
+) -> Option<String> {
+    reading.keys.iter().find_map(|(net, want)| {
+        let old = before.strength_with(net, ranges, unix);
+        let new = after.strength_with(net, then, unix);
+        let text = || format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
+        (new < old.min(want.strength)).then(text)
+    })
 }
 
 fn strength(value: &str) -> Strength {
@@ -150,7 +184,7 @@ impl Judge {
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         view.kv_writes += 1;
         let (terms, is_first) = (Rc::clone(&view.terms), view.kv_writes == 1);
-        let disturbed = view.disturbed || self.is_lenient;
+        let (is_alone, disturbed) = (!view.disturbed, view.disturbed || self.is_lenient);
         let Some(reading) = view.reading.clone() else { return };
         let body: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
         let before = self.kv.enforced(simulator, &terms.kv_prefix);
@@ -164,6 +198,19 @@ impl Judge {
             // The end of an entry is in the value, and the run has read it by its own clock.
             let seen = simulator.cloudflare().kv_entries(&self.kv.namespace);
             let seen = [seen, all].map(|all| Kv::enforced_by(all, &terms.kv_prefix, sent.unix));
+            // It may be taken in part: the value of the ranges without the others, or the others without it.
+            for body in shards::parts(&body, &terms.kv_prefix) {
+                let mut all = simulator.cloudflare().kv_entries(&self.kv.namespace);
+                shards::apply(&mut all, &body, unix);
+                let part = Kv::enforced_by(all, &terms.kv_prefix, unix);
+                let lasting = before.lasting_ranges(&reading, &terms, unix);
+                let (old, new) = ((&before, &lasting), (&part, &part.ranges));
+                let text = let_through(&reading, unix, old, new);
+                if let Some(text) = text.filter(|_| is_alone && self.past.is_clock_true()) {
+                    let text = format!("{text}, if it is taken in part");
+                    return self.fail(LEAVES, sent.run, sent.at, text);
+                }
+            }
             return self.kv_whole(sent, (before, after), seen, &reading, &terms, unix);
         }
         if is_first && !disturbed {
@@ -199,23 +246,10 @@ impl Judge {
     ) {
         let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
         let is_clock_true = self.past.is_clock_true();
-        // A range whose decision is over and that runs out is left out of the next value: nobody is met by it any more.
-        let lasts = |range: &IpNet, ends: u64| {
-            ends > unix + RUNS_OUT_SECS || reading.keys.contains_key(range)
-        };
-        for (net, want) in &reading.keys {
-            let around = before.ranges.iter().filter(|(range, (_, ends))| lasts(range, *ends));
-            let lasting = Enforced {
-                keys: before.keys.get(net).map(|key| (*net, key.clone())).into_iter().collect(),
-                ranges: around.map(|(range, there)| (*range, *there)).collect(),
-                ..Enforced::default()
-            };
-            let (old, new) = (lasting.strength(net, unix), after.strength(net, unix));
-            if new < old.min(want.strength) && is_clock_true {
-                let text =
-                    format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
-                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
-            }
+        let lasting = before.lasting_ranges(reading, terms, unix);
+        let text = let_through(reading, unix, (&before, &lasting), (&after, &after.ranges));
+        if let Some(text) = text.filter(|_| is_clock_true) {
+            return self.fail(LEAVES, sent.run, sent.at, text);
         }
         self.kv_regions(sent, (&before, &after), reading, terms, unix);
         let new = after.keys.keys().chain(after.ranges.keys());
@@ -320,8 +354,15 @@ impl Judge {
             if new < want.strength.min(*old) {
                 let text =
                     format!("{} is to be {} and becomes {}", net, word(want.strength), word(new));
-                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
+                return self.fail(LEAVES, sent.run, sent.at, text);
             }
+        }
+        // The same request may have the key of somebody inside, and not all of it may be taken.
+        let lasting = before.lasting_ranges(reading, terms, unix);
+        let text = let_through(reading, unix, (before, &lasting), (before, &after));
+        let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+        if let Some(text) = text.filter(|_| !disturbed && self.past.is_clock_true()) {
+            return self.fail(LEAVES, sent.run, sent.at, text);
         }
         if let Some((net, _)) =
             after.iter().find(|(net, _)| terms.protects(net) && !before.ranges.contains_key(*net))
@@ -371,6 +412,17 @@ impl Judge {
                 gone.insert(net);
             }
         }
+        let names = || body.as_array().into_iter().flatten().filter_map(Value::as_str);
+        if names().any(|key| key == RANGES) {
+            let mut after = Enforced { keys: before.keys.clone(), ..Enforced::default() };
+            after.keys.retain(|net, _| !gone.contains(net));
+            let lasting = before.lasting_ranges(reading, terms, unix);
+            let text = let_through(reading, unix, (before, &lasting), (&after, &after.ranges));
+            let disturbed = self.runs.get(&sent.run).is_none_or(|view| view.disturbed);
+            if let Some(text) = text.filter(|_| !disturbed && self.past.is_clock_true()) {
+                return self.fail(LEAVES, sent.run, sent.at, text);
+            }
+        }
         for net in &gone {
             let own = reading.keys.get(net).map(|want| want.strength);
             let around =
@@ -391,7 +443,7 @@ impl Judge {
                     word(after),
                     word(want)
                 );
-                return self.fail("nobody who is desired leaves the edge", sent.run, sent.at, text);
+                return self.fail(LEAVES, sent.run, sent.at, text);
             }
         }
         self.kv_guard(sent, gone, before, reading, terms, unix);

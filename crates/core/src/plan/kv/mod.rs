@@ -21,7 +21,7 @@ use crate::observed::kv::{Entry, ObservedKeys};
 use crate::order::{Gather, Order};
 use crate::settings::protected::Protected;
 use crate::small::SmallMap;
-use crate::state::Ends;
+use crate::state::{Ends, is_just_written};
 
 use super::{Class, Why};
 
@@ -34,7 +34,7 @@ pub use regions::RegionChange;
 const SLACK_SECS: u64 = 60;
 /// Cloudflare's shortest time to live. A decision with less is raised to it, as the program before this one
 /// did: the ban has been asked for, and the next run comes only after it would be over.
-pub(crate) const TTL_MIN_SECS: u64 = 60;
+const TTL_MIN_SECS: u64 = 60;
 /// A key that expires sooner than its decision ends is written again when it has this long left. A run
 /// that finds a moment more than that leaves the key alone; of the three that come two minutes apart after
 /// it, two may fail, and the third still begins two minutes before the key expires.
@@ -63,6 +63,8 @@ pub struct Put {
     pub value: Remediation,
     /// Seconds until it expires.
     pub ttl_secs: u64,
+    /// The key was written within the last second: Cloudflare takes one write of a key a second.
+    pub is_early: bool,
 }
 
 /// A key to delete.
@@ -194,7 +196,15 @@ impl Put {
         let own = class <= Class::OwnBan
             || why == Why::Refresh && lapses && wanted.own && wanted.value == Remediation::Ban;
         let ttl_secs = ttl_secs(wanted.remaining);
-        Self { why, class, own, address: wanted.address, value: wanted.value, ttl_secs }
+        let written = entry.and_then(|entry| entry.metadata).map(|metadata| metadata.written);
+        let is_early = written.is_some_and(|at| is_just_written(at, rules.now));
+        let (address, value) = (wanted.address, wanted.value);
+        Self { why, class, own, address, value, ttl_secs, is_early }
+    }
+
+    /// Whether somebody is met by it who was not, or not so, before.
+    fn comes(&self) -> bool {
+        self.why != Why::Refresh
     }
 }
 
@@ -370,7 +380,7 @@ impl KvPlan {
         self
     }
 
-    /// A key goes, after the range that takes its place; if such a range does not come, it stays.
+    /// A key goes, after the range that takes its place; if such a range is to be written and is not, it stays.
     fn delete_key(
         &mut self,
         address: &Address,
@@ -395,8 +405,11 @@ impl KvPlan {
         let value =
             observed.entries().get(address).and_then(|entry| entry.metadata).map(|m| m.value);
         let in_force: BTreeMap<_, _> = observed.ranges().in_force(rules.now).gather();
+        // One that is written again may be about to run out.
+        let is_written =
+            |range: &Address| self.ranges.puts().iter().any(|put| put.address == *range);
         let is_there = |range: &Address, wanted: Remediation| {
-            in_force.get(range).is_some_and(|entry| entry.value == wanted)
+            in_force.get(range).is_some_and(|entry| entry.value == wanted) && !is_written(range)
         };
         let covers = |wanted: &Remediation| value.is_none_or(|value| *wanted >= value);
         // The strongest first, and of those what is in force already.

@@ -13,9 +13,10 @@ use crate::observed::kv::Entry;
 use crate::order::Gather;
 use crate::plan::{Class, Why};
 use crate::skipped::Left;
+use crate::state::STALE_SECS;
 
 use super::regions::RegionChange;
-use super::{KvPlan, Put, Rules, TTL_MIN_SECS, Undesired, ttl_secs, why_put};
+use super::{KvPlan, Put, Rules, Undesired, ttl_secs, why_put};
 
 /// What changes in the key of all ranges.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub struct RangesPlan {
     removals: Vec<RangeRemoval>,
     /// Ranges that would go and stay for now: the guard holds them back.
     held: Vec<RangeRemoval>,
+    /// Of those that change, the ones that ban now and are to challenge; as they are now.
+    weaker: Vec<RangeRemoval>,
     /// The regions that come, change or go.
     pub(super) regions: Vec<RegionChange>,
     /// Whom no region meets is not as it should be; how urgent that is.
@@ -35,7 +38,7 @@ pub struct RangesPlan {
     blocked: Left,
 }
 
-/// A range that goes.
+/// A range that goes, or is to be weaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RangeRemoval {
     /// Why.
@@ -54,7 +57,7 @@ pub enum RangesWrite<'a> {
     Put {
         /// Its content.
         content: &'a Content,
-        /// Seconds until the last of them has run out.
+        /// Seconds until the last of them has run out, or longer.
         ttl_secs: u64,
     },
     /// It is deleted, for nothing is left.
@@ -130,7 +133,7 @@ impl RangesPlan {
         (!self.is_empty()).then(|| match content.last() {
             None => RangesWrite::Delete,
             Some(last) => {
-                RangesWrite::Put { content, ttl_secs: last.saturating_sub(*now).max(TTL_MIN_SECS) }
+                RangesWrite::Put { content, ttl_secs: last.saturating_sub(*now).max(STALE_SECS) }
             }
         })
     }
@@ -188,7 +191,12 @@ impl KvPlan {
             self.still_desired += u64::from(entry.is_some());
             match why_put(entry.as_ref(), &wanted, rules) {
                 Some(why) => {
-                    self.ranges.puts.push(Put::new(why, entry.as_ref(), &wanted, rules));
+                    let put = Put::new(why, entry.as_ref(), &wanted, rules);
+                    let (class, range) = (put.class, put.address);
+                    self.ranges.puts.push(put);
+                    let now = there.get(&range).filter(|entry| entry.value > wanted.value);
+                    let weaker = now.map(|entry| RangeRemoval { why, class, range, entry: *entry });
+                    self.ranges.weaker.extend(weaker);
                 }
                 None => self.keep += 1,
             }
@@ -231,22 +239,42 @@ impl KvPlan {
 }
 
 impl KvPlan {
-    /// The ranges that must not go now, because the key of somebody inside, who is desired by himself, `waits`: he
-    /// would be let through.
-    pub(crate) fn needed(&self, waits: impl Fn(&Address) -> bool) -> Vec<RangeRemoval> {
-        let comes = self.puts.iter().filter(|put| put.why != Why::Refresh && waits(&put.address));
-        let comes: Vec<Address> = comes.map(|put| put.address).collect();
-        let removals = self.ranges.removals.iter().filter(|gone| {
-            !matches!(gone.why, Why::Protected | Why::Covered)
-                && comes.iter().any(|address| gone.range.contains(address))
+    /// The ranges that must not go, nor become weaker, before the key of somebody inside is there, who is desired by
+    /// himself and of whom `is_meant`: he would be let through.
+    pub(crate) fn needed(&self, is_meant: &dyn Fn(&Address) -> bool) -> Vec<RangeRemoval> {
+        let RangesPlan { removals, weaker, .. } = &self.ranges;
+        let mut needed = removals.clone();
+        needed.extend_from_slice(weaker);
+        needed.retain(|of| {
+            // One that becomes weaker still challenges.
+            let least = match of.why {
+                Why::Protected | Why::Covered => return false,
+                Why::Captcha => Remediation::Ban,
+                _ => Remediation::Captcha,
+            };
+            self.puts.iter().any(|put| {
+                put.value >= least
+                    && of.range.contains(&put.address)
+                    && put.comes()
+                    && is_meant(&put.address)
+            })
         });
-        removals.copied().collect()
+        needed
+    }
+
+    /// Those who come inside of these ranges.
+    pub(crate) fn inside(&self, ranges: &[RangeRemoval]) -> impl Iterator<Item = Address> {
+        let comes = self.puts.iter().filter(|put| put.comes()).map(|put| put.address);
+        comes.filter(|address| ranges.iter().any(|gone| gone.range.contains(address)))
     }
 
     /// The same, with these ranges in their key as they are.
     pub(crate) fn keeping(mut self, needed: &[RangeRemoval]) -> Self {
-        self.ranges.removals.retain(|gone| !needed.contains(gone));
-        self.ranges.content.ranges.extend(needed.iter().map(|gone| (gone.range, gone.entry)));
+        let RangesPlan { removals, weaker, puts, content, .. } = &mut self.ranges;
+        removals.retain(|gone| !needed.contains(gone));
+        weaker.retain(|to| !needed.contains(to));
+        puts.retain(|put| !needed.iter().any(|of| of.range == put.address));
+        content.ranges.extend(needed.iter().map(|gone| (gone.range, gone.entry)));
         self
     }
 }
@@ -421,13 +449,61 @@ mod tests {
         let inside: Address = "203.0.113.7".parse().unwrap();
         let desired = [("203.0.113.7", Captcha, 3_600), (NET6, Captcha, 3_600)];
         let plan = plan(&desired, ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]));
-        assert_eq!(plan.needed(|_| false), []);
-        let needed = plan.needed(|address| *address == inside);
+        assert_eq!(plan.needed(&|_| false), []);
+        let needed = plan.needed(&|address| *address == inside);
         assert_eq!(needed, plan.ranges().removals());
         let content = |captcha| vec![captcha, (NET6.to_owned(), Captcha, 3_660)];
         assert_eq!(written(&plan).unwrap().0.len(), 1);
         let keeping = plan.keeping(&needed);
         assert_eq!(written(&keeping).unwrap().0, content((NET.to_owned(), Ban, 3_660)));
+    }
+
+    #[test]
+    fn range_that_becomes_weaker_is_needed_by_who_is_to_be_banned_inside() {
+        let to = [(NET, Captcha, 3_600), (NET6, Captcha, 3_600)];
+        let there = || ours(&[(NET, Ban, 3_660), (NET6, Captcha, 300)]);
+        // The first and the last address of it, one beside it, and one inside of a range that bans nobody now.
+        for (inside, value, is_needed) in [
+            ("203.0.113.0", Ban, true),
+            ("203.0.113.255", Ban, true),
+            ("203.0.113.7", Captcha, false),
+            ("203.0.112.255", Ban, false),
+            ("203.0.114.0", Ban, false),
+            ("2001:db8::1", Ban, false),
+        ] {
+            let plan = plan(&[to[0], to[1], (inside, value, 3_600)], there());
+            let needed = plan.needed(&|_| true);
+            let ranges: Vec<_> = needed.iter().map(|of| of.range.to_string()).collect();
+            assert_eq!(ranges, if is_needed { vec![NET] } else { vec![] }, "{inside} {value:?}");
+            let comes: Vec<_> = plan.inside(&needed).map(|address| address.to_string()).collect();
+            assert_eq!(comes, if is_needed { vec![inside] } else { vec![] });
+            let (content, _) = written(&plan.keeping(&needed)).unwrap();
+            let now = if is_needed { Ban } else { Captcha };
+            let entry = (NET.to_owned(), now, 3_660);
+            assert_eq!(content, [entry, (NET6.to_owned(), Captcha, 3_660)]);
+        }
+    }
+
+    #[test]
+    fn range_that_becomes_weaker_alone_is_no_change_while_it_is_kept() {
+        let plan =
+            plan(&[(NET, Captcha, 3_600), ("203.0.113.7", Ban, 9)], ours(&[(NET, Ban, 9_000)]));
+        assert_eq!(plan.drift(), 2);
+        let keeping = plan.clone().keeping(&plan.needed(&|_| true));
+        assert_eq!((written(&keeping), keeping.needed(&|_| true)), (None, vec![]));
+    }
+
+    #[test]
+    fn lifted_range_is_not_needed_by_whose_key_is_there_already() {
+        let mut keys = ObservedKeys::default();
+        keys.set_ranges(ours(&[(NET, Ban, 3_660)]));
+        let metadata = Some(Metadata { value: Ban, written: NOW - 3_600 });
+        let name = "ip:203.0.113.7".to_owned();
+        // It is written again, for it is about to run out.
+        keys.add(Key { name, expires: Some(NOW + 300), metadata }, "ip:");
+        let plan = diff(&Desired::of_keys(&[("203.0.113.7", Ban, 3_600)]), &keys, rules());
+        assert_eq!((plan.puts().len(), plan.needed(&|_| true)), (1, vec![]));
+        assert_eq!(plan.inside(plan.ranges().removals()).count(), 0);
     }
 
     #[test]
@@ -439,7 +515,7 @@ mod tests {
         let owner = plan_by(&[inside], ours(&[(NET, Ban, 3_660)]), rules);
         let covered = [inside, ("203.0.0.0/16", Ban, 3_600)];
         for plan in [owner, plan(&covered, ours(&[(NET, Ban, 3_660)]))] {
-            assert_eq!((plan.ranges().removals().len(), plan.needed(|_| true)), (1, vec![]));
+            assert_eq!((plan.ranges().removals().len(), plan.needed(&|_| true)), (1, vec![]));
         }
     }
 

@@ -196,7 +196,7 @@ fn decision_whose_end_has_passed_is_no_lift_and_a_community_one_is_not_urgent() 
 }
 
 #[test]
-fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force() {
+fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force_and_stays_so() {
     let net = address("203.0.113.0/24");
     let known = ends(&[("203.0.113.8", true, 0)]);
     for (key, wanted, there, why, waits) in [
@@ -206,6 +206,7 @@ fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force() {
         (ours("203.0.113.7", Ban, 3_600), Ban, Some((Ban, 3_600)), Why::Covered, false),
         (ours("203.0.113.7", Ban, 3_600), Ban, Some((Captcha, 3_600)), Why::Covered, true),
         (ours("203.0.113.7", Ban, 3_600), Ban, Some((Ban, 0)), Why::Covered, true),
+        (ours("203.0.113.7", Ban, 3_600), Ban, Some((Ban, 300)), Why::Covered, true),
         (ours("203.0.113.7", Ban, 3_600), Captcha, Some((Captcha, 3_600)), Why::Moved, false),
         (ours("203.0.113.8", Ban, 600), Ban, None, Why::Covered, true),
     ] {

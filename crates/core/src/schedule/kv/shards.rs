@@ -14,10 +14,10 @@ use crate::api::cloudflare::kv::{Pair, Ranges, Value, ranges_key};
 use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::kv::{ObservedKeys, ObservedShards};
-use crate::plan::kv::{KvPlan, TTL_MIN_SECS, runs_out, ttl_secs};
+use crate::plan::kv::{KvPlan, runs_out, ttl_secs};
 use crate::plan::{Class, Why};
 use crate::review::Approved;
-use crate::state::ShardsHistory;
+use crate::state::{STALE_SECS, ShardsHistory, is_just_written};
 
 use super::{Budget, Bulk, Effect, Schedule, in_batches};
 
@@ -77,7 +77,9 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     let is_kept = |unit: usize| {
         let seen = &input.observed.units[unit];
         let Shards { history, now, .. } = input;
-        let is_early = history.is_stale(unit, seen.at(), now) || history.is_just_written(unit, now);
+        let is_early = history.is_stale(unit, seen.at(), now)
+            || history.is_just_written(unit, now)
+            || is_just_written(seen.at(), now);
         *seen == Unit::Foreign || is_early
     };
     // The last is no value: what finds no room.
@@ -139,7 +141,7 @@ pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -
     let mut pairs = Vec::new();
     for unit in (0..UNITS).filter(|unit| goes[*unit]) {
         let (body, last) = std::mem::take(&mut values.bodies[unit]);
-        let left = last.saturating_sub(input.now).max(TTL_MIN_SECS);
+        let left = last.saturating_sub(input.now).max(STALE_SECS);
         let (marker, ttl_secs) = match (unit, body.is_empty()) {
             (WIDE, _) => (Some(input.marker), left.max(WIDE_TTL_SECS)),
             (_, true) => (None, EMPTY_TTL_SECS),

@@ -47,6 +47,15 @@ impl Case {
 
     /// The schedule, with the guard off.
     fn schedule(&self, quota: &Quota, max: u64) -> Schedule {
+        self.schedule_of(quota, max, false)
+    }
+
+    /// The same, where the key of all ranges was written within the last second, or not.
+    fn schedule_early(&self, is_early: bool) -> Schedule {
+        self.schedule_of(&fresh(), 0, is_early)
+    }
+
+    fn schedule_of(&self, quota: &Quota, max: u64, is_early: bool) -> Schedule {
         let rules = Rules {
             prefix: "ip:",
             tolerance: Duration::from_secs(600),
@@ -60,7 +69,12 @@ impl Case {
             GuardLimits { percent: 50, count: 10, runs: 1, seconds: 0, approved_until: None };
         let plan = diff(&self.desired, &self.keys, rules);
         let review = review(plan, None, |_| false, &limits, NOON);
-        schedule(&review.approved, "ip:", &mut Budget::new(quota, NonZeroU64::new(max), NOON))
+        schedule(
+            &review.approved,
+            "ip:",
+            is_early,
+            &mut Budget::new(quota, NonZeroU64::new(max), NOON),
+        )
     }
 
     /// Its requests, as words.
@@ -313,6 +327,70 @@ fn last_ranges_go_with_the_other_deletes_of_their_urgency() {
     assert_eq!(case.bulks(&fresh(), 0), ["delete ranges 192.0.2.2"]);
     case.protected.add("203.0.113.9".parse().unwrap());
     assert_eq!(case.bulks(&fresh(), 0), ["delete ranges", "delete 192.0.2.2"]);
+}
+
+#[test]
+fn ranges_and_keys_written_in_the_second_before_wait_whatever_the_budget() {
+    let mut case = Case::default();
+    case.range("203.0.113.0/24");
+    case.want("198.51.100.0/24", Ban, "cscli", 3_600);
+    case.want("192.0.2.2", Ban, "cscli", 3_600);
+    case.want("192.0.2.3", Ban, "cscli", 3_600);
+    for (address, ago) in [("192.0.2.2", 1), ("192.0.2.3", 2)] {
+        let metadata = Some(Metadata { value: Captcha, written: NOON - ago });
+        let name = format!("ip:{address}");
+        case.keys.add(Key { name, expires: Some(NOON + 3_600), metadata }, "ip:");
+    }
+    let schedule = case.schedule_early(true);
+    assert_eq!(schedule.bulks().iter().map(words).collect::<Vec<_>>(), ["put 192.0.2.3"]);
+    assert_eq!(schedule.describe_waiting(), "new_ban 1, ban_over_captcha 1, lifted 1");
+    assert!(!schedule.is_over_budget());
+    assert_eq!(case.schedule_early(false).bulks()[0].len(), 2);
+}
+
+#[test]
+fn value_of_ranges_that_leans_is_taken_out_of_its_request_and_goes_before_what_goes_after_it() {
+    let mut case = Case::default();
+    case.range("203.0.113.0/24");
+    case.want("203.0.113.7", Ban, "CAPI", 3_600);
+    case.want("198.51.100.0/24", Ban, "CAPI", 3_600);
+    case.key("198.51.100.7", Ban, 3_600);
+    case.key("192.0.2.2", Ban, 3_600);
+    let bulks = ["put ranges 203.0.113.7", "delete 192.0.2.2", "delete 198.51.100.7"];
+    assert_eq!(case.bulks(&fresh(), 0), bulks);
+    let mut schedule = case.schedule(&fresh(), 0);
+    let on: BTreeSet<String> = ["ip:203.0.113.7".to_owned()].into();
+    let kept = case.schedule(&fresh(), 0);
+    schedule.lean(on.clone(), kept.clone());
+    // And once more: what it is instead is what that would have been instead.
+    let mut again = case.schedule(&fresh(), 0);
+    again.lean(on.clone(), schedule.clone());
+    assert_eq!(again, schedule);
+    let (bulks, leans) = schedule.take_bulks();
+    let leans = leans.unwrap();
+    let all: Vec<_> = bulks.iter().map(words).collect();
+    assert_eq!(all, ["put 203.0.113.7", "delete 192.0.2.2", "put ranges", "delete 198.51.100.7"]);
+    assert_eq!((leans.on, leans.instead.as_ref().map(words)), (on, Some("put ranges".to_owned())));
+    let mut nothing = Schedule::default();
+    nothing.lean(BTreeSet::new(), kept);
+    assert_eq!(nothing, Schedule::default(), "without ranges nothing leans");
+}
+
+#[test]
+fn last_ranges_that_lean_are_deleted_after_the_keys_and_beside_no_other() {
+    let mut case = Case::default();
+    case.range("203.0.113.0/24");
+    case.key("192.0.2.2", Ban, 3_600);
+    case.want("203.0.113.7", Ban, "CAPI", 3_600);
+    let mut schedule = case.schedule(&fresh(), 0);
+    schedule.lean(["ip:203.0.113.7".to_owned()].into(), Schedule::default());
+    let (bulks, leans) = schedule.take_bulks();
+    let leans = leans.unwrap();
+    let all: Vec<_> = bulks.iter().map(words).collect();
+    assert_eq!(all, ["delete 192.0.2.2", "put 203.0.113.7", "delete ranges"]);
+    assert_eq!(leans.instead, None);
+    assert!(leans.is_on(&bulks[1]) && !leans.is_on(&bulks[0]));
+    assert!(Leans { on: BTreeSet::new(), instead: None }.is_on(&bulks[0]), "on all");
 }
 
 #[test]

@@ -22,6 +22,20 @@ pub(super) fn touches(body: &Value, prefix: &str) -> bool {
     names.any(|name| name.strip_prefix(prefix).is_some_and(is_unit))
 }
 
+/// A request for several values, by parts: the value of ranges, and the others. Nothing if it has not both.
+pub(super) fn parts(body: &Value, prefix: &str) -> Vec<Value> {
+    let is_wide = |item: &&Value| {
+        let name = item.as_str().or(item["key"].as_str());
+        name.and_then(|name| name.strip_prefix(prefix)) == Some("wide")
+    };
+    let items: Vec<&Value> = body.as_array().into_iter().flatten().collect();
+    let (wide, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_wide);
+    if wide.is_empty() || others.is_empty() {
+        return Vec::new();
+    }
+    [wide, others].map(|items| items.into_iter().cloned().collect()).into()
+}
+
 /// Does to the namespace what a bulk write asks for.
 pub(super) fn apply(all: &mut BTreeMap<String, KvEntryView>, body: &Value, unix: u64) {
     for item in body.as_array().into_iter().flatten() {
