@@ -20,6 +20,9 @@ pub(crate) struct Sources {
 /// 5 % more processor time.
 const INLINE: &str = "-Cllvm-args=-inline-threshold=10";
 
+/// Numbers of functions and places in memory in as many bytes as they need, and not in five each.
+const COMPRESS: &str = "-Clink-arg=--compress-relocations";
+
 impl Sources {
     /// The folders whose paths must not be in the component.
     pub(crate) fn private(&self) -> [&Path; 3] {
@@ -30,8 +33,11 @@ impl Sources {
     /// The value of `CARGO_ENCODED_RUSTFLAGS`, which also keeps out what the user's `RUSTFLAGS` says:
     /// it would be in the file.
     pub(crate) fn rustflags(&self) -> OsString {
-        let mut flags = OsString::from(INLINE);
-        flags.push("\u{1f}");
+        let mut flags = OsString::new();
+        for flag in [INLINE, COMPRESS] {
+            flags.push(flag);
+            flags.push("\u{1f}");
+        }
         flags.push(self.remaps());
         flags
     }
