@@ -124,3 +124,23 @@ fn range_that_goes_from_full_lists_waits_for_nobody_inside_of_it_who_stands_alon
     challenged.items_max = 2;
     assert_eq!(challenged.says(), ["-2.2.2.0/24 ban lifted Lift"]);
 }
+
+#[test]
+fn own_range_without_a_place_takes_that_of_what_stays_for_another_range_around_it() {
+    // Two items are not understood, and the ban stays for the range of the community that has no place.
+    let foreign = [r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"1.1.1.0/25"}"#];
+    let observed = Observed::of(ObservedList::of(&["1.1.1.1"]), listed(&foreign));
+    let full = Case { observed, items_max: 4, ..case(&[], &[], &[], &[]) }
+        .wants("1.1.1.0/24", Captcha, "cscli", 9_000_000)
+        .wants("1.1.1.0/29", Captcha, "cscli", 60)
+        .wants("1.1.1.0/27", Ban, "CAPI", 60);
+    assert_eq!(
+        full.says(),
+        [
+            "-1.1.1.1 ban displaced Rest",
+            "+1.1.1.0/24 captcha captcha Captcha",
+            "+1.1.1.0/29 captcha captcha Captcha",
+            "-1.1.1.0/25 captcha covered Rest after 1.1.1.0/24 captcha",
+        ]
+    );
+}
