@@ -387,3 +387,22 @@ fn what_was_wrong_last_is_what_is_said_while_it_waits() {
     site.desires(100..300).run();
     assert_ne!(said(&site), Rule::Empty);
 }
+
+#[test]
+fn many_removals_that_go_all_the_same_say_why() {
+    let mut site = Site::with(0..4);
+    site.desires(4..8);
+    let said = |site: &Site| site.review().yielded.map(|yielded| yielded.to_string());
+    for run in 1..=15 {
+        assert_eq!((said(&site), site.run()), (None, 4), "run {run}");
+    }
+    site.now += 120;
+    let confirmed = "4 removals, and they go: the same was found in 16 runs";
+    assert_eq!(said(&site).as_deref(), Some(confirmed));
+
+    let mut site = Site::with(0..100);
+    site.limits.approved_until = Some(T + 60);
+    site.desires(0..10);
+    let approved = "many removals, and they go: removals_approved_until has not passed";
+    assert_eq!(said(&site).as_deref(), Some(approved));
+}

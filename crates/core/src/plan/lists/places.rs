@@ -240,4 +240,17 @@ mod tests {
             counts.iter().map(|c| (c.origin.as_str(), c.ipv4, c.ipv6, c.dropped)).collect();
         assert_eq!(shown, [("CAPI", 1, 0, 1), ("crowdsec", 0, 1, 0)]);
     }
+
+    #[test]
+    fn ban_that_lasts_longer_comes_earlier_and_in_steps_that_the_clock_seldom_changes() {
+        let order = |remaining_secs| {
+            let mut desired = Desired::default();
+            desired.put("1.0.0.1", Some(Ban), None, "CAPI", remaining_secs);
+            Rank::new(&desired.candidates().next().unwrap(), false).order()
+        };
+        let hour = 3_600;
+        let steps = [90 * DAY, 9 * DAY, 2 * DAY, 9 * hour, 2 * hour, 60].map(order);
+        assert!(steps.is_sorted_by(|one, next| one < next), "{steps:?}");
+        assert_eq!(order(2 * DAY), order(3 * DAY));
+    }
 }

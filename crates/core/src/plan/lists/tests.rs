@@ -1,5 +1,7 @@
 //! Why something comes or goes, how urgent it is, and after what.
 
+mod full;
+
 use crate::small::SmallMap;
 
 use super::*;

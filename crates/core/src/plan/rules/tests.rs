@@ -1,6 +1,7 @@
 mod edge;
 mod laws;
 mod moves;
+mod tight;
 mod time;
 
 use super::*;

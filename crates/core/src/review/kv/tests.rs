@@ -138,3 +138,13 @@ fn held_keys_go_after_five_runs_and_half_an_hour_and_not_after_one_of_the_two() 
     let review = review(plan(), None, |_| false, &approved, NOW);
     assert_eq!((review.approved.deletes().len(), review.approved.held()), (3, 0));
 }
+
+#[test]
+fn three_keys_lifted_beside_one_that_stays_go_at_once() {
+    let nobody = (Protected::default(), Ends::default());
+    let keys = [1, 2, 3, 4].map(|n| (format!("192.0.2.{n}"), 3_600));
+    let keys: Vec<_> = keys.iter().map(|(key, left)| (key.as_str(), *left)).collect();
+    let stays = [("192.0.2.4", Ban, 3_600)];
+    let review = judge(plan(&stays, &keys, &[], &nobody.0, &nobody.1), None, NOW);
+    assert_eq!((review.approved.deletes().len(), review.refusal), (3, None));
+}

@@ -1,0 +1,146 @@
+//! Lists without room for all: who has a place, who stays for whom, and what is counted.
+
+use super::*;
+
+#[test]
+fn list_desires_as_many_as_have_a_place_on_it() {
+    let mut case = case(&["1.1.1.1", "1.1.1.2", "1.1.1.3"], &["1.1.1.4"], &["1.1.1.1"], &[]);
+    let desired =
+        |case: &Case| -> Vec<u64> { case.plan().lists().iter().map(|list| list.desired).collect() };
+    assert_eq!(desired(&case), [3, 1]);
+    case.items_max = 2;
+    assert_eq!(desired(&case), [2, 0]);
+}
+
+#[test]
+fn items_that_share_an_id_stay_and_are_counted_among_what_is_kept() {
+    let on_ban = listed(&[
+        r#"{"id":"a","ip":"1.1.1.1"}"#,
+        r#"{"id":"a","ip":"1.1.1.2"}"#,
+        r#"{"id":"b","ip":"1.1.1.3"}"#,
+    ]);
+    let observed = Observed::of(on_ban, ObservedList::default());
+    let case = Case { observed, ..case(&["1.1.1.1"], &[], &[], &[]) };
+    assert_eq!(case.says(), ["-1.1.1.3 ban lifted Lift"]);
+    let plan = case.plan();
+    let list = &plan.lists()[0];
+    assert_eq!((list.keep, list.observed()), (2, 3));
+}
+
+#[test]
+fn what_stays_for_a_range_of_the_community_goes_for_a_ban_decided_here_and_for_no_other() {
+    let full = |origin| {
+        let full = case(&[], &[], &["9.0.0.1", "9.0.0.2"], &["1.1.1.1"])
+            .wants("9.0.0.1", Ban, origin, 60)
+            .wants("9.0.0.2", Ban, origin, 60)
+            .wants("9.0.0.3", Ban, origin, 60)
+            .wants("1.1.1.0/24", Ban, "CAPI", 60);
+        Case { items_max: 3, ..full }
+    };
+    let displaced = "-1.1.1.1 captcha displaced Rest";
+    assert_eq!(full("cscli").says(), ["+9.0.0.3 ban new_ban OwnBan", displaced]);
+    // The range is not the first in order of those without a place.
+    let equals = full("CAPI").wants("9.0.0.3", Ban, "CAPI", 8_000_000);
+    assert_eq!(equals.says(), [""; 0]);
+    assert_eq!(equals.plan().dropped(), 2);
+}
+
+#[test]
+fn nine_who_move_on_full_lists_take_the_places_of_two_until_they_have() {
+    let own: Vec<String> = (1..=9).map(|i| format!("1.1.1.{i}")).collect();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let mut full = case(&own, &[], &["2.2.2.1", "2.2.2.2"], &own)
+        .wants("2.2.2.1", Ban, "CAPI", 60)
+        .wants("2.2.2.2", Ban, "CAPI", 60);
+    for (items_max, displaced) in [(13, 0), (12, 1), (11, 2)] {
+        full.items_max = items_max;
+        let plan = full.plan();
+        assert_eq!((plan.dropped(), plan.keeps_places()), (displaced, displaced > 0));
+        assert_eq!(plan.lists()[0].added(), 9, "{items_max}");
+    }
+}
+
+#[test]
+fn own_bans_that_move_inside_of_a_range_that_goes_keep_their_places_and_the_range_goes_first() {
+    let on_ban = listed(&[r#"{"id":"x"}"#, r#"{"id":"a","ip":"1.1.1.0/29"}"#]);
+    let observed = Observed::of(on_ban, ObservedList::of(&["1.1.1.1", "1.1.1.2"]));
+    let full = Case { observed, items_max: 4, ..case(&["1.1.1.1", "1.1.1.2"], &[], &[], &[]) };
+    assert_eq!((full.plan().dropped(), full.plan().lists()[0].added()), (0, 2));
+}
+
+#[test]
+fn range_lifted_on_full_lists_goes_before_one_of_the_community_comes_inside_of_it() {
+    let mut full =
+        case(&["9.9.9.9"], &[], &["9.9.9.9"], &["1.1.1.0/24"]).wants("1.1.1.5", Ban, "lists", 60);
+    let goes = "-1.1.1.0/24 captcha lifted Lift";
+    full.items_max = 2;
+    assert_eq!(full.says(), [goes]);
+    assert_eq!((full.plan().dropped(), full.plan().keeps_places()), (1, false));
+    full.items_max = 3;
+    assert_eq!(full.says(), ["+1.1.1.5 ban new_ban CommunityBan", goes]);
+}
+
+#[test]
+fn what_stays_for_a_range_displaces_others_where_more_is_there_than_fits() {
+    let mut full = case(&[], &[], &["9.9.9.9"], &["1.1.1.1", "1.1.1.2"])
+        .wants("9.9.9.9", Ban, "CAPI", 60)
+        .wants("1.1.1.0/24", Ban, "CAPI", 60);
+    full.items_max = 2;
+    assert_eq!(full.says(), ["-9.9.9.9 ban displaced Rest"]);
+    full.items_max = 3;
+    assert_eq!(full.says(), [""; 0]);
+}
+
+#[test]
+fn range_that_takes_the_place_of_its_own_leaves_none_to_who_comes_inside_of_another() {
+    let mut full =
+        case(&["1.1.1.0/24"], &[], &["1.1.1.1"], &["2.2.2.0/24"]).wants("2.2.2.2", Ban, "CAPI", 60);
+    let (comes, covered) =
+        ("+1.1.1.0/24 ban new_ban OwnBan", "-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban");
+    let (inside, lifted) = ("+2.2.2.2 ban new_ban CommunityBan", "-2.2.2.0/24 captcha lifted Lift");
+    full.items_max = 3;
+    assert_eq!(full.says(), [comes, inside, covered, lifted]);
+    full.items_max = 2;
+    assert_eq!(full.says(), [comes, covered, lifted]);
+}
+
+#[test]
+fn range_that_goes_from_full_lists_waits_for_nobody_inside_of_it_who_stands_alone() {
+    // Challenged by itself, it is as strong as by the range, until it is banned.
+    let mut banned =
+        case(&[], &[], &[], &["2.2.2.0/24", "2.2.2.2"]).wants("2.2.2.2", Ban, "CAPI", 60);
+    banned.items_max = 2;
+    assert_eq!(
+        banned.says(),
+        [
+            "+2.2.2.2 ban ban_over_captcha CommunityBan",
+            "-2.2.2.0/24 captcha lifted Lift",
+            "-2.2.2.2 captcha moved Rest after 2.2.2.2 ban",
+        ]
+    );
+    // What is to be challenged is, and no stronger will come.
+    let mut challenged =
+        case(&[], &[], &["2.2.2.0/24"], &["2.2.2.2"]).wants("2.2.2.2", Captcha, "CAPI", 60);
+    challenged.items_max = 2;
+    assert_eq!(challenged.says(), ["-2.2.2.0/24 ban lifted Lift"]);
+}
+
+#[test]
+fn own_range_without_a_place_takes_that_of_what_stays_for_another_range_around_it() {
+    // Two items are not understood, and the ban stays for the range of the community that has no place.
+    let foreign = [r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"1.1.1.0/25"}"#];
+    let observed = Observed::of(ObservedList::of(&["1.1.1.1"]), listed(&foreign));
+    let full = Case { observed, items_max: 4, ..case(&[], &[], &[], &[]) }
+        .wants("1.1.1.0/24", Captcha, "cscli", 9_000_000)
+        .wants("1.1.1.0/29", Captcha, "cscli", 60)
+        .wants("1.1.1.0/27", Ban, "CAPI", 60);
+    assert_eq!(
+        full.says(),
+        [
+            "-1.1.1.1 ban displaced Rest",
+            "+1.1.1.0/24 captcha captcha Captcha",
+            "+1.1.1.0/29 captcha captcha Captcha",
+            "-1.1.1.0/25 captcha covered Rest after 1.1.1.0/24 captcha",
+        ]
+    );
+}
