@@ -302,18 +302,19 @@ impl Places<'_> {
             after.min_by_key(Option::is_some)
         };
         let is_twice = self.is_twice(list, address);
-        let waits = || match self.may_keep(around.iter().map(|(range, _)| *range)) {
-            true => Around::Waits,
-            false => Around::LetGo,
+        // A weaker one that has its place keeps nothing for one that has none.
+        let waits = |least: Remediation| {
+            let ranges = around.iter().filter(|(_, on)| *on >= least).map(|(range, _)| *range);
+            if self.may_keep(ranges) { Around::Waits } else { Around::LetGo }
         };
         if let Some(after) = best(true) {
             Around::Covered(after.filter(|_| !is_twice))
         } else if around.iter().any(|(_, on)| *on >= list) {
-            waits()
+            waits(list)
         } else if let Some(after) = best(false) {
             Around::Weaker(after)
         } else if !around.is_empty() {
-            waits()
+            waits(Remediation::Captcha)
         } else {
             Around::Nothing
         }

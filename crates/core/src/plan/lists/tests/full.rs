@@ -144,3 +144,16 @@ fn own_range_without_a_place_takes_that_of_what_stays_for_another_range_around_i
         ]
     );
 }
+
+#[test]
+fn who_stays_for_a_range_of_the_community_inside_an_own_one_that_has_its_place_goes_for_an_own_one()
+{
+    let there = [r#"{"id":"x"}"#, r#"{"id":"y"}"#, r#"{"id":"a","ip":"1.1.1.1"}"#];
+    let observed = Observed::of(listed(&there), ObservedList::default());
+    let full = Case { observed, items_max: 4, ..case(&[], &[], &[], &[]) }
+        .wants("1.1.1.0/24", Captcha, "cscli", 9_000_000)
+        .wants("9.9.9.9", Captcha, "cscli", 60)
+        .wants("1.1.1.0/26", Ban, "lists", 60);
+    let comes = "+9.9.9.9 captcha captcha Captcha".to_owned();
+    assert!(full.says().contains(&comes), "{:?}", full.says());
+}
