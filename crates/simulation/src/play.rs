@@ -312,7 +312,7 @@ impl Player {
                 let fault = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
                 simulator.inject(fault);
                 if text.contains("-item ") {
-                    self.world.judge.borrow_mut().others_act();
+                    self.world.judge.borrow_mut().others_act(now);
                 }
                 if text.contains("edit-rules") {
                     self.world.judge.borrow_mut().others_write_rules();
@@ -356,14 +356,14 @@ impl Player {
                         simulator.cloudflare().kv_preload(&namespace, all);
                     }
                 }
-                self.world.judge.borrow_mut().others_act();
+                self.world.judge.borrow_mut().others_act(now);
             }
             What::OthersEmpty(place) => {
                 match self.list(*place) {
                     Some(list) => simulator.cloudflare().empty(&list),
                     None => simulator.cloudflare().kv_clear(&self.ids.namespace),
                 }
-                self.world.judge.borrow_mut().others_act();
+                self.world.judge.borrow_mut().others_act(now);
             }
             What::OthersEdit(zone, edit) => {
                 if let Some(zone) = self.ids.zones.get(usize::from(*zone)) {
@@ -371,7 +371,7 @@ impl Player {
                     simulator.cloudflare().edit_rules(zone, &edit);
                 }
                 let mut judge = self.world.judge.borrow_mut();
-                judge.others_act();
+                judge.others_act(now);
                 judge.others_write_rules();
             }
             What::ClockStep(seconds) => {
@@ -429,6 +429,7 @@ impl Player {
     fn put(&mut self, item: &Item) {
         let list = self.list(item.place);
         let mut simulator = self.world.simulator.borrow_mut();
+        let now = simulator.now();
         let cloudflare = simulator.cloudflare();
         match list {
             Some(list) if cloudflare.values(&list).contains(&item.name) => {}
@@ -439,7 +440,7 @@ impl Player {
                 cloudflare.kv_put(namespace, &item.name, &item.value, expires, None);
             }
         }
-        self.world.judge.borrow_mut().others_act();
+        self.world.judge.borrow_mut().others_act(now);
     }
 
     /// The faults end. After the longest wait that is permitted the edge is as desired, and stays so.

@@ -38,7 +38,14 @@ pub(crate) struct Kv {
     trouble: Option<u64>,
     /// The day on which Cloudflare said that no more may be deleted.
     exhausted: Option<u64>,
+    /// When others last changed the edge.
+    pub(super) others_at: Option<Duration>,
+    /// The last write: of which run, when, and whether it was answered.
+    last: Option<(usize, Duration, bool)>,
 }
+
+/// For so long a value, or the listing, may be read as it was before.
+const LAG: Duration = Duration::from_secs(60);
 
 /// Ranges, each with what it is met by and until when.
 type RangesBy = BTreeMap<IpNet, (Strength, u64)>;
@@ -183,6 +190,16 @@ impl Judge {
     pub(super) fn kv_write(&mut self, sent: &Sent, about: &About, simulator: &mut Simulator) {
         let Some(view) = self.runs.get_mut(&sent.run) else { return };
         view.kv_writes += 1;
+        // What others did, or what a run wrote whose answer was lost or whom this one does not remember, may not have
+        // been shown to it.
+        let is_near = |at: Duration| at + LAG >= view.began;
+        let is_unseen = |(of, at, is_answered): (usize, Duration, bool)| {
+            of != sent.run && is_near(at) && (view.is_blind || !is_answered)
+        };
+        view.kv_is_unseen |=
+            self.kv.others_at.is_some_and(is_near) || self.kv.last.is_some_and(is_unseen);
+        self.kv.last = Some((sent.run, sent.at, false));
+        let is_unseen = view.kv_is_unseen;
         let (terms, is_first) = (Rc::clone(&view.terms), view.kv_writes == 1);
         let (is_alone, disturbed) = (!view.disturbed, view.disturbed || self.is_lenient);
         let Some(reading) = view.reading.clone() else { return };
@@ -191,6 +208,9 @@ impl Judge {
         let unix = simulator_unix(simulator, sent.at);
         let there = simulator.cloudflare().kv_entries(&self.kv.namespace);
         view.kv_frees.extend(budget::owners_leave(&there, &body, &terms));
+        if is_unseen {
+            return;
+        }
         if before.by_shards || shards::touches(&body, &terms.kv_prefix) {
             let mut all = simulator.cloudflare().kv_entries(&self.kv.namespace);
             shards::apply(&mut all, &body, unix);
@@ -265,7 +285,10 @@ impl Judge {
         let runs_out = |net: &IpNet| changes && after.ends(net) <= unix + RUNS_OUT_SECS;
         let is_asked_for = |net: &IpNet| reading.keys.contains_key(net) || runs_out(net);
         // What an entry of a shard says of its end is by the clock of who wrote it.
-        let is_known = !disturbed && is_clock_true && !after.brings_held(&before, reading, terms);
+        // Where others took the marker, what the guard holds is served again with it.
+        let is_held = self.kv.others_at.is_some() && after.by_shards && !before.by_shards;
+        let is_held = is_held || after.brings_held(&before, reading, terms);
+        let is_known = !disturbed && is_clock_true && !is_held;
         if let Some(net) = new.find(|net| !is_asked_for(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");
             return self.fail("only what is desired is written", sent.run, sent.at, text);

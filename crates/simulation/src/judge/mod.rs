@@ -117,6 +117,8 @@ struct View {
     /// How many had to go when it wrote first, because bans that were decided here needed their places.
     room: usize,
     kv_writes: usize,
+    /// It may have read values in KV as they were before.
+    kv_is_unseen: bool,
     /// The values of many in which an owner stood when it wrote them.
     kv_frees: BTreeSet<String>,
     freed_owner: bool,
@@ -228,6 +230,7 @@ impl Judge {
                 twice: 0,
                 room: 0,
                 kv_writes: 0,
+                kv_is_unseen: false,
                 kv_frees: BTreeSet::new(),
                 freed_owner: false,
                 has_put: false,
@@ -249,8 +252,9 @@ impl Judge {
     }
 
     /// What happens at the edge or in its store without a run.
-    pub(crate) fn others_act(&mut self) {
+    pub(crate) fn others_act(&mut self, at: Duration) {
         self.rules.others_did = true;
+        self.kv.others_at = Some(at);
         self.runs.values_mut().for_each(|view| {
             view.disturbed = true;
             view.others_acted = true;

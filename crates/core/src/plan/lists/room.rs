@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::decision::Remediation;
+use crate::decision::{Remediation, Source};
 use crate::desired::Desired;
 use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
@@ -40,27 +40,32 @@ pub(super) enum Around {
 /// write takes, which may be days.
 ///
 /// What stays for a range without a place does not stay where somebody more important who was decided here would go
-/// without for it; nor does it wait for a range that is to become a ban and would be put out for it.
+/// without for it. Then, and where a range that is at the edge and only moves would be put out for it, what such a range
+/// is to cover does not wait until it has come either.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
     rules: Rules<'_>,
 ) -> Places<'a> {
-    let all_stay = assign_with(desired, observed, rules, Yields::default());
+    let mut yields = Yields::default();
+    let all_stay = assign_with(desired, observed, rules, yields);
     let Some(first) = all_stay.first_without else { return all_stay };
-    let is_for_own = all_stay.has_own_without() && all_stay.needs(rules).waits > 0;
-    let yields = Yields {
-        lets_go: is_for_own.then_some(first),
-        weakly_covered: all_stay.has_range_put_out(),
+    let or_better = |places: Places<'a>, yields| {
+        let some_go = assign_with(desired, observed, rules, yields);
+        let is_better =
+            some_go.first_without.is_none_or(|without| Some(without) > places.first_without);
+        if is_better { (some_go, true) } else { (places, false) }
     };
-    if yields == Yields::default() {
-        return all_stay;
+    let (mut places, mut goes) = (all_stay, false);
+    if places.has_own_without() && places.needs(rules).waits > 0 {
+        yields.lets_go = Some(first);
+        (places, goes) = or_better(places, yields);
     }
-    let some_go = assign_with(desired, observed, rules, yields);
-    match some_go.first_without {
-        Some(without) if without <= first => all_stay,
-        _ => some_go,
+    if places.has_range_put_out(goes) {
+        yields.covered_first = true;
+        (places, _) = or_better(places, yields);
     }
+    places
 }
 
 fn assign_with<'a>(
@@ -271,13 +276,14 @@ impl Places<'_> {
         of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
-    /// Whether a desired range that is at the edge goes without.
-    fn has_range_put_out(&self) -> bool {
+    /// Whether a desired range goes without that is at the edge, or `or_own`: that was decided here.
+    fn has_range_put_out(&self, or_own: bool) -> bool {
         let mut ranges = self.desired.candidates().filter(|one| !one.address.is_single());
         ranges.any(|one| {
             let mut lists = self.observed.lists();
             self.on_list(&one.address).is_none()
-                && lists.any(|(_, content)| content.items().contains_key(&one.address))
+                && (or_own && one.source == Source::Own
+                    || lists.any(|(_, content)| content.items().contains_key(&one.address)))
         })
     }
 
@@ -294,10 +300,9 @@ impl Places<'_> {
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
-                let least = if self.yields.weakly_covered { Remediation::Captcha } else { list };
-                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&least));
+                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&list));
                 let is_there = lists.any(|(_, content)| content.items().contains_key(range));
-                (!is_there).then_some((*on, *range))
+                (!is_there && !self.yields.covered_first).then_some((*on, *range))
             });
             after.min_by_key(Option::is_some)
         };
