@@ -184,10 +184,13 @@ impl Side {
             removal.why == Why::Moved && removal.after.is_none() && content.covers(&removal.address)
         });
         let moves_here: AddressSet = waits.map(|removal| removal.address).collect();
-        let under_way: AddressSet =
-            moves_here.iter().copied().chain(leaving.iter().map(|(address, _)| address)).collect();
-        let is_sure = known.may_drain || under_way.is_empty();
-        let stays = (!is_sure).then(|| content.difference(&under_way));
+        let is_sure = known.may_drain || moves_here.is_empty() && leaving.is_empty();
+        let stays = (!is_sure).then(|| {
+            let stays = |item: &&Item| {
+                !leaving.contains_key(&item.address) && !moves_here.covers(&item.address)
+            };
+            on_list.iter().filter(stays).map(|item| item.address).collect()
+        });
         Self { shall_match, on_list, content, moves_here, stays, regions: Vec::new() }
     }
 }

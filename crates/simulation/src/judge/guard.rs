@@ -204,17 +204,24 @@ impl Judge {
             let is_twice = on > 0 && self.lists.holds(0, net);
             ranges.any(|range| is_twice || (0..=on).any(|on| self.lists.holds(on, range)))
         };
-        let goes_by_itself = |on: usize| {
+        let goes_by_itself = |on: usize, with_ends: bool| {
             let nets = self.lists.on(on);
-            nets.filter(|net| is_elsewhere(on, net) || is_covered(on, net) || runs_out(net)).count()
+            let goes = |net: &&IpNet| {
+                is_elsewhere(on, net) || is_covered(on, net) || with_ends && runs_out(net)
+            };
+            nets.filter(goes).count()
         };
-        let moved: usize = (0..STRENGTHS.len()).map(goes_by_itself).sum();
-        let stays = (self.lists.count() + taken).saturating_sub(moved);
-        let room = match stays.saturating_sub(terms.items_max) {
-            _ if self.lists.has_been_full => own,
-            over if over < own => (stays + own).saturating_sub(terms.items_max),
-            _ => 0,
+        // When somebody's decision ends a store may have forgotten.
+        let room = |with_ends: bool| {
+            let moved: usize = (0..STRENGTHS.len()).map(|on| goes_by_itself(on, with_ends)).sum();
+            let stays = (self.lists.count() + taken).saturating_sub(moved);
+            match stays.saturating_sub(terms.items_max) {
+                _ if self.lists.has_been_full => own,
+                over if over < own => (stays + own).saturating_sub(terms.items_max),
+                _ => 0,
+            }
         };
+        let room = room(true).max(room(false));
         // Straight after an operation a list may be shown as it was before, and the run cannot know better.
         let [on_ban, on_captcha] = self.seen_by(sent.run);
         let seen = if list == 0 { on_ban } else { on_captcha };

@@ -40,6 +40,8 @@ pub(crate) struct Kv {
     exhausted: Option<u64>,
     /// When others last changed the edge.
     pub(super) others_at: Option<Duration>,
+    /// When a store last lost what it had.
+    pub(super) forgot_at: Option<Duration>,
     /// The last write: of which run, when, and whether it was answered.
     last: Option<(usize, Duration, bool)>,
 }
@@ -194,7 +196,8 @@ impl Judge {
         // been shown to it.
         let is_near = |at: Duration| at + LAG >= view.began;
         let is_unseen = |(of, at, is_answered): (usize, Duration, bool)| {
-            of != sent.run && is_near(at) && (view.is_blind || !is_answered)
+            let forgot = self.kv.forgot_at.is_some_and(|forgot| forgot >= at);
+            of != sent.run && is_near(at) && (view.is_blind || forgot || !is_answered)
         };
         view.kv_is_unseen |=
             self.kv.others_at.is_some_and(is_near) || self.kv.last.is_some_and(is_unseen);

@@ -273,6 +273,7 @@ impl Judge {
     }
 
     pub(crate) fn store_trouble(&mut self, at: Duration) {
+        self.kv.forgot_at = Some(at);
         self.waits.trouble(at);
         self.kv.trouble(at);
     }

@@ -248,7 +248,9 @@ fn is_fresh(entry: &Entry, rules: Rules<'_>) -> bool {
 }
 
 fn why_put(entry: Option<&Entry>, wanted: &KeyWanted, rules: Rules<'_>) -> Option<Why> {
-    let Some(entry) = entry else {
+    // A listing may show for a minute what has run out.
+    let is_there = |entry: &&Entry| entry.expires.is_none_or(|expires| expires > rules.now);
+    let Some(entry) = entry.filter(is_there) else {
         return Some(match wanted.value {
             Remediation::Ban => Why::NewBan,
             Remediation::Captcha => Why::Captcha,
