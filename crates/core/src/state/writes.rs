@@ -277,9 +277,9 @@ impl WriteHistory {
         &self.set_aside
     }
 
-    /// Whether a list may be rewritten whole.
+    /// Whether a list may be rewritten whole. Also while a value is searched for: on full lists nothing else may help.
     pub fn may_rewrite(&self, now: u64) -> bool {
-        self.suspects == 0 && self.no_rewrite_until <= now
+        self.no_rewrite_until <= now
     }
 
     /// 429 or 10040. One that was tried although others wait (an owner's) leaves the ladder as it is. How many items

@@ -192,7 +192,7 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, is covered by what is there, or runs out, goes without the guard, from either list.
+        // Who has moved, is covered by what is there, is an owner or runs out, goes without the guard, from either list.
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
@@ -207,7 +207,8 @@ impl Judge {
         let goes_by_itself = |on: usize, with_ends: bool| {
             let nets = self.lists.on(on);
             let goes = |net: &&IpNet| {
-                is_elsewhere(on, net) || is_covered(on, net) || with_ends && runs_out(net)
+                let goes = is_elsewhere(on, net) || is_covered(on, net) || terms.protects(net);
+                goes || with_ends && runs_out(net)
             };
             nets.filter(goes).count()
         };

@@ -454,8 +454,11 @@ impl Judge {
         }
         let changes = history[self.lists.seen_changes..].to_vec();
         self.lists.seen_changes = history.len();
-        for change in changes {
+        let count = changes.len();
+        for (at, change) in changes.into_iter().enumerate() {
             let Some(list) = self.lists.index(&change.list_id) else { continue };
+            // The zones are asked what is so after all of them.
+            let is_last = at + 1 == count;
             let by =
                 change.operation_id.as_ref().and_then(|id| self.lists.operations.get(id)).cloned();
             let reading = by.as_ref().and_then(|by| by.reading.clone());
@@ -526,7 +529,7 @@ impl Judge {
                 if covered.iter().zip(covers).all(|(before, now)| now || !before) {
                     continue;
                 }
-                let in_zones = self.in_zones(&by.terms, &net, simulator);
+                let in_zones = self.in_zones(&by.terms, &net, simulator).filter(|_| is_last);
                 let want = in_zones.map_or(want, |_| want.min(self.rules.wanted_last(&net)));
                 // A rule may have let him through all the time.
                 let before = match in_zones {

@@ -368,7 +368,7 @@ fn search_for_a_refused_value_sends_the_more_urgent_half() {
     case = case.community(Ban, &["1.1.1.1", "1.1.1.2", "1.1.1.3"]);
     case = case.refused();
     let schedule = case.schedule();
-    assert_eq!(case.says(), ["POST ban +2 -0", "DELETE ban +0 -1"]);
+    assert_eq!(case.says(), ["PUT ban +2 -1"]);
     assert!(schedule.operations()[0].adds(&"1.1.1.9".parse::<Address>().unwrap()));
 }
 
