@@ -14,6 +14,9 @@ use simulator::Simulator;
 use super::reading::{BLOCK, CHALLENGE, PASS, Reading, Strength, is_single, network, written};
 use super::{Ids, Judge, Sent, Terms, View};
 
+/// For so long a list may be shown as it was before an operation.
+const LAG: Duration = Duration::from_secs(60);
+
 /// The strength of each list: the ban list's, the captcha list's.
 pub(super) const STRENGTHS: [Strength; 2] = [BLOCK, CHALLENGE];
 
@@ -495,7 +498,9 @@ impl Judge {
             if let Some(by) = by.as_ref().filter(|by| by.is_put) {
                 let items = &self.lists.content[list].items;
                 let came_late = |text: &&String| {
-                    items.get(*text).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read))
+                    items
+                        .get(*text)
+                        .is_some_and(|at| by.read_at.is_none_or(|read| *at + LAG >= read))
                 };
                 unseen.extend(change.removed.iter().filter(came_late).cloned());
             }
@@ -540,8 +545,9 @@ impl Judge {
                 if after >= before.min(want) {
                     continue;
                 }
-                let came_after =
-                    came.get(&net).is_some_and(|at| by.read_at.is_none_or(|read| *at >= read));
+                let came_after = came
+                    .get(&net)
+                    .is_some_and(|at| by.read_at.is_none_or(|read| *at + LAG >= read));
                 // Nor is the range around him that others put there unseen.
                 let mut ranges = unseen.iter().filter_map(|text| network(text));
                 let was_unseen = ranges.any(|range| range.contains(&net));
@@ -598,7 +604,14 @@ impl Judge {
             let is_there = |list: usize| self.lists.content[list].networks.contains_key(*net);
             is_there(usize::from(want.strength == BLOCK))
         });
-        let needed = reading.lists.len() + moves.count() + 1;
+        // And a range that goes does so after those inside of it have come.
+        let ranges = self.lists.content.iter().flat_map(|content| &content.ranges);
+        let waits = |range: &&IpNet| {
+            let mut wanted = reading.lists.keys();
+            !reading.lists.contains_key(*range) && wanted.any(|net| range.contains(net))
+        };
+        let ranges = ranges.filter(waits).count();
+        let needed = self.lists.needed(reading) + moves.count() + ranges + 1;
         let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
         // One place of all may be needed for those who move.

@@ -26,8 +26,8 @@ pub(super) struct Yields {
     /// What stays for a range without a place goes if that range comes after this: somebody more important would go
     /// without for it. `None` = all of it stays.
     pub(super) lets_go: Option<(Rank, Address)>,
-    /// What a range is to cover goes before the range has come.
-    pub(super) covered_first: bool,
+    /// What a range is to ban goes while the range still challenges it.
+    pub(super) weakly_covered: bool,
 }
 
 /// The order in which places are given, the smallest first; among equals the address decides.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
-use crate::decision::{Remediation, Source};
+use crate::decision::Remediation;
 use crate::desired::Desired;
 use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
@@ -40,8 +40,7 @@ pub(super) enum Around {
 /// write takes, which may be days.
 ///
 /// What stays for a range without a place does not stay where somebody more important who was decided here would go
-/// without for it. Then, and where a range that is at the edge and only moves would be put out for it, what such a range
-/// is to cover does not wait until it has come either.
+/// without for it; nor does what a range is to ban wait for that where it would be put out and challenges it already.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -54,16 +53,16 @@ pub(super) fn assign<'a>(
         let some_go = assign_with(desired, observed, rules, yields);
         let is_better =
             some_go.first_without.is_none_or(|without| Some(without) > places.first_without);
-        if is_better { (some_go, true) } else { (places, false) }
+        if is_better { some_go } else { places }
     };
-    let (mut places, mut goes) = (all_stay, false);
+    let mut places = all_stay;
     if places.has_own_without() && places.needs(rules).waits > 0 {
         yields.lets_go = Some(first);
-        (places, goes) = or_better(places, yields);
+        places = or_better(places, yields);
     }
-    if places.has_range_put_out(goes) {
-        yields.covered_first = true;
-        (places, _) = or_better(places, yields);
+    if places.has_range_put_out() {
+        yields.weakly_covered = true;
+        places = or_better(places, yields);
     }
     places
 }
@@ -276,14 +275,13 @@ impl Places<'_> {
         of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
-    /// Whether a desired range goes without that is at the edge, or `or_own`: that was decided here.
-    fn has_range_put_out(&self, or_own: bool) -> bool {
+    /// Whether a desired range goes without that is at the edge.
+    fn has_range_put_out(&self) -> bool {
         let mut ranges = self.desired.candidates().filter(|one| !one.address.is_single());
         ranges.any(|one| {
             let mut lists = self.observed.lists();
             self.on_list(&one.address).is_none()
-                && (or_own && one.source == Source::Own
-                    || lists.any(|(_, content)| content.items().contains_key(&one.address)))
+                && lists.any(|(_, content)| content.items().contains_key(&one.address))
         })
     }
 
@@ -300,9 +298,10 @@ impl Places<'_> {
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
-                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&list));
+                let least = if self.yields.weakly_covered { Remediation::Captcha } else { list };
+                let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&least));
                 let is_there = lists.any(|(_, content)| content.items().contains_key(range));
-                (!is_there && !self.yields.covered_first).then_some((*on, *range))
+                (!is_there).then_some((*on, *range))
             });
             after.min_by_key(Option::is_some)
         };
