@@ -178,7 +178,12 @@ impl Judge {
         reading: &Reading,
         terms: &Terms,
     ) {
-        let own = reading.lists.iter().filter(|(_, want)| want.own);
+        // A range is as important as a ban that it stands for.
+        let stands_for = |range: &IpNet| {
+            let mut inside = reading.lists.iter().filter(|(net, _)| range.contains(*net));
+            inside.any(|(_, want)| want.own && want.strength == BLOCK)
+        };
+        let own = reading.lists.iter().filter(|(net, want)| want.own || stands_for(net));
         let is_there =
             |net: &IpNet, want: &Want| self.lists.holds(usize::from(want.strength != BLOCK), net);
         let own = own.filter(|(net, want)| !is_there(net, want)).count();
@@ -197,7 +202,11 @@ impl Judge {
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
         };
+        let skips = terms.ranges && terms.skips_covered;
         let is_covered = |on: usize, net: &IpNet| {
+            if !skips && reading.lists.contains_key(net) {
+                return false;
+            }
             let mut ranges =
                 reading.lists.keys().filter(|range| *range != net && range.contains(net));
             // Or what waits for that is on the ban list too.

@@ -42,7 +42,7 @@ pub(crate) struct Kv {
     pub(super) others_at: Option<Duration>,
     /// When a store last lost what it had.
     pub(super) forgot_at: Option<Duration>,
-    /// The last write: of which run, when, and whether it was answered.
+    /// The last write: of which run, when, and whether the next one knows of it: it was answered, and there is a store.
     last: Option<(usize, Duration, bool)>,
 }
 
@@ -195,9 +195,9 @@ impl Judge {
         // What others did, or what a run wrote whose answer was lost or whom this one does not remember, may not have
         // been shown to it.
         let is_near = |at: Duration| at + LAG >= view.began;
-        let is_unseen = |(of, at, is_answered): (usize, Duration, bool)| {
+        let is_unseen = |(of, at, is_known): (usize, Duration, bool)| {
             let forgot = self.kv.forgot_at.is_some_and(|forgot| forgot >= at);
-            of != sent.run && is_near(at) && (view.is_blind || forgot || !is_answered)
+            of != sent.run && is_near(at) && (view.is_blind || forgot || !is_known)
         };
         view.kv_is_unseen |=
             self.kv.others_at.is_some_and(is_near) || self.kv.last.is_some_and(is_unseen);

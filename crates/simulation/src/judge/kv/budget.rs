@@ -28,8 +28,8 @@ impl Judge {
         if status != 200 || json["success"] != true {
             return;
         }
-        if let Some((_, _, is_answered)) = &mut self.kv.last {
-            *is_answered = true;
+        if let Some((_, _, is_known)) = &mut self.kv.last {
+            *is_known = !view.is_blind;
         }
         let asked: Value = serde_json::from_slice(&sent.body).unwrap_or_default();
         let day = sent.unix / DAY_SECS;
