@@ -166,8 +166,10 @@ impl Needs {
         let needs_one = self.is_on_the_way() && !(has_swap && moving + self.ranges == 0);
         let coming = moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
         // Whoever else moves does so beside such a range, or beside what it was replaced by.
+        let mut others = self.moving.difference(&self.brought);
+        let is_beside = others.next().is_some() || self.leaving + self.ranges > 0;
         let replaced = self.replaced.min(self.brought.len() as u64);
-        let replaced = if needs_one { replaced } else { 0 };
+        let replaced = if needs_one && is_beside { replaced } else { 0 };
         let there = self.stays + self.placed + self.leaving + self.ranges + replaced;
         there.saturating_sub(self.freed) + coming.max(self.inside.len() as u64)
     }

@@ -71,6 +71,14 @@ fn own_ban_that_moves_beside_a_range_which_is_replaced_has_a_place_and_an_equal_
     assert!(schedule.operations().iter().any(|operation| operation.adds(&address("1.1.1.1"))));
 }
 
+/// He comes in the request that takes the range, and gives his place back with the next.
+#[test]
+fn who_moves_and_is_inside_of_the_range_that_is_replaced_by_him_puts_nobody_out() {
+    let mut full = case((&["2.2.2.2"], &[RANGE]), (&["3.3.3.3"], &["2.2.2.2", "3.3.3.3"]));
+    full.items_max = 3;
+    assert_eq!(full.says(), ["PUT ban +1 -1", "DELETE captcha +0 -1"]);
+}
+
 #[test]
 fn what_a_range_is_to_ban_goes_before_it_where_the_range_would_be_put_out_for_that() {
     let mut full = case((&[RANGE], &["2.2.2.2", "2.2.2.3"]), (&[], &[RANGE]));
