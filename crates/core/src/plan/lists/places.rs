@@ -158,9 +158,7 @@ impl<'a> Places<'a> {
     }
 
     fn rank(&self, candidate: &Candidate) -> Rank {
-        let mut lists = self.observed.lists();
-        let at_edge = lists.any(|(_, list)| list.items().contains_key(&candidate.address));
-        Rank::new(candidate, at_edge)
+        Rank::new(candidate, self.observed.has(&candidate.address))
     }
 }
 #[cfg(test)]

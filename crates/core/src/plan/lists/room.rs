@@ -280,11 +280,7 @@ impl Places<'_> {
     /// Whether a desired range goes without that is at the edge.
     fn has_range_put_out(&self) -> bool {
         let mut ranges = self.desired.candidates().filter(|one| !one.address.is_single());
-        ranges.any(|one| {
-            let mut lists = self.observed.lists();
-            self.on_list(&one.address).is_none()
-                && lists.any(|(_, content)| content.items().contains_key(&one.address))
-        })
+        ranges.any(|one| self.on_list(&one.address).is_none() && self.observed.has(&one.address))
     }
 
     /// Whether the ban list has it as well, so that it need not stay here.

@@ -175,8 +175,9 @@ fn drop_unreplaced(lists: &mut [List<'_>]) {
 ///
 /// On full lists a range and what comes inside it can only change at the same moment, whatever that costs.
 ///
-/// A list that may have been read as it was a while ago is not rewritten from that, and a list with items that could not be understood is never rewritten, since that would delete them; nor is one
-/// that keeps an item which it would not take from us.
+/// A list that may have been read as it was a while ago is not rewritten from that. One with items that could not be
+/// understood is never rewritten, since that would delete them; nor is one that keeps an item which it would not take
+/// from us.
 fn choose_rewrites(lists: &mut [List<'_>], room: Room, inputs: Inputs<'_>) {
     let is_scarce = inputs.history.is_scarce(inputs.now);
     if !inputs.history.may_rewrite(inputs.now) || inputs.history.may_read_stale() {

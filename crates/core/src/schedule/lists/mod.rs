@@ -250,7 +250,8 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     };
     let mut operations = expressed.operations;
     // What is last and only takes off what is not urgent would be a write for itself; what makes room for
-    // an addition comes before that, or with the next run. Where the rules say what the lists lack, every write is one for itself.
+    // an addition comes before that, or with the next run. Where the rules say what the lists lack, every write is
+    // one for itself.
     let is_lone = |(class, operation): &&(Class, Operation)| match urgency {
         Urgency::ByClass => {
             expressed.left.is_none() && !class.is_urgent() && operation.effect().added == 0
@@ -262,9 +263,7 @@ pub fn schedule(plan: &Approved<Plan>, inputs: Inputs<'_>) -> Schedule {
     schedule.has_lone_removals = lone > 0;
     let is_urgent = match urgency {
         // What makes room is as urgent as what waits for that.
-        Urgency::ByClass => {
-            most_urgent.min(expressed.left.or(most_urgent)).is_some_and(Class::is_urgent)
-        }
+        Urgency::ByClass => most_urgent.into_iter().chain(expressed.left).any(Class::is_urgent),
         Urgency::Never => false,
         Urgency::Now => true,
     };
