@@ -413,8 +413,10 @@ impl Judge {
             let text = format!("{key} has {secret}");
             self.fail("no secret is kept or said", run, Duration::ZERO, text);
         }
-        let is_blind = self.runs.get(&run).is_none_or(|view| view.is_blind);
-        if key == "lists" && !is_blind {
+        if key == "lists"
+            && let Some(view) = self.runs.get(&run).filter(|view| !view.is_blind)
+        {
+            self.waits.written_over(run, view.began);
             self.waits.kept(run);
         }
     }

@@ -66,6 +66,17 @@ impl Waits {
         self.trouble
     }
 
+    /// A run's store has set what it knows in the place of what a run beside it had learned: neither could know of
+    /// the other. (Two writes that were not answered were counted as two in a row; between them a run had written over
+    /// the first, which its clock, an hour ahead, did not let it see.)
+    pub(super) fn written_over(&mut self, run: usize, began: Duration) {
+        let trouble = self.trouble;
+        let setback = self.setback.iter_mut().map(|(.., learned)| learned);
+        for learned in self.accepted.values_mut().chain(setback) {
+            learned.is_kept &= !learned.is_beside(trouble, run, began);
+        }
+    }
+
     /// The run's store has what it learned until now.
     pub(super) fn kept(&mut self, run: usize) {
         let setback = self.setback.iter_mut().map(|(.., learned)| learned);
@@ -85,14 +96,16 @@ impl Waits {
         let undisturbed = self.trouble.is_none_or(|trouble| trouble < learned.at);
         learned.run == run || learned.is_kept && undisturbed
     }
+}
 
+impl Learned {
     /// Whether another run was answered this only after `run` began, and neither could know of the other: with clocks
     /// that differ the lease holds nobody off, and a run knows what the store had when it began. (It was counted
     /// from when the other asked, and the clock only if it moved after the later of them began.)
-    fn is_beside(&self, learned: &Learned, run: usize, began: Duration) -> bool {
-        learned.run != run
-            && learned.heard >= began
-            && self.trouble.is_some_and(|trouble| trouble >= began.min(learned.began))
+    fn is_beside(&self, trouble: Option<Duration>, run: usize, began: Duration) -> bool {
+        self.run != run
+            && self.heard >= began
+            && trouble.is_some_and(|trouble| trouble >= began.min(self.began))
     }
 }
 
@@ -126,7 +139,7 @@ impl Judge {
                 .is_some_and(|view| view.operations_seen.contains(&operation.id));
             let limit = if seen { PENDING_SECS } else { UNKNOWN_SECS };
             let is_known = self.waits.is_known(learned, sent.run)
-                && !self.waits.is_beside(learned, sent.run, began);
+                && !learned.is_beside(self.waits.trouble, sent.run, began);
             if is_known && age + 2 < limit {
                 verdict = Some(format!(
                     "operation {} of run {} was accepted {age} s ago and has not ended",
@@ -171,7 +184,7 @@ impl Judge {
             }
         }
         let is_known = self.waits.is_known(&learned, sent.run)
-            && !self.waits.is_beside(&learned, sent.run, began);
+            && !learned.is_beside(self.waits.trouble, sent.run, began);
         if is_known && passed(&learned) + 2 < wait {
             let text = format!(
                 "the last write was {kind:?} {} s ago (the {times}th time in a row), and the wait is {wait} s",
