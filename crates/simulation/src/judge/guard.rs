@@ -197,7 +197,10 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, is covered by what is there, is an owner or runs out, goes without the guard, from either list.
+        // Who has moved, is covered by what is there, is an owner or runs out, goes without the guard, from either list;
+        // and so does what is there once more. But of owners no more than so many: they are too many for an owner. (One
+        // was taken for gone where none may go at once.)
+        let has_many_owners = self.past.had_many_owners(terms);
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
@@ -216,7 +219,8 @@ impl Judge {
         let goes_by_itself = |on: usize, with_ends: bool| {
             let nets = self.lists.on(on);
             let goes = |net: &&IpNet| {
-                let goes = is_elsewhere(on, net) || is_covered(on, net) || terms.protects(net);
+                let is_free = !has_many_owners && terms.protects(net);
+                let goes = is_elsewhere(on, net) || is_covered(on, net) || is_free;
                 goes || with_ends && runs_out(net)
             };
             nets.filter(goes).count()
@@ -224,7 +228,8 @@ impl Judge {
         // When somebody's decision ends a store may have forgotten.
         let room = |with_ends: bool| {
             let moved: usize = (0..STRENGTHS.len()).map(|on| goes_by_itself(on, with_ends)).sum();
-            let stays = (self.lists.count() + taken).saturating_sub(moved);
+            let goes = moved + self.lists.surplus();
+            let stays = (self.lists.count() + taken).saturating_sub(goes);
             match stays.saturating_sub(terms.items_max) {
                 _ if self.lists.has_been_full => own,
                 over if over < own => (stays + own).saturating_sub(terms.items_max),
