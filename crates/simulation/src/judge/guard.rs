@@ -197,7 +197,7 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, is covered by what is there, is an owner or runs out, goes without the guard, from either list.
+        // Who has moved, is covered by what is there or runs out, goes without the guard, from either list.
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
@@ -213,10 +213,14 @@ impl Judge {
             let is_twice = on > 0 && self.lists.holds(0, net);
             ranges.any(|range| is_twice || (0..=on).any(|on| self.lists.holds(on, range)))
         };
+        // An owner does while they are few; where they are many the guard holds them with all else, and a run that takes
+        // something else first has not let them go.
+        let frees_owner = self.runs.get(&sent.run).is_some_and(|view| view.freed_owner);
         let goes_by_itself = |on: usize, with_ends: bool| {
             let nets = self.lists.on(on);
             let goes = |net: &&IpNet| {
-                let goes = is_elsewhere(on, net) || is_covered(on, net) || terms.protects(net);
+                let is_freed = frees_owner && terms.protects(net);
+                let goes = is_elsewhere(on, net) || is_covered(on, net) || is_freed;
                 goes || with_ends && runs_out(net)
             };
             nets.filter(goes).count()

@@ -413,8 +413,9 @@ impl Judge {
             let text = format!("{key} has {secret}");
             self.fail("no secret is kept or said", run, Duration::ZERO, text);
         }
-        let is_blind = self.runs.get(&run).is_none_or(|view| view.is_blind);
-        if key == "lists" && !is_blind {
+        let Some(view) = self.runs.get(&run).filter(|_| key == "lists") else { return };
+        self.waits.overwritten(run, view.began);
+        if !view.is_blind {
             self.waits.kept(run);
         }
     }

@@ -66,6 +66,18 @@ impl Waits {
         self.trouble
     }
 
+    /// The run has written what it knows over what was there. Of what another learned since it began it knows nothing,
+    /// where a store lost the lease or clocks differ: of two at a time the last to write is remembered.
+    pub(super) fn overwritten(&mut self, run: usize, began: Duration) {
+        if self.trouble.is_none_or(|trouble| trouble < began) {
+            return;
+        }
+        let setback = self.setback.iter_mut().map(|(.., learned)| learned);
+        for learned in self.accepted.values_mut().chain(setback) {
+            learned.is_kept &= learned.run == run || learned.heard < began;
+        }
+    }
+
     /// The run's store has what it learned until now.
     pub(super) fn kept(&mut self, run: usize) {
         let setback = self.setback.iter_mut().map(|(.., learned)| learned);

@@ -23,8 +23,8 @@ pub(super) struct Places<'a> {
 /// What goes before what is to take its place has come, where places are too few to wait for that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Yields {
-    /// What stays for a range without a place goes if that range comes after this: somebody more important would go
-    /// without for it. `None` = all of it stays.
+    /// What stays for a range without a place, or until it is there, goes if that range comes after this: somebody
+    /// more important would go without for it. `None` = all of it stays.
     pub(super) lets_go: Option<(Rank, Address)>,
     /// What a range is to ban goes while the range still challenges it.
     pub(super) weakly_covered: bool,
@@ -145,12 +145,18 @@ impl<'a> Places<'a> {
 
     /// Whether one of these desired ranges is important enough for what stays because of it.
     pub(super) fn may_keep(&self, mut ranges: impl Iterator<Item = Address>) -> bool {
-        self.yields.lets_go.is_none_or(|limit| {
-            ranges.any(|range| {
-                let candidate = self.desired.candidate(&range);
-                candidate.is_some_and(|candidate| (self.rank(&candidate), range) < limit)
-            })
-        })
+        let lets_go = self.yields.lets_go;
+        lets_go
+            .is_none_or(|limit| ranges.any(|range| self.order(&range).is_some_and(|of| of < limit)))
+    }
+
+    /// Whether somebody more important than this desired range goes without, if what it covers waits for it.
+    pub(super) fn is_in_the_way(&self, range: &Address) -> bool {
+        self.yields.lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
+    }
+
+    fn order(&self, address: &Address) -> Option<(Rank, Address)> {
+        Some((self.rank(&self.desired.candidate(address)?), *address))
     }
 
     fn has(&self, candidate: &Candidate) -> bool {
