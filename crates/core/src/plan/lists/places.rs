@@ -73,10 +73,13 @@ impl Rank {
         self.time as u64
     }
 
+    /// A range of the community that stands for a challenge that was decided here is as important as that, and comes after
+    /// the bans that were.
     pub(crate) fn new(candidate: &Candidate, is_at_edge: bool) -> Self {
+        let is_own = candidate.source == Source::Own;
         Self {
             source: candidate.source,
-            is_challenge: candidate.list != Remediation::Ban,
+            is_challenge: candidate.list != Remediation::Ban || is_own && !candidate.is_own_ban,
             is_new: !is_at_edge,
             time: Time::of(candidate.remaining_secs),
         }
@@ -243,6 +246,20 @@ mod tests {
         let shown: Vec<_> =
             counts.iter().map(|c| (c.origin.as_str(), c.ipv4, c.ipv6, c.dropped)).collect();
         assert_eq!(shown, [("CAPI", 1, 0, 1), ("crowdsec", 0, 1, 0)]);
+    }
+
+    #[test]
+    fn range_that_stands_for_an_own_challenge_comes_with_those_and_after_own_bans() {
+        let ranked = |list, origin, is_own_ban| {
+            let mut desired = Desired::default();
+            desired.put("1.0.0.0/24", Some(list), None, origin, DAY);
+            let candidate = desired.candidates().next().unwrap();
+            Rank::new(&Candidate { is_own_ban, ..candidate }, false)
+        };
+        let (ban, challenge) = (ranked(Ban, "cscli", true), ranked(Captcha, "cscli", false));
+        assert_eq!(ranked(Ban, "cscli", false), challenge);
+        assert!(ban < challenge && challenge < ranked(Ban, "lists", false));
+        assert!(ranked(Ban, "CAPI", false) < ranked(Captcha, "CAPI", false));
     }
 
     #[test]
