@@ -482,8 +482,10 @@ impl Player {
             self.settings = Rc::new(settings);
             self.read = None;
             self.world.step.set(0);
-            judge.clock_trouble(now);
+            // What was done until now was before that. (The trouble of a run whose operation nobody remembered was
+            // forgotten for this one, which is later.)
             judge.catch_up(&mut simulator);
+            judge.clock_trouble(now);
         }
         // The guard first, which counts runs; then a day of waiting for company; what ran out meanwhile waits
         // another.

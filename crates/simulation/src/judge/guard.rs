@@ -197,10 +197,8 @@ impl Judge {
                 usize::from(want.strength != BLOCK) != on && is_there(net, want)
             })
         };
-        // Who has moved, is covered by what is there, is an owner or runs out, goes without the guard, from either list;
-        // and so does what is there once more. But of owners no more than so many: they are too many for an owner. (One
-        // was taken for gone where none may go at once.)
-        let has_many_owners = self.past.had_many_owners(terms);
+        // Who has moved, is covered by what is there or runs out, goes without the guard, from either list; and so does
+        // what is there once more.
         let is_blind = self.runs.get(&sent.run).is_some_and(|view| view.is_blind);
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
@@ -216,11 +214,14 @@ impl Judge {
             let is_twice = on > 0 && self.lists.holds(0, net);
             ranges.any(|range| is_twice || (0..=on).any(|on| self.lists.holds(on, range)))
         };
+        // An owner does while they are few; where they are many the guard holds them with all else, and a run that takes
+        // something else first has not let them go.
+        let frees_owner = self.runs.get(&sent.run).is_some_and(|view| view.freed_owner);
         let goes_by_itself = |on: usize, with_ends: bool| {
             let nets = self.lists.on(on);
             let goes = |net: &&IpNet| {
-                let is_free = !has_many_owners && terms.protects(net);
-                let goes = is_elsewhere(on, net) || is_covered(on, net) || is_free;
+                let is_freed = frees_owner && terms.protects(net);
+                let goes = is_elsewhere(on, net) || is_covered(on, net) || is_freed;
                 goes || with_ends && runs_out(net)
             };
             nets.filter(goes).count()

@@ -413,10 +413,9 @@ impl Judge {
             let text = format!("{key} has {secret}");
             self.fail("no secret is kept or said", run, Duration::ZERO, text);
         }
-        if key == "lists"
-            && let Some(view) = self.runs.get(&run).filter(|view| !view.is_blind)
-        {
-            self.waits.written_over(run, view.began);
+        let Some(view) = self.runs.get(&run).filter(|_| key == "lists") else { return };
+        self.waits.written_over(run, view.began);
+        if !view.is_blind {
             self.waits.kept(run);
         }
     }

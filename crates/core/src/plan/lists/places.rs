@@ -23,8 +23,8 @@ pub(super) struct Places<'a> {
 /// What goes before what is to take its place has come, where places are too few to wait for that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Yields {
-    /// What stays for a range without a place goes if that range comes after this: somebody more important would go
-    /// without for it. `None` = all of it stays.
+    /// What stays for a range without a place, or until it is there, goes if that range comes after this: somebody
+    /// more important would go without for it. `None` = all of it stays.
     pub(super) lets_go: Option<(Rank, Address)>,
     /// What a range is to ban goes while the range still challenges it.
     pub(super) weakly_covered: bool,
@@ -73,10 +73,13 @@ impl Rank {
         self.time as u64
     }
 
+    /// A range of the community that stands for a challenge that was decided here is as important as that, and comes after
+    /// the bans that were.
     pub(crate) fn new(candidate: &Candidate, is_at_edge: bool) -> Self {
+        let is_own = candidate.source == Source::Own;
         Self {
             source: candidate.source,
-            is_challenge: candidate.list != Remediation::Ban,
+            is_challenge: candidate.list != Remediation::Ban || is_own && !candidate.is_own_ban,
             is_new: !is_at_edge,
             time: Time::of(candidate.remaining_secs),
         }
@@ -145,12 +148,18 @@ impl<'a> Places<'a> {
 
     /// Whether one of these desired ranges is important enough for what stays because of it.
     pub(super) fn may_keep(&self, mut ranges: impl Iterator<Item = Address>) -> bool {
-        self.yields.lets_go.is_none_or(|limit| {
-            ranges.any(|range| {
-                let candidate = self.desired.candidate(&range);
-                candidate.is_some_and(|candidate| (self.rank(&candidate), range) < limit)
-            })
-        })
+        let lets_go = self.yields.lets_go;
+        lets_go
+            .is_none_or(|limit| ranges.any(|range| self.order(&range).is_some_and(|of| of < limit)))
+    }
+
+    /// Whether somebody more important than this desired range goes without, if what it covers waits for it.
+    pub(super) fn is_in_the_way(&self, range: &Address) -> bool {
+        self.yields.lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
+    }
+
+    fn order(&self, address: &Address) -> Option<(Rank, Address)> {
+        Some((self.rank(&self.desired.candidate(address)?), *address))
     }
 
     fn has(&self, candidate: &Candidate) -> bool {
@@ -237,6 +246,20 @@ mod tests {
         let shown: Vec<_> =
             counts.iter().map(|c| (c.origin.as_str(), c.ipv4, c.ipv6, c.dropped)).collect();
         assert_eq!(shown, [("CAPI", 1, 0, 1), ("crowdsec", 0, 1, 0)]);
+    }
+
+    #[test]
+    fn range_that_stands_for_an_own_challenge_comes_with_those_and_after_own_bans() {
+        let ranked = |list, origin, is_own_ban| {
+            let mut desired = Desired::default();
+            desired.put("1.0.0.0/24", Some(list), None, origin, DAY);
+            let candidate = desired.candidates().next().unwrap();
+            Rank::new(&Candidate { is_own_ban, ..candidate }, false)
+        };
+        let (ban, challenge) = (ranked(Ban, "cscli", true), ranked(Captcha, "cscli", false));
+        assert_eq!(ranked(Ban, "cscli", false), challenge);
+        assert!(ban < challenge && challenge < ranked(Ban, "lists", false));
+        assert!(ranked(Ban, "CAPI", false) < ranked(Captcha, "CAPI", false));
     }
 
     #[test]

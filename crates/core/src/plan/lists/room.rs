@@ -28,7 +28,7 @@ pub(super) enum Around {
     Weaker(Option<(Remediation, Address)>),
     /// None has a place: it keeps its own until one has.
     Waits,
-    /// None has a place, and it has none either: somebody more important would go without.
+    /// None is there yet, and it goes all the same: somebody more important would go without.
     LetGo,
 }
 
@@ -39,8 +39,9 @@ pub(super) enum Around {
 /// challenge instead of a ban, or a ban instead of a challenge, is safer than nothing for as long as the second
 /// write takes, which may be days.
 ///
-/// What stays for a range without a place does not stay where somebody more important who was decided here would go
-/// without for it; nor does what a range is to ban wait for that where it would be put out and challenges it already.
+/// What stays for a range that has no place, or is not there yet, does not stay where somebody more important who was
+/// decided here would go without for it; nor does what a range is to ban wait for that where it would be put out and
+/// challenges it already.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -104,11 +105,14 @@ fn assign_with<'a>(
             fits = count;
         }
     }
-    let is_on_the_way = of(fits).needs(rules).is_on_the_way();
+    let then = of(fits).needs(rules);
+    let is_on_the_way = then.is_on_the_way();
+    // What would wait for others goes at once, so that there is more room for the next run.
+    let all_go = needs.leaving + needs.ranges > 0 && !is_on_the_way && then.waits == 0;
     // A ban that was decided here does not go without for what comes inside of a range that goes: the range goes
-    // first, and everything else finds its place where that was.
+    // first, and everything else finds its place where that was. Nor does anybody where it goes first all the same.
     let without_ranges = Needs { ranges: 0, inside: BTreeSet::new(), ..needs };
-    if of(fits).has_own_without() && !is_too_many(&without_ranges, in_the_end) {
+    if (all_go || of(fits).has_own_without()) && !is_too_many(&without_ranges, in_the_end) {
         return of(in_the_end);
     }
     if !is_on_the_way {
@@ -121,7 +125,7 @@ fn assign_with<'a>(
             return of(count);
         }
     }
-    Places { are_kept: is_on_the_way && in_the_end == wanted, ..of(fits) }
+    Places { are_kept: (is_on_the_way || all_go) && in_the_end == wanted, ..of(fits) }
 }
 
 /// What needs places.
@@ -310,7 +314,10 @@ impl Places<'_> {
             if self.may_keep(ranges) { Around::Waits } else { Around::LetGo }
         };
         if let Some(after) = best(true) {
-            Around::Covered(after.filter(|_| !is_twice))
+            match after.filter(|_| !is_twice) {
+                Some((_, range)) if self.is_in_the_way(&range) => Around::LetGo,
+                after => Around::Covered(after),
+            }
         } else if around.iter().any(|(_, on)| *on >= list) {
             waits(list)
         } else if let Some(after) = best(false) {

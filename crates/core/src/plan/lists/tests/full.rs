@@ -68,16 +68,48 @@ fn own_bans_that_move_inside_of_a_range_that_goes_keep_their_places_and_the_rang
     assert_eq!((full.plan().dropped(), full.plan().lists()[0].added()), (0, 2));
 }
 
+/// Whether the range waits for him or goes first is a matter of room (`schedule`); he has his place with either.
 #[test]
-fn range_lifted_on_full_lists_goes_before_one_of_the_community_comes_inside_of_it() {
+fn one_of_the_community_inside_of_a_range_lifted_on_full_lists_has_a_place() {
     let mut full =
         case(&["9.9.9.9"], &[], &["9.9.9.9"], &["1.1.1.0/24"]).wants("1.1.1.5", Ban, "lists", 60);
-    let goes = "-1.1.1.0/24 captcha lifted Lift";
-    full.items_max = 2;
-    assert_eq!(full.says(), [goes]);
-    assert_eq!((full.plan().dropped(), full.plan().keeps_places()), (1, false));
-    full.items_max = 3;
-    assert_eq!(full.says(), ["+1.1.1.5 ban new_ban CommunityBan", goes]);
+    for items_max in [2, 3] {
+        full.items_max = items_max;
+        let both = ["+1.1.1.5 ban new_ban CommunityBan", "-1.1.1.0/24 captcha lifted Lift"];
+        assert_eq!(full.says(), both);
+        assert_eq!((full.plan().dropped(), full.plan().keeps_places()), (0, false));
+    }
+}
+
+#[test]
+fn one_inside_of_two_ranges_that_go_from_full_lists_has_a_place() {
+    let two = case(&[], &[], &[], &["2.2.2.0/28", "2.2.2.2/31"]).wants("2.2.2.2", Ban, "CAPI", 60);
+    let full = Case { items_max: 2, ..two };
+    assert_eq!(full.says()[0], "+2.2.2.2 ban new_ban CommunityBan");
+}
+
+/// What it covers goes before it comes, as displaced, which the guard counts: for a moment nothing is there for it.
+#[test]
+fn own_range_that_comes_last_has_the_place_of_what_it_covers_on_full_lists() {
+    let there = [r#"{"id":"x"}"#, r#"{"id":"a","ip":"9.0.0.1"}"#, r#"{"id":"b","ip":"2.2.2.3"}"#];
+    let observed = Observed::of(listed(&there), ObservedList::of(&["2.2.2.2/31", "2.2.2.7"]));
+    let mut full = Case { observed, items_max: 6, ..case(&["9.0.0.1", "9.0.0.2"], &[], &[], &[]) }
+        .wants("9.0.0.1", Ban, "cscli", 9_000_000)
+        .wants("9.0.0.2", Ban, "cscli", 9_000_000)
+        .wants("2.2.2.0/28", Ban, "crowdsec", 60);
+    let comes = ["+2.2.2.0/28 ban new_ban OwnBan", "+9.0.0.2 ban new_ban OwnBan"];
+    let goes = |how: &str| {
+        ["2.2.2.3 ban", "2.2.2.2/31 captcha", "2.2.2.7 captcha"].map(|of| format!("-{of} {how}"))
+    };
+    let sorted = |mut says: Vec<String>| {
+        says.sort_unstable();
+        says
+    };
+    let says = |how: &str| sorted(goes(how).into_iter().chain(comes.map(str::to_owned)).collect());
+    assert_eq!(sorted(full.says()), says("covered Rest after 2.2.2.0/28 ban"));
+    full.items_max = 5;
+    assert_eq!(sorted(full.says()), says("displaced Rest"));
+    assert_eq!((full.plan().dropped(), full.plan().keeps_places()), (0, false));
 }
 
 #[test]
@@ -156,4 +188,12 @@ fn who_stays_for_a_range_of_the_community_inside_an_own_one_that_has_its_place_g
         .wants("1.1.1.0/26", Ban, "lists", 60);
     let comes = "+9.9.9.9 captcha captcha Captcha".to_owned();
     assert!(full.says().contains(&comes), "{:?}", full.says());
+}
+
+#[test]
+fn lists_with_more_items_that_are_not_understood_than_fit_keep_no_place_for_anybody() {
+    let foreign = listed(&[r#"{"id":"x"}"#, r#"{"id":"y"}"#]);
+    let observed = Observed::of(foreign, ObservedList::default());
+    let full = Case { observed, items_max: 1, ..case(&[], &[], &[], &[]) };
+    assert_eq!((full.says(), full.plan().keeps_places()), (Vec::new(), false));
 }

@@ -90,3 +90,13 @@ fn what_a_range_is_to_ban_goes_before_it_where_the_range_would_be_put_out_for_th
     let goes = ["DELETE ban +0 -2", "POST ban +1 -0", "DELETE captcha +0 -1"];
     assert_eq!(full.says(), goes);
 }
+
+/// As long as there is a place for him, the range waits; where there is none he cannot come first, whoever decided it.
+#[test]
+fn range_that_goes_from_full_lists_goes_before_one_of_the_community_inside_comes_in_the_same_run() {
+    let mut full = case((&[], &[]), (&[], &[RANGE])).community(Ban, &["2.2.2.2"]).costly();
+    full.items_max = 2;
+    assert_eq!(full.says(), ["POST ban +1 -0", "DELETE captcha +0 -1"]);
+    full.items_max = 1;
+    assert_eq!(full.says(), ["DELETE captcha +0 -1", "POST ban +1 -0"]);
+}
