@@ -175,13 +175,18 @@ impl KvPlan {
     /// |---|---|---|
     /// | as a key that would be written | yes | changes; the key is written |
     /// | else | yes | kept |
+    /// | of a protected address, also if it has run out | none | goes; the key is written |
     /// | run out, or runs out within two minutes | none | left, until the key is written anyway |
     /// | else, as a key that would be deleted | none | goes; the key is written |
     ///
     /// With every write each desired range gets its whole time again, so that the next write is far.
     pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
         self.ranges.now = rules.now;
-        let there: BTreeMap<_, _> = observed.in_force(rules.now).gather();
+        // An owner's also if it has run out: our clock may be ahead, and the Worker's is right.
+        let is_there = |(range, entry): &(Address, RangeEntry)| {
+            entry.expires > rules.now || rules.protected.rule(range).is_some()
+        };
+        let there: BTreeMap<_, _> = observed.in_force(0).filter(is_there).gather();
         let written = match observed {
             Ranges::Ours { written, .. } => *written,
             Ranges::Absent | Ranges::Foreign => 0,
@@ -531,6 +536,23 @@ mod tests {
         assert_eq!(written(&plan), Some((vec![(NET.to_owned(), Ban, 3_600)], 3_600)));
         assert_eq!(plan.count(Why::Protected), 1);
         assert_eq!(plan.waiting(), &[(Why::Lifted, 1)].into());
+    }
+
+    /// Our clock is ahead: the Worker still meets the owner by it.
+    #[test]
+    fn range_that_has_run_out_goes_with_a_write_of_its_own_only_if_protected() {
+        let mut protected = Protected::default();
+        protected.add("2001:db8::7".parse().unwrap());
+        let there = || ours(&[(NET, Ban, 0), (NET6, Ban, 0), ("192.0.2.0/24", Ban, 3_660)]);
+        let desired = [("192.0.2.0/24", Ban, 3_600)];
+        let plan = plan_by(&desired, there(), Rules { protected: &protected, ..rules() });
+        let removals = plan.ranges().removals();
+        assert_eq!(removals.len(), 1);
+        assert_eq!((removals[0].why, removals[0].class), (Why::Protected, Class::Owner));
+        assert_eq!(removals[0].range.to_string(), NET6);
+        let content = vec![("192.0.2.0/24".to_owned(), Ban, 3_660)];
+        assert_eq!(written(&plan), Some((content, 3_660)));
+        assert_eq!(written(&self::plan(&desired, there())), None);
     }
 
     #[test]
