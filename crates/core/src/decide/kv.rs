@@ -133,10 +133,12 @@ pub fn decide(
                 let mut schedule = once(layout, plan, budget);
                 // What is an owner's goes before everything, and does not wait for those who come.
                 let is_owners = plan.ranges().class() == Some(Class::Owner);
-                let needed = plan.needed(&|address| is_owners || schedule.waits(address));
+                let is_meant = |address: &_| is_owners || schedule.waits(address);
+                let is_unsure = layout == Layout::Keys && quota.is_listed_late(began);
+                let needed = plan.needed(&is_meant, is_unsure.then_some(desired));
                 if needed.is_empty() {
                     stay.iter().for_each(|of: &RangeRemoval| schedule.wait(of.why, Some(of.range)));
-                    let leans = plan.needed(&|_| true);
+                    let leans = plan.needed(&|_| true, None);
                     if !leans.is_empty() {
                         let on = plan.inside(&leans).map(|address| match layout {
                             Layout::Keys => format!("{}{address}", kv.prefix),

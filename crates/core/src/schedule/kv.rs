@@ -79,6 +79,8 @@ pub struct Effect {
     pub own: u32,
     /// It goes only after the ranges that are written before it.
     pub after_ranges: bool,
+    /// A key is deleted whose place a range takes.
+    pub replaced: bool,
     /// It is the key of all ranges.
     pub ranges: bool,
 }
@@ -119,6 +121,7 @@ impl Effect {
             deleted: self.deleted + other.deleted,
             own: self.own + other.own,
             after_ranges: self.after_ranges || other.after_ranges,
+            replaced: self.replaced || other.replaced,
             ranges: self.ranges || other.ranges,
         }
     }
@@ -249,8 +252,8 @@ pub fn schedule(
     };
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
-        let is_replaced = matches!(delete.why, Why::Covered | Why::Moved);
-        if delete.after.is_some_and(|range| !comes.contains(&range)) || is_early && is_replaced {
+        let waits_for_range = delete.after.is_some_and(|range| !comes.contains(&range));
+        if waits_for_range || is_early && delete.is_replaced() {
             *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
@@ -353,7 +356,8 @@ fn in_order(
     }));
     keys.extend(deletes.iter().map(|delete| {
         let after_ranges = delete.after.is_some();
-        let effect = Effect { deleted: 1, after_ranges, ..Effect::default() };
+        let replaced = delete.is_replaced();
+        let effect = Effect { deleted: 1, after_ranges, replaced, ..Effect::default() };
         (delete.class, (effect, delete.key.clone()))
     }));
     let (after, keys): (Vec<_>, Vec<_>) =
