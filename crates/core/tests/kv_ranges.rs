@@ -65,6 +65,30 @@ fn lift(world: &World, range: &str) {
     assert!(world.front.world().lapi().remove_value(range) > 0, "{range}");
 }
 
+/// A listing may be a minute behind.
+#[tokio::test(start_paused = true)]
+async fn range_stays_while_the_key_of_who_is_inside_was_deleted_within_a_minute_and_is_listed() {
+    let mut world = World::kv(|options| options.cloudflare.kv_list_lag = Duration::from_secs(60));
+    world.set("scopes", "ip,range");
+    for value in ["203.0.113.7", "203.0.113.0/24"] {
+        world.decide("ban", value, 10 * HOUR);
+    }
+    world.run().await.unwrap();
+    tokio::time::sleep(INTERVAL).await;
+    lift(&world, "203.0.113.7");
+    world.run().await.unwrap();
+    assert!(!world.keys().contains_key("ip:203.0.113.7"));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    lift(&world, "203.0.113.0/24");
+    world.decide("ban", "203.0.113.7", HOUR);
+    world.run().await.unwrap();
+    assert_eq!(names(&world), ["203.0.113.0/24"], "he is met by it alone");
+    tokio::time::sleep(INTERVAL).await;
+    world.run().await.unwrap();
+    assert!(names(&world).is_empty() && world.keys().contains_key("ip:203.0.113.7"));
+    world.assert_no_violations();
+}
+
 #[tokio::test(start_paused = true)]
 async fn first_sync_writes_all_ranges_in_one_key_and_with_the_same_request_as_the_others() {
     let world = world();

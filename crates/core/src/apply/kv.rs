@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::log::{Level, Line, decimal, plural, seconds};
 use crate::order::Gather;
 use crate::ports::{Host, Request};
-use crate::schedule::kv::{Bulk, Schedule};
+use crate::schedule::kv::{Bulk, Effect, Schedule};
 use crate::session::{Api, Session};
 use crate::settings::Id;
 use crate::state::quota::{Quota, Spending};
@@ -184,11 +184,14 @@ impl<H: Host> Sending<'_, '_, H> {
         }
         let now = self.session.unix_now();
         let (spending, keys) = (bulk.spending(), bulk.len());
-        let own = u64::from(bulk.effect().own);
+        let Effect { own, ranges: has_ranges, replaced, .. } = bulk.effect();
+        let own = u64::from(own);
         self.applied.writes += 1;
-        let has_ranges = bulk.has_ranges();
         self.learn(|quota| {
             quota.spend(spending, keys, own, now);
+            if replaced {
+                quota.replaces(now);
+            }
             if has_ranges {
                 quota.shards.sent_ranges(now);
             }

@@ -133,10 +133,12 @@ pub fn decide(
                 let mut schedule = once(layout, plan, budget);
                 // What is an owner's goes before everything, and does not wait for those who come.
                 let is_owners = plan.ranges().class() == Some(Class::Owner);
-                let needed = plan.needed(&|address| is_owners || schedule.waits(address));
+                let is_meant = |address: &_| is_owners || schedule.waits(address);
+                let is_unsure = layout == Layout::Keys && quota.is_listed_late(began);
+                let needed = plan.needed(&is_meant, is_unsure.then_some(desired));
                 if needed.is_empty() {
                     stay.iter().for_each(|of: &RangeRemoval| schedule.wait(of.why, Some(of.range)));
-                    let leans = plan.needed(&|_| true);
+                    let leans = plan.needed(&|_| true, None);
                     if !leans.is_empty() {
                         let on = plan.inside(&leans).map(|address| match layout {
                             Layout::Keys => format!("{}{address}", kv.prefix),
@@ -169,6 +171,15 @@ pub fn decide(
         (schedule, other)
     };
     let (mut schedule, mut sent) = schedules(&course);
+    if course.served == Layout::Shards && there.shards.marker.is_none() {
+        // One request may take the first marker and not a shard, and a listing may lack keys that were written a moment
+        // ago: whoever is met by those would then be let through.
+        let absent = (0..WIDE).filter(|unit| there.shards.units[*unit] == Unit::Absent);
+        let first: BTreeSet<String> = absent.map(|unit| unit_key(&kv.prefix, unit)).gather();
+        if schedule.bulks().iter().any(|bulk| bulk.has_any(&first)) {
+            schedule.lean(first, Schedule::default());
+        }
+    }
     let mut instead = None;
     let secs = history.complete_secs(now);
     let youngest = there.youngest(course.wanted);

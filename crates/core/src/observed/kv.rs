@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{self, Layout, Marker, UNITS, Unit, Units, WIDE};
 use crate::api::cloudflare::kv::{Key, Metadata, RANGES, RangeEntry, Ranges, ranges_key};
+use crate::settings::protected::Protected;
 use crate::skipped::Left;
 
 /// Both layouts, as far as they were read.
@@ -48,9 +49,16 @@ pub struct ObservedShards {
 }
 
 impl ObservedShards {
-    /// Takes an entry of a shard that was written `at`, unless it has run out `now`.
-    pub fn add(&mut self, address: Address, entry: RangeEntry, at: u64, now: u64) {
-        if entry.expires > now {
+    /// Takes an entry of a shard that was written `at`, unless it has run out `now`; but what is `protected` even
+    /// then. Our clock may be ahead, and the Worker, whose clock is right, would meet the owner by it.
+    pub fn add(
+        &mut self,
+        address: Address,
+        entry: RangeEntry,
+        at: u64,
+        (protected, now): (&Protected, u64),
+    ) {
+        if entry.expires > now || protected.rule(&address).is_some() {
             let metadata = Some(Metadata { value: entry.value, written: at });
             self.keys.entries.insert(address, Entry { expires: Some(entry.expires), metadata });
         }
@@ -216,16 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn entry_of_a_shard_is_there_until_it_has_run_out() {
+    fn entry_of_a_shard_is_there_until_it_has_run_out_and_an_owners_until_it_is_taken_out() {
         let mut shards = ObservedShards::default();
-        for (address, expires) in [("192.0.2.1", 101), ("192.0.2.2", 100), ("192.0.2.3", 99)] {
+        let mut protected = Protected::default();
+        protected.add("192.0.2.4".parse().unwrap());
+        let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
+        let there = all.map(|one| one.parse().unwrap());
+        for (address, expires) in there.into_iter().zip([101, 100, 99, 99]) {
             let entry = RangeEntry { value: Remediation::Ban, expires };
-            shards.add(address.parse().unwrap(), entry, 50, 100);
+            shards.add(address, entry, 50, (&protected, 100));
         }
-        let there = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|one| one.parse().unwrap());
-        assert_eq!(there.map(|one| shards.keys.has(&one, 100)), [true, false, false]);
+        assert_eq!(there.map(|one| shards.keys.has(&one, 100)), [true, false, false, true]);
         let either = ObservedKv { shards: Some(shards), ..ObservedKv::default() };
-        assert_eq!(there.map(|one| either.has(&one, 100)), [true, false, false]);
+        assert_eq!(there.map(|one| either.has(&one, 100)), [true, false, false, true]);
     }
 
     #[test]

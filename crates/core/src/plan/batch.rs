@@ -26,6 +26,11 @@ impl<T> Batch<T> {
         batches
     }
 
+    /// The items themselves.
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+
     /// The items.
     pub fn as_slice(&self) -> &[T] {
         &self.0

@@ -148,7 +148,6 @@ pub fn review<P: Reviewable>(
     if limits.approved_until.is_some_and(|until| now < until) {
         return Review { yielded: Some(Yielded::ByPerson), ..Review::clear(plan) };
     }
-    let owners = let_owners_go(owners, &mut held, limits);
     let group_of = |address: &Address| {
         let id = held.groups.get(address)?;
         held.streak.groups.get(usize::from(id.0))
@@ -157,13 +156,13 @@ pub fn review<P: Reviewable>(
         group.runs >= limits.runs && now.saturating_sub(group.since) >= limits.seconds
     };
     let waits = |address: &&Address| group_of(address).is_some_and(|group| !is_confirmed(group));
-    let mut stays: BTreeSet<Address> =
-        wanted.iter().filter(waits).filter(|address| !owners.contains(address)).copied().collect();
+    let mut stays: BTreeSet<Address> = wanted.iter().filter(waits).copied().collect();
     let confirmed: Vec<&Group> =
         wanted.iter().filter_map(group_of).filter(|group| is_confirmed(group)).collect();
-    make_room(&plan, &removals, &mut stays);
     let yielded = confirmed.iter().map(|group| group.runs).max();
     let yielded = yielded.map(|runs| Yielded::Confirmed { removals: confirmed.len() as u64, runs });
+    let_owners_go(&owners, &mut stays, &mut held, limits);
+    make_room(&plan, &removals, &mut stays);
     // What was wrong last: a run that finds nothing wrong any more still waits for what was.
     held.streak.rule = objection(&plan, &removals, limits).unwrap_or(held.streak.rule);
     let refusal = Refusal::of(held.streak.rule, &stays, &removals, &held, limits, now);
@@ -293,23 +292,23 @@ fn objection(plan: &impl Reviewable, removals: &[Removal], limits: &GuardLimits)
     })
 }
 
-/// Marks the owner's addresses that go at once, and gives them: as many as `removal_guard_count` in a
-/// streak. More than that is no owner, but a prefix that is too wide.
+/// Takes the owner's addresses that go at once out of what stays, and marks them: as many as `removal_guard_count` in
+/// a streak. More than that is no owner, but a prefix that is too wide. Who goes anyway does not count: the write that
+/// takes him away may be refused, and be planned in run after run.
 fn let_owners_go(
-    owners: BTreeSet<Address>,
+    owners: &BTreeSet<Address>,
+    stays: &mut BTreeSet<Address>,
     held: &mut Held,
     limits: &GuardLimits,
-) -> BTreeSet<Address> {
-    let (before, more): (BTreeSet<Address>, BTreeSet<Address>) =
-        owners.into_iter().partition(|owner| held.groups.get(owner) == Some(GroupId::OWNER));
+) {
     let left = limits.count.saturating_sub(held.streak.owners);
-    let more = more.into_iter().take(usize::try_from(left).unwrap_or(usize::MAX));
-    let more: BTreeSet<Address> = more.collect();
-    held.streak.owners += more.len() as u64;
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    let goes: BTreeSet<Address> = owners.intersection(stays).take(left).copied().collect();
+    held.streak.owners += goes.len() as u64;
     held.groups = Table::from_sorted(held.groups.iter().map(|(address, group)| {
-        (address, if more.contains(&address) { GroupId::OWNER } else { group })
+        (address, if goes.contains(&address) { GroupId::OWNER } else { group })
     }));
-    before.into_iter().chain(more).collect()
+    stays.retain(|address| !goes.contains(address));
 }
 
 /// As many of what is held as bans that were decided here need room, the least important first: what the

@@ -298,6 +298,38 @@ fn owner_who_is_put_back_by_others_goes_again_at_once_and_counts_once() {
     assert_eq!(site.history, None, "nothing is held any more");
 }
 
+/// Their write was refused in run after run, and each of those counted them; then LAPI lost its database.
+#[test]
+fn owners_who_go_without_the_guard_in_many_runs_do_not_count_as_let_go() {
+    let mut site = Site::with(0..20);
+    site.limits.count = 3;
+    // A streak of which only a newcomer is left, who waits.
+    let streak = Streak { groups: vec![Group { since: T, runs: 1 }; 2], ..Streak::default() };
+    let groups = Table::from_sorted([(address(3), GroupId(1))].into_iter());
+    site.history = Some(Held { streak, groups });
+    site.desires(4..20).because(Why::Protected, 0..3);
+    for _ in 0..9 {
+        site.now += 120;
+        let review = site.review();
+        assert_eq!(review.held, addresses(3..4));
+        site.history = review.remember;
+    }
+    site.desires(0..0);
+    assert_eq!(site.review().held, addresses(3..20));
+}
+
+#[test]
+fn owners_whose_wait_is_over_do_not_count_as_let_go() {
+    let mut site = Site::with(0..100);
+    site.limits.count = 2;
+    site.desires(60..100);
+    (0..15).for_each(|_| assert_eq!(site.run(), 60));
+    site.because(Why::Protected, 0..2);
+    site.now += 120;
+    let review = site.review();
+    assert_eq!((review.held.len(), review.remember.unwrap().streak.owners), (0, 0));
+}
+
 #[test]
 fn owner_of_before_who_is_lifted_waits_like_all_others() {
     let mut site = Site::with(0..1);

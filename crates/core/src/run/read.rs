@@ -26,6 +26,7 @@ use crate::observed::rules::{ObservedRules, ZoneRules};
 use crate::ports::{Answer, Body, Host, Request, TransportError};
 use crate::report::Outcome;
 use crate::session::{Again, Api, Session, attempts, call, collect, within};
+use crate::settings::protected::Protected;
 use crate::settings::{Id, Kv, KvLayout, Lists, Rules, Settings};
 use crate::small::SmallMap;
 use crate::state::edge::Mark;
@@ -206,7 +207,10 @@ pub(crate) async fn all<H: Host, W: Watch>(
         (read, described)
     });
     // On the heap: two layouts are read one after the other, and a future is as large as the largest of its steps.
-    let keys = targets.kv.as_ref().map(|kv| Box::pin(namespace(session, clients, kv, until)));
+    let keys = targets
+        .kv
+        .as_ref()
+        .map(|kv| Box::pin(namespace(session, clients, (kv, &settings.protected), until)));
     let rulesets = targets.rules.iter().flat_map(|rules| &rules.zones);
     let rulesets = join_all(rulesets.map(|zone| ruleset(session, clients, zone, until)));
     let rulesets = async { (rulesets.await, session.elapsed()) };
@@ -357,7 +361,7 @@ async fn list<H: Host>(
 async fn namespace<H: Host>(
     session: &Session<'_, H>,
     clients: &Clients,
-    target: &Kv,
+    (target, protected): (&Kv, &Protected),
     until: Duration,
 ) -> Result<ObservedKv, Failure> {
     let mut observed = ObservedKv::default();
@@ -370,7 +374,7 @@ async fn namespace<H: Host>(
         if observed.keys.as_ref().is_some_and(|keys| !keys.has_units()) {
             break;
         }
-        let read = shards(session, clients, target, until).await?;
+        let read = shards(session, clients, (target, protected), until).await?;
         let is_alone = target.layout == KvLayout::Shards
             && read.marker.is_some_and(|marker| marker.serves == Layout::Shards && marker.alone);
         observed.shards = Some(read);
@@ -384,14 +388,14 @@ async fn namespace<H: Host>(
 async fn shards<H: Host>(
     session: &Session<'_, H>,
     clients: &Clients,
-    target: &Kv,
+    (target, protected): (&Kv, &Protected),
     until: Duration,
 ) -> Result<ObservedShards, Failure> {
     let mut observed = ObservedShards::default();
     let now = session.unix_now();
     let mut take = |answer: &Answer| {
         observed = ObservedShards::default();
-        let mut each = |address, entry, at| observed.add(address, entry, at, now);
+        let mut each = |address, entry, at| observed.add(address, entry, at, (protected, now));
         let units = units::decode_units(answer, &target.prefix, &mut each)?;
         observed.set_units(units);
         Ok(())

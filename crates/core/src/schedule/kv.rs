@@ -52,7 +52,7 @@ pub(crate) struct Leans {
 impl Leans {
     /// Whether it leans on something of this.
     pub(crate) fn is_on(&self, bulk: &Bulk) -> bool {
-        self.on.is_empty() || bulk.only(&|_, key| self.on.contains(key)).is_some()
+        self.on.is_empty() || bulk.has_any(&self.on)
     }
 }
 
@@ -79,6 +79,8 @@ pub struct Effect {
     pub own: u32,
     /// It goes only after the ranges that are written before it.
     pub after_ranges: bool,
+    /// A key is deleted whose place a range takes.
+    pub replaced: bool,
     /// It is the key of all ranges.
     pub ranges: bool,
 }
@@ -119,6 +121,7 @@ impl Effect {
             deleted: self.deleted + other.deleted,
             own: self.own + other.own,
             after_ranges: self.after_ranges || other.after_ranges,
+            replaced: self.replaced || other.replaced,
             ranges: self.ranges || other.ranges,
         }
     }
@@ -154,6 +157,30 @@ impl Bulk {
     /// Whether it writes, or deletes, the key of all ranges.
     pub fn has_ranges(&self) -> bool {
         self.effect().ranges
+    }
+
+    /// Whether a key of these names is in it.
+    pub(crate) fn has_any(&self, names: &BTreeSet<String>) -> bool {
+        match self {
+            Self::Put(pairs) => pairs.as_slice().iter().any(|(_, pair)| names.contains(&pair.key)),
+            Self::Delete(keys) => keys.as_slice().iter().any(|(_, key)| names.contains(key)),
+        }
+    }
+
+    /// Without the key of all ranges, and that alone. Values are some megabytes, and are moved.
+    fn apart(self) -> [Option<Self>; 2] {
+        fn apart<T>(
+            items: Batch<(Effect, T)>,
+            bulk: fn(Batch<(Effect, T)>) -> Bulk,
+        ) -> [Option<Bulk>; 2] {
+            let (ranges, others): (Vec<_>, Vec<_>) =
+                items.into_vec().into_iter().partition(|(of, _)| of.ranges);
+            [others, ranges].map(|items| Batch::split(items).pop().map(bulk))
+        }
+        match self {
+            Self::Put(pairs) => apart(pairs, Self::Put),
+            Self::Delete(keys) => apart(keys, Self::Delete),
+        }
     }
 
     /// What of it is meant, if anything is.
@@ -225,8 +252,8 @@ pub fn schedule(
     };
     let mut deletes: Vec<&Delete> = Vec::new();
     for delete in plan.deletes() {
-        let is_replaced = matches!(delete.why, Why::Covered | Why::Moved);
-        if delete.after.is_some_and(|range| !comes.contains(&range)) || is_early && is_replaced {
+        let waits_for_range = delete.after.is_some_and(|range| !comes.contains(&range));
+        if waits_for_range || is_early && delete.is_replaced() {
             *schedule.waiting.or_default(delete.why) += 1;
             schedule.stays.extend(delete.address);
         } else if budget.delete(delete.class) {
@@ -329,7 +356,8 @@ fn in_order(
     }));
     keys.extend(deletes.iter().map(|delete| {
         let after_ranges = delete.after.is_some();
-        let effect = Effect { deleted: 1, after_ranges, ..Effect::default() };
+        let replaced = delete.is_replaced();
+        let effect = Effect { deleted: 1, after_ranges, replaced, ..Effect::default() };
         (delete.class, (effect, delete.key.clone()))
     }));
     let (after, keys): (Vec<_>, Vec<_>) =
@@ -390,13 +418,13 @@ impl Schedule {
     /// `on`, and as `kept` has it if these are not all taken: one request may take some keys and not others.
     pub(crate) fn lean(&mut self, on: BTreeSet<String>, mut kept: Self) {
         let Some(at) = self.bulks.iter().position(Bulk::has_ranges) else { return };
-        let bulk = self.bulks.remove(at);
-        if let Some(others) = bulk.only(&|of, _| !of.ranges) {
+        let [others, ranges] = self.bulks.remove(at).apart();
+        if let Some(others) = others {
             self.bulks.insert(at, others);
         }
         let after = self.bulks.iter().position(|bulk| bulk.effect().after_ranges);
         let end = after.unwrap_or(self.bulks.len());
-        if let Some(ranges) = bulk.only(&|of, _| of.ranges) {
+        if let Some(ranges) = ranges {
             self.bulks.insert(end, ranges);
         }
         let instead = match kept.leans.take() {

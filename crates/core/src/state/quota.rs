@@ -16,6 +16,8 @@ const INTERVAL_SECS: u64 = 120;
 /// Where our clock is ahead of Cloudflare's, our day begins while theirs has not ended: that the day is used
 /// up is believed for so long only, when it is said within so long of 00:00 UTC.
 const DAWN_SECS: u64 = 600;
+/// For so long a listing may be behind (facts cloudflare 2.2).
+const LISTED_LATE_SECS: u64 = 60;
 
 /// What was spent on one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ pub struct Quota {
     /// Since when keys have been seen that were written in the future: the clock of another host, or of
     /// ours before it was put back. 0 = none were seen by the last run.
     ahead_since: u64,
+    /// When keys were last sent to be deleted whose place a range takes, Unix seconds.
+    replaced_at: u64,
     /// Of the values that hold many.
     pub shards: ShardsHistory,
 }
@@ -77,6 +81,7 @@ impl Record for Quota {
         self.deletes_exhausted_at = self.deletes_exhausted_at.min(now);
         self.ran_at = self.ran_at.min(now);
         self.ahead_since = self.ahead_since.min(now);
+        self.replaced_at = self.replaced_at.min(now);
         self.shards.settle(now);
     }
 }
@@ -172,6 +177,16 @@ impl Quota {
         };
     }
 
+    /// Keys are sent to be deleted whose place a range takes.
+    pub(crate) fn replaces(&mut self, now: u64) {
+        self.replaced_at = now;
+    }
+
+    /// Whether a listing that is read from `began` on, Unix seconds, may show such keys although they are gone.
+    pub fn is_listed_late(&self, began: u64) -> bool {
+        began <= self.replaced_at.saturating_add(LISTED_LATE_SECS)
+    }
+
     /// Since when keys have been seen that were written in the future.
     pub fn ahead_since(&self) -> Option<u64> {
         (self.ahead_since > 0).then_some(self.ahead_since)
@@ -194,6 +209,16 @@ mod tests {
         let mut quota = Quota::default();
         quota.settle(NOON);
         quota
+    }
+
+    #[test]
+    fn listing_may_show_keys_that_a_range_replaced_for_a_minute_whatever_the_clock_did() {
+        let mut quota = today();
+        assert!(!quota.is_listed_late(NOON));
+        quota.replaces(NOON);
+        let late = |quota: &Quota| [59, 60, 61].map(|secs| quota.is_listed_late(NOON + secs));
+        assert_eq!(late(&quota), [true, true, false]);
+        assert_eq!(late(&quota.at(NOON - 1)), [true, false, false], "put back");
     }
 
     #[test]

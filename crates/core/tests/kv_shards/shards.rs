@@ -237,7 +237,7 @@ async fn value_that_reads_older_than_what_was_written_is_not_written_over() {
 async fn write_that_was_lost_is_made_again_after_five_minutes() {
     let world = world("shards");
     world.decide("ban", "203.0.113.7", 9 * HOUR);
-    world.fault(r#"cloudflare PUT /bulk times=1: answer 200 {"success":true,"result":{}}"#);
+    world.fault(r#"cloudflare PUT /bulk times=2: answer 200 {"success":true,"result":{}}"#);
     world.run().await.unwrap();
     assert!(world.values().is_empty());
     runs(&world, 3).await;

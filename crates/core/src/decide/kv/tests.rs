@@ -5,6 +5,7 @@ use crate::api::cloudflare::kv::shards::{Marker, UNITS};
 use crate::api::cloudflare::kv::{Key, Metadata, Pair, RangeEntry, Ranges, Value};
 use crate::decision::Remediation::{self, Ban, Captcha};
 use crate::schedule::kv::Leans;
+use crate::settings::protected::Protected;
 use crate::state::{Known, ShardsHistory};
 
 const NOW: u64 = 1_793_000_000;
@@ -369,4 +370,50 @@ fn what_the_community_lifted_rides_where_shards_are_served_and_not_before() {
     let before = Case { ends: known(), ..Case::to_shards(keys(&[KEY], &[]), keys(&both, &[])) };
     let (sent, _) = before.decide(&[(KEY, Ban, 3_600)]).other.unwrap();
     assert_eq!((sent.riding(), sent.bulks().len()), (0, 1));
+}
+
+/// The request may be taken in part, and a listing may lack the keys that the Worker still goes by.
+#[test]
+fn first_marker_is_sent_after_the_shards_that_come_with_it_and_others_do_not_wait() {
+    let unit = unit_key("ip:", shard(&KEY.parse().unwrap()));
+    let (line, marker) = (format!("{unit}={KEY}"), "ip:wide=");
+    let with = |is_there: &dyn Fn(usize) -> bool| {
+        let units = std::array::from_fn(|at| match is_there(at) {
+            true => Unit::Ours(NOW - HOUR),
+            false => Unit::Absent,
+        });
+        let shards = Some(ObservedShards { units, ..ObservedShards::default() });
+        let case = Case::of("shards", Some(ObservedKeys::default()), shards);
+        words(&case.decide(&[(KEY, Ban, 3_600)]).schedule)
+    };
+    let all: Vec<_> = (0..WIDE).map(|at| unit_key("ip:", at)).collect();
+    let apart = vec![format!("put {line}"), format!("put {marker}")];
+    assert_eq!(with(&|_| false), (apart.clone(), format!("{} else ", all.join(" "))));
+    let at = shard(&KEY.parse().unwrap());
+    assert_eq!(with(&|unit| unit != at && unit != WIDE), (apart, format!("{unit} else ")));
+    // Others took the marker: what was there is to be met again as soon as can be.
+    let together = (vec![format!("put {line} {marker}")], String::new());
+    assert_eq!(with(&|unit| unit != WIDE), together);
+    assert_eq!(with(&|unit| unit == at), together);
+}
+
+/// Our clock is ahead: the owner's entry is over by it, and would be met again when the Worker reads it.
+#[test]
+fn owner_whose_entry_has_run_out_leaves_the_shards_that_take_over() {
+    let mut shards = in_shards(keys(&["192.0.2.2"], &[]), Layout::Keys, NOW - HOUR, false).unwrap();
+    let mut protected = Protected::default();
+    protected.add(KEY.parse().unwrap());
+    let entry = RangeEntry { value: Ban, expires: NOW - 1 };
+    shards.add(KEY.parse().unwrap(), entry, NOW - HOUR, (&protected, NOW));
+    let keys = keys(&[KEY, "192.0.2.2"], &[]);
+    let case = Case { never: KEY, ..Case::of("shards", Some(keys), Some(shards)) };
+    let decision = case.decide(&[("192.0.2.2", Ban, 3_600)]);
+    assert_eq!(serves(&decision), Layout::Shards);
+    assert_eq!(words(&decision.schedule).0, [format!("delete ip:{KEY}")]);
+    let unit = unit_key("ip:", shard(&KEY.parse().unwrap()));
+    let beside = unit_key("ip:", shard(&"192.0.2.2".parse().unwrap()));
+    let line = if unit == beside { "192.0.2.2" } else { "" };
+    let (bulks, leans) = words(&decision.other.as_ref().unwrap().0);
+    assert_eq!(bulks, [format!("put {unit}={line}"), "put ip:wide=".to_owned()]);
+    assert_eq!(leans, "all else ");
 }

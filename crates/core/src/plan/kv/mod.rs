@@ -82,6 +82,13 @@ pub struct Delete {
     pub after: Option<Address>,
 }
 
+impl Delete {
+    /// Whether a range takes its place.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.why, Why::Covered | Why::Moved)
+    }
+}
+
 /// What differs in the namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KvPlan {
@@ -413,14 +420,15 @@ impl KvPlan {
         let is_there = |range: &Address, wanted: Remediation| {
             in_force.get(range).is_some_and(|entry| entry.value == wanted) && !is_written(range)
         };
-        let covers = |wanted: &Remediation| value.is_none_or(|value| *wanted >= value);
+        // What is not ours may ban: it waits for the strongest.
+        let covers = |wanted: &Remediation| *wanted >= value.unwrap_or(Remediation::Ban);
         // The strongest first, and of those what is in force already.
         let best = around
             .iter()
             .map(|(range, wanted)| (covers(wanted), is_there(range, *wanted), *range))
             .max();
         if let Some((covers, there, range)) = best {
-            let why = if covers { Why::Covered } else { Why::Moved };
+            let why = if covers || value.is_none() { Why::Covered } else { Why::Moved };
             self.deletes.push(delete(why, Class::Rest, (!there).then_some(range)));
         }
     }

@@ -175,13 +175,18 @@ impl KvPlan {
     /// |---|---|---|
     /// | as a key that would be written | yes | changes; the key is written |
     /// | else | yes | kept |
+    /// | of a protected address, also if it has run out | none | goes; the key is written |
     /// | run out, or runs out within two minutes | none | left, until the key is written anyway |
     /// | else, as a key that would be deleted | none | goes; the key is written |
     ///
     /// With every write each desired range gets its whole time again, so that the next write is far.
     pub(super) fn add_ranges(&mut self, desired: &Desired, observed: &Ranges, rules: Rules<'_>) {
         self.ranges.now = rules.now;
-        let there: BTreeMap<_, _> = observed.in_force(rules.now).gather();
+        // An owner's also if it has run out: our clock may be ahead, and the Worker's is right.
+        let is_there = |(range, entry): &(Address, RangeEntry)| {
+            entry.expires > rules.now || rules.protected.rule(range).is_some()
+        };
+        let there: BTreeMap<_, _> = observed.in_force(0).filter(is_there).gather();
         let written = match observed {
             Ranges::Ours { written, .. } => *written,
             Ranges::Absent | Ranges::Foreign => 0,
@@ -240,8 +245,13 @@ impl KvPlan {
 
 impl KvPlan {
     /// The ranges that must not go, nor become weaker, before the key of somebody inside is there, who is desired by
-    /// himself and of whom `is_meant`: he would be let through.
-    pub(crate) fn needed(&self, is_meant: &dyn Fn(&Address) -> bool) -> Vec<RangeRemoval> {
+    /// himself and of whom `is_meant`: he would be let through. Where keys may be listed that are gone, `unsure` says
+    /// who is desired: for each of those.
+    pub(crate) fn needed(
+        &self,
+        is_meant: &dyn Fn(&Address) -> bool,
+        unsure: Option<&Desired>,
+    ) -> Vec<RangeRemoval> {
         let RangesPlan { removals, weaker, .. } = &self.ranges;
         let mut needed = removals.clone();
         needed.extend_from_slice(weaker);
@@ -252,12 +262,12 @@ impl KvPlan {
                 Why::Captcha => Remediation::Ban,
                 _ => Remediation::Captcha,
             };
-            self.puts.iter().any(|put| {
-                put.value >= least
-                    && of.range.contains(&put.address)
-                    && put.comes()
-                    && is_meant(&put.address)
-            })
+            let is_inside = |address: &Address, value| value >= least && of.range.contains(address);
+            let mut unsure = unsure.into_iter().flat_map(Desired::keys);
+            unsure.any(|wanted| is_inside(&wanted.address, wanted.value))
+                || self.puts.iter().any(|put| {
+                    is_inside(&put.address, put.value) && put.comes() && is_meant(&put.address)
+                })
         });
         needed
     }
@@ -449,13 +459,34 @@ mod tests {
         let inside: Address = "203.0.113.7".parse().unwrap();
         let desired = [("203.0.113.7", Captcha, 3_600), (NET6, Captcha, 3_600)];
         let plan = plan(&desired, ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]));
-        assert_eq!(plan.needed(&|_| false), []);
-        let needed = plan.needed(&|address| *address == inside);
+        assert_eq!(plan.needed(&|_| false, None), []);
+        let needed = plan.needed(&|address| *address == inside, None);
         assert_eq!(needed, plan.ranges().removals());
         let content = |captcha| vec![captcha, (NET6.to_owned(), Captcha, 3_660)];
         assert_eq!(written(&plan).unwrap().0.len(), 1);
         let keeping = plan.keeping(&needed);
         assert_eq!(written(&keeping).unwrap().0, content((NET.to_owned(), Ban, 3_660)));
+    }
+
+    #[test]
+    fn lifted_range_is_needed_by_everybody_inside_while_keys_may_be_listed_that_are_gone() {
+        let mut keys = ObservedKeys::default();
+        keys.set_ranges(ours(&[(NET, Ban, 3_660), (NET6, Ban, 3_660)]));
+        let metadata = Some(Metadata { value: Ban, written: NOW - 3_600 });
+        for name in ["203.0.113.7", "2001:db8::1"] {
+            keys.add(
+                Key { name: format!("ip:{name}"), expires: Some(NOW + 3_660), metadata },
+                "ip:",
+            );
+        }
+        let desired =
+            [("203.0.113.7", Ban, 3_600), (NET6, Captcha, 3_600), ("2001:db8::1", Captcha, 3_600)];
+        let desired = Desired::of_keys(&desired);
+        let plan = diff(&desired, &keys, rules());
+        assert_eq!(plan.needed(&|_| false, None), []);
+        let needed: Vec<_> =
+            plan.needed(&|_| false, Some(&desired)).iter().map(|of| of.range.to_string()).collect();
+        assert_eq!(needed, [NET], "and who is to be challenged is so by what becomes weaker");
     }
 
     #[test]
@@ -472,7 +503,7 @@ mod tests {
             ("2001:db8::1", Ban, false),
         ] {
             let plan = plan(&[to[0], to[1], (inside, value, 3_600)], there());
-            let needed = plan.needed(&|_| true);
+            let needed = plan.needed(&|_| true, None);
             let ranges: Vec<_> = needed.iter().map(|of| of.range.to_string()).collect();
             assert_eq!(ranges, if is_needed { vec![NET] } else { vec![] }, "{inside} {value:?}");
             let comes: Vec<_> = plan.inside(&needed).map(|address| address.to_string()).collect();
@@ -489,8 +520,8 @@ mod tests {
         let plan =
             plan(&[(NET, Captcha, 3_600), ("203.0.113.7", Ban, 9)], ours(&[(NET, Ban, 9_000)]));
         assert_eq!(plan.drift(), 2);
-        let keeping = plan.clone().keeping(&plan.needed(&|_| true));
-        assert_eq!((written(&keeping), keeping.needed(&|_| true)), (None, vec![]));
+        let keeping = plan.clone().keeping(&plan.needed(&|_| true, None));
+        assert_eq!((written(&keeping), keeping.needed(&|_| true, None)), (None, vec![]));
     }
 
     #[test]
@@ -502,7 +533,7 @@ mod tests {
         // It is written again, for it is about to run out.
         keys.add(Key { name, expires: Some(NOW + 300), metadata }, "ip:");
         let plan = diff(&Desired::of_keys(&[("203.0.113.7", Ban, 3_600)]), &keys, rules());
-        assert_eq!((plan.puts().len(), plan.needed(&|_| true)), (1, vec![]));
+        assert_eq!((plan.puts().len(), plan.needed(&|_| true, None)), (1, vec![]));
         assert_eq!(plan.inside(plan.ranges().removals()).count(), 0);
     }
 
@@ -515,7 +546,7 @@ mod tests {
         let owner = plan_by(&[inside], ours(&[(NET, Ban, 3_660)]), rules);
         let covered = [inside, ("203.0.0.0/16", Ban, 3_600)];
         for plan in [owner, plan(&covered, ours(&[(NET, Ban, 3_660)]))] {
-            assert_eq!((plan.ranges().removals().len(), plan.needed(&|_| true)), (1, vec![]));
+            assert_eq!((plan.ranges().removals().len(), plan.needed(&|_| true, None)), (1, vec![]));
         }
     }
 
@@ -531,6 +562,23 @@ mod tests {
         assert_eq!(written(&plan), Some((vec![(NET.to_owned(), Ban, 3_600)], 3_600)));
         assert_eq!(plan.count(Why::Protected), 1);
         assert_eq!(plan.waiting(), &[(Why::Lifted, 1)].into());
+    }
+
+    /// Our clock is ahead: the Worker still meets the owner by it.
+    #[test]
+    fn range_that_has_run_out_goes_with_a_write_of_its_own_only_if_protected() {
+        let mut protected = Protected::default();
+        protected.add("2001:db8::7".parse().unwrap());
+        let there = || ours(&[(NET, Ban, 0), (NET6, Ban, 0), ("192.0.2.0/24", Ban, 3_660)]);
+        let desired = [("192.0.2.0/24", Ban, 3_600)];
+        let plan = plan_by(&desired, there(), Rules { protected: &protected, ..rules() });
+        let removals = plan.ranges().removals();
+        assert_eq!(removals.len(), 1);
+        assert_eq!((removals[0].why, removals[0].class), (Why::Protected, Class::Owner));
+        assert_eq!(removals[0].range.to_string(), NET6);
+        let content = vec![("192.0.2.0/24".to_owned(), Ban, 3_660)];
+        assert_eq!(written(&plan), Some((content, 3_660)));
+        assert_eq!(written(&self::plan(&desired, there())), None);
     }
 
     #[test]

@@ -103,17 +103,19 @@ impl KvPlan {
             }
         }
         let content = &mut self.ranges.content.regions;
-        let is_there = there.entries.iter().any(|(_, entry)| is_in_force(&entry));
+        let is_in_force = there.entries.iter().any(|(_, entry)| is_in_force(&entry));
+        let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
+        let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
+        // An owner who is new among them must not be caught in a country, nor in one that has run out by our clock,
+        // which may be ahead: then the value is written without it. One who goes may wait.
+        let is_new = own.iter().any(|own| !there.never.contains(own));
+        let differ = is_in_force && !own.iter().eq(&there.never);
+        let class = if is_new { Class::Owner } else { Class::Rest };
+        let is_caught = is_new && !there.entries.is_empty();
+        self.ranges.exceptions = (differ || is_caught).then_some(class);
         // Also if no region is desired: the guard may hold one, and whoever is the owner's is not met by it.
-        if is_there || !content.entries.is_empty() {
-            let own = rules.protected.addresses().iter().filter(|(_, rule)| *rule == NEVER_BLOCK);
-            let own: BTreeSet<Address> = own.map(|(address, _)| *address).gather();
+        if is_in_force || !content.entries.is_empty() {
             content.never.extend(own);
-            // An owner who is new among them must not be caught in a country; one who goes may wait.
-            let is_new = content.never.iter().any(|own| !there.never.contains(own));
-            let class = if is_new { Class::Owner } else { Class::Rest };
-            let differ = is_there && content.never != there.never;
-            self.ranges.exceptions = differ.then_some(class);
         }
     }
 }
@@ -283,5 +285,21 @@ mod tests {
         assert_eq!(with(&["203.0.113.9"]), (Some(Class::Owner), 1, 1), "another one");
         assert_eq!(with(&[OWNER, "203.0.113.9"]), (Some(Class::Rest), 1, 1));
         assert_eq!(with(&[OWNER]), (None, 0, 0));
+    }
+
+    /// Our clock is ahead: the Worker still meets the owner by it.
+    #[test]
+    fn country_that_has_run_out_goes_with_a_write_of_its_own_only_for_an_owner_who_is_new() {
+        let with = |wanted: &[&'static str], there: &[&'static str]| {
+            let plan = Case::of(wanted, &[("CN", 0)]).owned(there).plan();
+            let never = plan.ranges().content().regions.never.len();
+            (plan.ranges().class(), plan.ranges().len(), says(&plan).1.len(), never)
+        };
+        assert_eq!(with(&[], &[]), (Some(Class::Owner), 1, 0, 0));
+        assert_eq!(with(&[], &[OWNER]), (None, 0, 0, 0));
+        assert_eq!(with(&[], &[OWNER, "203.0.113.9"]), (None, 0, 0, 0), "one who goes waits");
+        assert_eq!(with(&["DE"], &[]), (Some(Class::Owner), 2, 1, 1));
+        let nobodys = Case::of(&[], &[("CN", 0)]).plan();
+        assert!(nobodys.is_empty());
     }
 }

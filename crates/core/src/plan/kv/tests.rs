@@ -227,6 +227,26 @@ fn key_inside_a_desired_range_goes_after_the_range_unless_that_is_in_force_and_s
     }
 }
 
+/// It may ban, and the range that is there challenges.
+#[test]
+fn key_of_unknown_value_goes_after_the_strongest_range_that_comes_around_it() {
+    let net = address("203.0.113.0/24");
+    let unknown = Key { metadata: None, ..ours("203.0.113.7", Ban, 3_600) };
+    let mut keys = observed(vec![unknown]);
+    let entries = [(net, RangeEntry { value: Captcha, expires: NOW + 3_660 })].into();
+    keys.set_ranges(Ranges::Ours { written: NOW - 3_600, entries, regions: Default::default() });
+    let there = ("203.0.113.0/24", Captcha, 3_600);
+    for (desired, after) in [
+        (vec![there, ("203.0.113.0/29", Ban, 3_600)], Some(address("203.0.113.0/29"))),
+        (vec![there, ("203.0.113.0/29", Captcha, 3_600)], None),
+        (vec![there], None),
+    ] {
+        let plan = diff(&Desired::of_keys(&desired), &keys, rules());
+        let expected = Delete { after, ..delete("203.0.113.7", Why::Covered, Class::Rest) };
+        assert_eq!(plan.deletes(), [expected], "{desired:?}");
+    }
+}
+
 #[test]
 fn key_of_an_owner_inside_a_desired_range_waits_for_nothing() {
     let mut protected = Protected::default();
