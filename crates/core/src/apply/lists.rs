@@ -114,7 +114,11 @@ impl<H: Host> Sending<'_, '_, H> {
         };
         // Before we wait: if this run is killed, the next one must not write beside the operation.
         let (pace, now) = (self.target.pace, self.session.unix_now());
-        self.learn(|history| history.accepted(&id.to_string(), pace, now));
+        let takes = operation.effect().removed > 0;
+        self.learn(|history| {
+            history.accepted(&id.to_string(), pace, now);
+            history.takes(takes);
+        });
         match self.watch(operation, &id).await? {
             Ok(()) => {
                 let (Effect { added, removed, .. }, now) =
@@ -185,7 +189,12 @@ impl<H: Host> Sending<'_, '_, H> {
         let beside = self.schedule.is_beside_the_ladder();
         if !error.is_definite() {
             return self.learn(|history| {
-                if beside { history.owner_refused(now) } else { history.unanswered(token, now) }
+                if beside {
+                    history.owner_refused(now)
+                } else {
+                    history.unanswered(token, now)
+                }
+                history.takes(operation.effect().removed > 0);
             });
         }
         if error.is_throttled() {

@@ -11,13 +11,13 @@ use crate::address::map::AddressMap;
 use crate::api::cloudflare::expression::{AddressSet, Expression};
 use crate::api::cloudflare::lists::ItemId;
 use crate::decision::{Each, Remediation, Source};
-use crate::desired::{Desired, Region};
+use crate::desired::{Candidate, Desired, Region};
 use crate::observed::lists::{Observed, ObservedList};
 use crate::observed::rules::{ObservedRules, OurRule, ZoneRules};
 use crate::order::Order;
-use crate::plan::lists::{Addition, ListPlan, Plan};
+use crate::plan::lists::{Addition, ListPlan, Plan, Rank};
 use crate::plan::rules::{
-    Decided, Item, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
+    Decided, Item, Movers, Patches, RuleChange, Situation, Waiting, decide as decide_rule, order,
 };
 use crate::plan::{Class, Why};
 use crate::schedule::lists::{ByRules, Operation, Urgency};
@@ -41,6 +41,8 @@ pub struct Known<'a> {
     pub ends: &'a Ends,
     /// Whether the content that was read is surely at the edge.
     pub may_drain: bool,
+    /// Whether an operation that was not seen to end, or only just, may take something off what was read.
+    pub may_lose: bool,
 }
 
 /// What the lists have to do with the rules that use them, the same for every zone.
@@ -50,6 +52,7 @@ pub struct Base {
     protected: AddressSet,
     never_block: AddressSet,
     may_drain: bool,
+    may_lose: bool,
     /// A checksum of the token.
     token: u32,
 }
@@ -107,6 +110,7 @@ impl Base {
             protected: protected_by(false),
             never_block: protected_by(true),
             may_drain: known.may_drain && known.done.is_empty(),
+            may_lose: known.may_lose,
             token: checksum(settings.token.expose()),
         }
     }
@@ -171,6 +175,12 @@ impl Side {
             class: addition.class,
             order: addition.rank.order(),
         }));
+        // Nor does it leave out who has no place only until others have moved.
+        if known.plan.keeps_places() {
+            let is_there =
+                |address: &Address| content.items().contains_key(address) && !is_lost(address);
+            shall_match.extend(without_place(plan, desired, is_there));
+        }
         shall_match.order_by_key(|item| item.address);
         let there = content.items().keys().filter(|address| !removed.contains(address));
         let on_list: Vec<Item> = there
@@ -233,6 +243,31 @@ fn is_in_force(observed: &Expression, region: Region) -> bool {
     }
 }
 
+/// Who is desired on this list, and neither there nor coming.
+fn without_place(
+    plan: &ListPlan,
+    desired: &Desired,
+    is_there: impl Fn(&Address) -> bool,
+) -> Vec<Item> {
+    let has = |all: &[Addition], address: &Address| {
+        all.binary_search_by_key(address, |addition| addition.address).is_ok()
+    };
+    let here = desired.candidates().filter(|candidate| candidate.list == plan.list);
+    let without = here.filter(|Candidate { address, .. }| {
+        !is_there(address) && !has(&plan.additions, address) && !has(&plan.set_aside, address)
+    });
+    let item = |candidate: Candidate| Item {
+        address: candidate.address,
+        class: match plan.list {
+            Remediation::Captcha => Class::Captcha,
+            Remediation::Ban if candidate.is_own_ban => Class::OwnBan,
+            Remediation::Ban => Class::CommunityBan,
+        },
+        order: Rank::new(&candidate, false).order(),
+    };
+    without.map(item).collect()
+}
+
 /// What the operations of this run have added to, and removed from, this list.
 fn done(
     plan: &ListPlan,
@@ -273,20 +308,29 @@ pub fn decide(
     now: u64,
 ) -> Decision {
     let taken = history.regions_taken(zone, now);
-    let decide_one = |list: Remediation, shall_match: &[Item], regions: &[Region]| {
-        let observed = observed.expression(list)?;
+    let decide_one = |list: Remediation, (addresses, regions): &(Vec<Item>, Vec<Region>)| {
+        let (observed, side) = (observed.expression(list)?, base.sides.get(list)?);
         let (regions, left_out): (Vec<Region>, Vec<Region>) =
-            regions.iter().partition(|region| match taken {
+            side.regions.iter().chain(regions).partition(|region| match taken {
                 RegionsTaken::All => true,
                 RegionsTaken::InForce => is_in_force(observed, **region),
                 RegionsTaken::None => false,
             });
+        let more;
+        let shall_match = match addresses.is_empty() {
+            true => &side.shall_match,
+            false => {
+                more = [&side.shall_match[..], addresses].concat();
+                &more
+            }
+        };
         let situation = Situation {
             shall_match,
-            on_list: &base.sides.get(list)?.on_list,
-            moves_here: &base.sides.get(list)?.moves_here,
+            on_list: &side.on_list,
+            moves_here: &side.moves_here,
             observed,
             may_drain: base.may_drain,
+            may_lose: base.may_lose,
             protected: &base.protected,
             never_block: &base.never_block,
             regions: &regions,
@@ -294,21 +338,20 @@ pub fn decide(
         };
         let mut decided = decide_rule(&situation);
         decided.waiting.extend(left_out.into_iter().map(Waiting::Region));
-        Some((list, decided))
+        Some(decided)
     };
-    let sides = || base.sides.iter();
-    let first: Each<Decided> = sides()
-        .filter_map(|(list, side)| decide_one(list, &side.shall_match, &side.regions))
-        .collect();
+    let lists = || base.sides.iter().map(|(list, _)| list);
+    let nobody = (Vec::new(), Vec::new());
+    let first: Each<Decided> =
+        lists().filter_map(|list| Some((list, decide_one(list, &nobody)?))).collect();
     // Who leaves one rule for the other, which has no room for him, stays until it has.
     let mut decided = first.clone();
-    for (list, side) in sides() {
+    let mut stay = Each::default();
+    for (list, side) in base.sides.iter() {
         let Some(there) = first.get(list.other()) else { continue };
-        let Some((addresses, regions)) = side.kept(observed.expression(list), there) else {
-            continue;
-        };
-        let shall_match = [&side.shall_match[..], &addresses].concat();
-        decided.extend(decide_one(list, &shall_match, &[&side.regions[..], &regions].concat()));
+        let Some(kept) = side.kept(observed.expression(list), there) else { continue };
+        decided.extend(decide_one(list, &kept).map(|decided| (list, decided)));
+        stay.insert(list, kept);
     }
     let change = |list: Remediation| {
         let side = base.sides.get(list)?;
@@ -319,8 +362,29 @@ pub fn decide(
             stays: side.stays.as_ref().unwrap_or(&side.content),
         })
     };
-    let patches =
-        order(change(Remediation::Ban), change(Remediation::Captcha), rules.characters_max);
+    let mut with_movers = Each::default();
+    let mut keep = |list: Remediation, movers: &Movers| {
+        let (mut addresses, mut regions) = stay.get(list).cloned().unwrap_or_default();
+        // Nobody goes for one who moves: he comes after his equals.
+        let movers_here = movers.addresses.iter();
+        addresses.extend(movers_here.map(|address| Item {
+            address: *address,
+            class: Class::Captcha,
+            order: u64::MAX,
+        }));
+        regions.extend(movers.regions.iter().copied());
+        let decided = decide_one(list, &(addresses, regions))?;
+        let desired = decided.desired.clone();
+        with_movers.insert(list, decided);
+        Some(desired)
+    };
+    let patches = order(change(Remediation::Ban), change(Remediation::Captcha), &mut keep);
+    let says = |list| patches.steps.iter().find(|patch| patch.rule == list).map(|patch| &patch.to);
+    for (list, with) in with_movers.iter() {
+        if patches.is_unfinished && says(list).is_none_or(|to| *to == with.desired) {
+            decided.insert(list, with.clone());
+        }
+    }
     let is_refused =
         patches.steps.iter().any(|patch| history.is_refused(zone, &patch.to.to_string(), now));
     let wait = history.wait(zone, base.token, now);

@@ -83,10 +83,11 @@ pub(super) async fn prepare<'a, H: Host>(
     let may_drain = read.pages.is_some()
         && history.is_settled(now)
         && rules.is_some_and(|(.., history)| history.is_settled(read.content.digest(), now));
+    let may_lose = history.may_take();
     let decision = |observed: &Observed| {
         let remembered = Inputs { history, held: held.as_ref(), ends };
         let by_rules = |plan: &Plan| {
-            let known = Known { plan, observed, done: &[], ends, may_drain };
+            let known = Known { plan, observed, done: &[], ends, may_drain, may_lose };
             let (of, with) = rules.map(|(of, with, history)| ((of, with), history)).unzip();
             with.map_or_else(ByRules::default, |with| {
                 for_lists(settings, lists, of, (&desired, known), with, now)
@@ -117,8 +118,8 @@ pub(super) async fn prepare<'a, H: Host>(
     if access.counted {
         guard.hold(host, TARGET, review.remember);
     }
-    let sides =
-        rules.map(|_| Sides { desired, observed, plan: Plan::clone(&review.approved), may_drain });
+    let plan = rules.map(|_| Plan::clone(&review.approved));
+    let sides = plan.map(|plan| Sides { desired, observed, plan, may_drain, may_lose });
     Prepared::Decided(Box::new(Decided {
         lists,
         sides,
@@ -228,7 +229,11 @@ pub(super) async fn finish<H: Host>(
     let done = schedule.into_first(applied.completed.len());
     // A write that was lost may change them at any moment.
     let is_quiet = applied.writes == 0;
-    let sides = sides.map(|sides| Sides { may_drain: sides.may_drain && is_quiet, ..sides });
+    let sides = sides.map(|sides| Sides {
+        may_drain: sides.may_drain && is_quiet,
+        may_lose: sides.may_lose || history.may_take(),
+        ..sides
+    });
     let mut report = ListsReport::planned(outcome, counts, applied, backoff);
     report.leaves_out = left_out.is_some();
     report.remembered_secs = edge.as_ref().filter(|_| read.pages.is_none()).map(Edge::age);

@@ -38,6 +38,8 @@ pub(super) struct Sides {
     pub(super) plan: Plan,
     /// Whether the content of the lists that was read is surely at the edge.
     pub(super) may_drain: bool,
+    /// Whether a write may still take something off what was read.
+    pub(super) may_lose: bool,
 }
 
 /// Decides for every zone, and changes what differs.
@@ -69,6 +71,7 @@ pub(super) async fn finish<H: Host>(
         done,
         ends,
         may_drain: sides.may_drain,
+        may_lose: sides.may_lose,
     };
     let base = Base::new(access.settings, lists, &sides.desired, known);
     drop(sides);

@@ -71,6 +71,8 @@ pub struct WriteHistory {
     /// The accepted operation whose end has not been seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<String>,
+    /// Whether the last write that was accepted, or left without an answer, takes something off a list.
+    takes: bool,
     /// When an operation was last seen to complete.
     completed_at: u64,
     /// When a write was last throttled.
@@ -266,6 +268,13 @@ impl WriteHistory {
         self.just_completed
     }
 
+    /// Whether the lists may lose something of what they were read with: a write that takes something off was not
+    /// seen to end, or only now.
+    pub fn may_take(&self) -> bool {
+        let is_lost = || self.setback.as_ref().is_some_and(|of| of.kind == Kind::Unanswered);
+        self.takes && (self.operation.is_some() || self.just_completed || is_lost())
+    }
+
     /// How many items fit, where that is less than the settings say; never less than are `there`, for those do.
     pub fn items_max(&self, by_settings: u64, there: u64, now: u64) -> u64 {
         let learned = self.capacity.filter(|capacity| capacity.until > now);
@@ -381,6 +390,11 @@ impl WriteHistory {
         };
         self.accepted_at = now;
         self.operation = Some(operation.to_owned());
+    }
+
+    /// Whether the write that has just been accepted, or left without an answer, takes something off a list.
+    pub(crate) fn takes(&mut self, takes: bool) {
+        self.takes = takes;
     }
 
     /// The operation was seen to complete.

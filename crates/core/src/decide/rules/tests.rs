@@ -1,11 +1,15 @@
 //! What the lists have to do with the rules.
 
 use super::*;
+use crate::api::cloudflare::rules::decode_ruleset;
 use crate::plan::Batch;
 use crate::plan::lists::{Rules as ListRules, diff};
+use crate::ports::Answer;
 use crate::settings::protected::Protected;
 use crate::small::SmallMap;
 use Remediation::{Ban, Captcha};
+
+const NOW: u64 = 1_793_000_000;
 
 fn settings() -> Settings {
     Settings::of(&[
@@ -43,7 +47,7 @@ fn after(operation: Operation) -> (Vec<String>, Vec<String>) {
     let observed = Observed::of(ObservedList::of(&there), ObservedList::default());
     let (ends, set_aside) = (Ends::default(), SmallMap::default());
     let rules = ListRules {
-        now: 1_793_000_000,
+        now: NOW,
         items_max: 10_000,
         protected: &Protected::default(),
         ends: &ends,
@@ -67,4 +71,100 @@ fn removals_done_are_those_whose_ids_were_sent_and_no_second_spelling_of_what_st
     assert_eq!(sent(Ban, &["id-1.1.1.1", "id-2.2.2.2"]), removed(&["1.1.1.1", "2.2.2.2"]));
     assert_eq!(sent(Ban, &["id-9.9.9.9", "id-::ffff:9.9.9.9"]), removed(&[]));
     assert_eq!(sent(Captcha, &["id-1.1.1.1"]), removed(&[]), "another list");
+}
+
+/// What both rules say beyond their lists, and what is done about it in a zone with room for so many characters.
+fn decided(
+    desired: &Desired,
+    (observed, items_max): (&Observed, u64),
+    (ban, captcha): (&str, &str),
+    done: &[Operation],
+    characters_max: usize,
+) -> Decision {
+    let settings = settings();
+    let lists = settings.targets.lists.as_ref().unwrap();
+    let rules = Rules { zones: Vec::new(), characters_max };
+    let (ends, set_aside) = (Ends::default(), SmallMap::default());
+    let of_lists = ListRules {
+        now: NOW,
+        items_max,
+        protected: &Protected::default(),
+        ends: &ends,
+        set_aside: &set_aside,
+    };
+    let plan = diff(desired, observed, of_lists);
+    let known =
+        Known { plan: &plan, observed, done, ends: &ends, may_drain: true, may_lose: false };
+    let base = Base::new(&settings, lists, desired, known);
+    let rule = |list: Remediation, says: &str| {
+        let reference = crate::api::cloudflare::rules::reference(list);
+        let name = if list == Ban { "b" } else { "c" };
+        format!(
+            r#"{{"id":"{name}","ref":"{reference}","action":"block","expression":"(ip.src in ${name}{says}"}}"#
+        )
+    };
+    let ruleset = format!(
+        r#"{{"success":true,"errors":[],"messages":[],"result":{{"id":"r","rules":[{},{}]}}}}"#,
+        rule(Ban, ban),
+        rule(Captcha, captcha),
+    );
+    let names = [(Ban, "b"), (Captcha, "c")].map(|(list, name)| (list, name.parse().unwrap()));
+    let ruleset = decode_ruleset(&Answer::of(200, ruleset)).unwrap();
+    let there = ZoneRules::new(ruleset, &names.into_iter().collect());
+    decide(&base, &rules, "z", &there, &RulesHistory::default(), NOW)
+}
+
+fn says(decision: &Decision) -> Vec<(Remediation, String)> {
+    let steps = decision.patches.steps.iter();
+    let says = |text: String| text["(ip.src in $b".len()..].to_owned();
+    steps.map(|patch| (patch.rule, says(patch.to.to_string()))).collect()
+}
+
+/// Two swap, and the ban keeps who leaves it; he is on its list, and there only has to be let match.
+#[test]
+fn who_stays_for_a_moment_takes_no_room_from_one_in_force() {
+    let desired = Desired::of(&["192.0.2.2", "198.51.100.1"], &["192.0.2.1"]);
+    let observed = Observed::of(ObservedList::of(&["192.0.2.1"]), ObservedList::of(&["192.0.2.2"]));
+    let now = (") or ip.src in {198.51.100.1}", ")");
+    // Room for one, once the other is lifted, and only for the shorter.
+    let max = "(ip.src in $b and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.2}".len();
+    let decision = decided(&desired, (&observed, 9), now, &[], max);
+    let first = (Ban, ") or ip.src in {192.0.2.2 198.51.100.1}".to_owned());
+    assert_eq!(says(&decision)[0], first);
+    assert!(decision.patches.is_unfinished && decision.rules.get(Ban).unwrap().waiting.is_empty());
+    // With the ban as it is already there is one change.
+    let now = (") or ip.src in {192.0.2.2 198.51.100.1}", " and not ip.src in {192.0.2.2})");
+    let decision = decided(&desired, (&observed, 9), now, &[], max);
+    let last = (Captcha, " and not ip.src in {192.0.2.2}) or ip.src in {192.0.2.1}".to_owned());
+    assert_eq!(says(&decision)[0], last);
+}
+
+/// Of three places two are taken, and the third is what he who moves needs.
+#[test]
+fn who_has_a_place_only_after_others_have_moved_is_matched_until_then() {
+    let desired = Desired::of(&["192.0.2.1"], &["192.0.2.3", "192.0.2.9"]);
+    let on_captcha = ObservedList::of(&["192.0.2.1", "192.0.2.3"]);
+    let observed = Observed::of(ObservedList::default(), on_captcha);
+    let challenge = |items_max| {
+        let decision = decided(&desired, (&observed, items_max), (")", ")"), &[], 4_000);
+        says(&decision).pop()
+    };
+    let says = " and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.9}";
+    assert_eq!(challenge(3), Some((Captcha, says.to_owned())));
+    // Where there is none in the end he goes without.
+    let says = " and not ip.src in {192.0.2.1})";
+    assert_eq!(challenge(2), Some((Captcha, says.to_owned())));
+}
+
+/// The run has taken one off, so that another can move.
+#[test]
+fn who_was_put_out_for_those_who_move_is_matched_until_he_has_his_place_back() {
+    let desired = Desired::of(&["192.0.2.1"], &["192.0.2.3", "192.0.2.9"]);
+    let on_captcha = ObservedList::of(&["192.0.2.1", "192.0.2.3", "192.0.2.9"]);
+    let observed = Observed::of(ObservedList::default(), on_captcha);
+    let ids = Batch::split([ItemId::from("id-192.0.2.9")]).pop().unwrap();
+    let done = [Operation::Delete { list: Captcha, ids }];
+    let decision = decided(&desired, (&observed, 3), (")", ")"), &done, 4_000);
+    let last = " and not ip.src in {192.0.2.1}) or ip.src in {192.0.2.9}";
+    assert_eq!(says(&decision).pop(), Some((Captcha, last.to_owned())));
 }

@@ -26,7 +26,7 @@ use crate::api::cloudflare::expression::{
 use crate::desired::Region;
 use crate::plan::Class;
 
-pub use order::{Patch, Patches, RuleChange, order};
+pub use order::{Movers, Patch, Patches, RuleChange, order};
 use room::{Candidate, Chosen, Key, Needs, Role, Room};
 
 /// An address or a range, and what it is worth where room is scarce.
@@ -57,6 +57,8 @@ pub struct Situation<'a> {
     /// Whether the list's content that was read is surely at the edge: no bulk operation of ours is
     /// unfinished, and the last one was seen to be completed two minutes ago or earlier.
     pub may_drain: bool,
+    /// Whether an operation that was not seen to end, or only just, may take from the list what it was read with.
+    pub may_lose: bool,
     /// What must never match: the built-in groups.
     pub protected: &'a AddressSet,
     /// The same, as the operator names it. It is also the exception from regions.
@@ -362,6 +364,9 @@ impl<'a> View<'a> {
             if is_on_list && !is_kept || self.protected.covers(&address) {
                 return;
             }
+            // Who was to go when the operation was sent has only the text; not who moves and is on both lists.
+            let may_go = already.covers(&address) || observed.lifted.covers(&address);
+            let is_kept = is_kept && !(self.situation.may_lose && may_go);
             let key = Key { is_kept, class: item.class, order: item.order };
             candidates.push(Candidate { address, key, role });
         };

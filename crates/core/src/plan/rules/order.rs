@@ -8,13 +8,10 @@
 //! Addresses are compared with addresses and regions with regions: that somebody's own challenge becomes
 //! a ban of his country at the same moment is not looked for.
 
-use crate::api::cloudflare::expression::{AddressSet, Clause, Expression, Parts};
+use crate::api::cloudflare::expression::{AddressSet, Expression, Parts};
 use crate::decision::Remediation;
-
 use crate::desired::Region;
 use crate::small::Sorted;
-
-use super::CHARACTERS_MAX;
 
 /// What is to happen to a rule.
 #[derive(Debug, Clone, Copy)]
@@ -53,10 +50,13 @@ pub struct Patch {
 }
 
 /// Orders the changes of a zone's rules. `None` = there is no such rule.
+///
+/// `keep` decides anew what a rule should say that matches those who leave it too: what they need is decided
+/// together with what all others need, for what goes for their sake, or need not go, depends on it.
 pub fn order(
     ban: Option<RuleChange<'_>>,
     captcha: Option<RuleChange<'_>>,
-    characters_max: usize,
+    keep: &mut dyn FnMut(Remediation, &Movers) -> Option<Expression>,
 ) -> Patches {
     let is_due = |change: &RuleChange<'_>| change.desired != change.observed;
     let (ban, captcha) = (ban.filter(is_due), captcha.filter(is_due));
@@ -83,29 +83,34 @@ pub fn order(
         return Patches { steps, second_needs_first: true, ..Patches::default() };
     }
     // The ban first if it can be: it has the new bans, and a ban for one more run is no gap.
-    let steps = match down.kept_by(ban.desired, characters_max) {
+    let mut kept = |rule, movers: &Movers, on_list| {
+        keep(rule, movers).filter(|kept| movers.are_matched_by(kept, on_list))
+    };
+    let steps = match kept(Remediation::Ban, &down, ban.on_list) {
         Some(kept) => Some(ban_first(kept)),
-        None => up.kept_by(captcha.desired, characters_max).map(captcha_first),
+        None => kept(Remediation::Captcha, &up, captcha.on_list).map(captcha_first),
     };
     let has_gap = steps.is_none();
-    Patches {
-        steps: steps.unwrap_or_else(|| ban_first(ban.desired.clone())),
-        second_needs_first: true,
-        is_unfinished: !has_gap,
-        has_gap,
-    }
+    let mut steps = steps.unwrap_or_else(|| ban_first(ban.desired.clone()));
+    // If all that it was to lose are kept, nothing is to be written.
+    steps.retain(|patch| match patch.rule {
+        Remediation::Ban => patch.to != *ban.observed,
+        Remediation::Captcha => patch.to != *captcha.observed,
+    });
+    Patches { steps, second_needs_first: true, is_unfinished: !has_gap, has_gap }
 }
 
 /// Who leaves one rule for the other, and is not there yet.
-struct Movers<'a> {
-    addresses: AddressSet,
-    regions: Sorted<Region>,
-    /// What they come to say there: the exceptions of its regions are the current ones.
-    there: &'a Parts,
+#[derive(Debug, Clone)]
+pub struct Movers {
+    /// The addresses and ranges.
+    pub addresses: AddressSet,
+    /// The regions.
+    pub regions: Sorted<Region>,
 }
 
-impl<'a> Movers<'a> {
-    fn new(from: &RuleChange<'a>, to: &RuleChange<'a>) -> Self {
+impl Movers {
+    fn new(from: &RuleChange<'_>, to: &RuleChange<'_>) -> Self {
         let left = from.observed.matched(from.on_list);
         let left = left.difference(&from.desired.matched(from.on_list));
         let come = to.desired.matched(to.stays).difference(&to.observed.matched(to.stays));
@@ -117,38 +122,19 @@ impl<'a> Movers<'a> {
         let (mut moving, arrive) =
             (lost(from.observed, from.desired), lost(to.desired, to.observed));
         moving.retain(|region| arrive.contains(region));
-        Self { addresses: left.intersection(&come), regions: moving, there: to.desired.parts() }
+        Self { addresses: left.intersection(&come), regions: moving }
     }
 
     fn is_empty(&self) -> bool {
         self.addresses.is_empty() && self.regions.is_empty()
     }
 
-    /// What the rule that they leave should say, and them; `None` = that is too long.
-    fn kept_by(&self, desired: &Expression, characters_max: usize) -> Option<Expression> {
-        let characters_max = characters_max.min(CHARACTERS_MAX);
-        let mut parts = desired.parts().clone();
-        let lifted = parts.lifted.iter().filter(|entry| !self.addresses.covers(entry));
-        parts.lifted = lifted.copied().collect();
-        parts.fresh.of = parts.fresh.of.union(&self.addresses);
-        parts.fresh.except = parts.fresh.except.difference(&self.addresses);
-        for region in &self.regions {
-            match region {
-                Region::Country(country) => {
-                    keep(&mut parts.countries, *country, &self.there.countries);
-                }
-                Region::As(asn) => keep(&mut parts.asns, *asn, &self.there.asns),
-            }
-        }
-        let kept = Expression::new(desired.list().clone(), parts).ok()?;
-        (kept.characters() <= characters_max).then_some(kept)
+    /// Whether a rule that says this matches all of them.
+    fn are_matched_by(&self, rule: &Expression, on_list: &AddressSet) -> bool {
+        let (matched, regions) = (rule.matched(on_list), regions(rule.parts()));
+        self.addresses.difference(&matched).is_empty()
+            && self.regions.iter().all(|region| regions.contains(region))
     }
-}
-
-/// With the exceptions of where they go too: an owner is not caught in a country that stays longer.
-fn keep<T: Ord>(clause: &mut Clause<Sorted<T>>, one: T, there: &Clause<Sorted<T>>) {
-    clause.of.insert(one);
-    clause.except = clause.except.union(&there.except);
 }
 
 fn regions(parts: &Parts) -> Sorted<Region> {

@@ -96,7 +96,8 @@ impl<H: Host> Look<'_, H> {
         let may_drain = self.memory.history.is_settled(now)
             && self.rules.is_some()
             && self.memory.rules.is_settled(observed.digest(), now);
-        Known { plan, observed, done, ends, may_drain }
+        let may_lose = self.memory.history.may_take();
+        Known { plan, observed, done, ends, may_drain, may_lose }
     }
 
     /// What the rules should say for what the lists lack after the operations that are sent now, and what

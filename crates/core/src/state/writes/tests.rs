@@ -260,6 +260,36 @@ fn operation_out_of_sight_is_given_up_after_an_hour_and_a_pending_one_after_a_da
 }
 
 #[test]
+fn lists_may_lose_something_until_a_write_that_takes_has_been_seen_to_end_and_was_so_in_an_earlier_run()
+ {
+    let write = |takes, lost: bool| {
+        let mut history = WriteHistory::default();
+        match lost {
+            true => history.unanswered(TOKEN, T),
+            false => history.accepted("op", &pace(), T),
+        }
+        history.takes(takes);
+        history
+    };
+    assert!(!WriteHistory::default().may_take());
+    for lost in [true, false] {
+        assert!(write(true, lost).may_take() && !write(false, lost).may_take());
+    }
+    let mut history = write(true, false);
+    history.completed(T);
+    assert!(!history.may_take(), "what it has taken is known");
+    let mut history = write(true, false);
+    history.failed(&pace(), T);
+    assert!(!history.may_take());
+    let mut history = write(true, false);
+    history.completed_since(T);
+    assert!(history.may_take(), "the lists may be shown as before it");
+    history.accepted("next", &pace(), T);
+    history.takes(false);
+    assert!(!history.may_take());
+}
+
+#[test]
 fn times_of_a_clock_that_was_put_back_count_from_now() {
     let later = T + 1_000 * HOUR;
     let mut history = WriteHistory::default();

@@ -68,13 +68,14 @@ prop_compose! {
         on_list in some_items(),
         observed in some_expression(),
         may_drain: bool,
+        may_lose: bool,
         protected in some_set(2),
         never_block in some_set(2),
         regions in vec(some_region(), 0..4),
         characters_max in characters_max,
     ) -> Rule {
         let moves_here = AddressSet::default();
-        Rule { shall_match, on_list, moves_here, observed, may_drain, protected, never_block, regions, characters_max }
+        Rule { shall_match, on_list, moves_here, observed, may_drain, may_lose, protected, never_block, regions, characters_max }
     }
 }
 

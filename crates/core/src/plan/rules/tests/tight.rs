@@ -121,3 +121,26 @@ fn room_of_parts_that_a_new_range_replaces_goes_to_the_next_in_order_who_found_n
     let waits = Waiting::Fresh("100.0.0.2".parse().unwrap(), Class::CommunityBan);
     assert_eq!(decided.waiting, [waits]);
 }
+
+#[test]
+fn who_an_operation_may_take_from_the_list_that_was_read_goes_for_no_less_urgent() {
+    let fresh = ") or ip.src in {192.0.2.1}";
+    for observed in [fresh, " and not ip.src in {192.0.2.1})"] {
+        let mut rule = rule("192.0.2.1", "192.0.2.1", observed);
+        rule.shall_match.extend(items(Class::CommunityBan, "100.0.0.1"));
+        rule.characters_max = room_for(fresh);
+        rule.may_drain = false;
+        assert_eq!(rule.decide().desired, expression(") or ip.src in {100.0.0.1}"), "{observed}");
+        rule.may_lose = true;
+        let decided = rule.decide();
+        assert_eq!(decided.desired, expression(fresh), "{observed}");
+        let waits = Waiting::Fresh("100.0.0.1".parse().unwrap(), Class::CommunityBan);
+        assert_eq!(decided.waiting, [waits]);
+    }
+    // Who moves here and is on both lists keeps nobody out.
+    let mut rule = rule("192.0.2.1", "192.0.2.1", ")");
+    rule.shall_match.extend(items(Class::CommunityBan, "100.0.0.1"));
+    (rule.moves_here, rule.characters_max) = (set("192.0.2.1"), room_for(fresh));
+    (rule.may_drain, rule.may_lose) = (false, true);
+    assert_eq!(rule.decide().desired, expression(") or ip.src in {100.0.0.1}"));
+}
