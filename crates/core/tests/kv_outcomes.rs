@@ -308,6 +308,20 @@ async fn budget_is_never_exceeded_by_a_second_attempt() {
 
 /// A run may be slow, and a larger budget lets it be slower than the 90 s for which any key is left
 /// alone: what counts is when it began.
+/// The marker goes in a request of its own, after the shards: one of those that was not taken must not spend its write.
+#[tokio::test(start_paused = true)]
+async fn second_attempt_leaves_what_comes_after_it_its_part_of_the_budget() {
+    for (writes_max, requests) in [("2", 1), ("3", 3)] {
+        let mut world = World::kv(|_| {});
+        world.set("kv_layout", "shards");
+        world.set("kv_daily_writes_max", writes_max);
+        world.decide("ban", "203.0.113.7", 10 * HOUR);
+        world.fault("cloudflare PUT /bulk times=1: unsuccessful-keys 1");
+        let _ = world.run().await;
+        assert_eq!(world.kv_counters().bulk_writes, requests, "{writes_max}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn key_that_another_run_writes_during_a_slow_one_is_not_deleted() {
     let mut world = World::kv(|_| {});

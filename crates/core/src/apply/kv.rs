@@ -66,10 +66,13 @@ pub(crate) async fn apply<H: Host>(
         failed: None,
         waits: None,
         ranges_are_there: true,
+        to_come: Vec::new(),
     };
     let (bulks, leans) = schedule.take_bulks();
+    sending.to_come = bulks.iter().map(|bulk| (bulk.spending(), bulk.len())).collect();
     let mut are_inside_there = true;
     for bulk in bulks {
+        sending.to_come.remove(0);
         let bulk = if are_inside_there || !bulk.has_ranges() {
             bulk
         } else {
@@ -103,6 +106,8 @@ struct Sending<'a, 'h, H> {
     waits: Option<String>,
     /// Whether what goes after a range may go.
     ranges_are_there: bool,
+    /// What comes after this one, each with its keys: it has its part of the budget.
+    to_come: Vec<(Spending, u64)>,
 }
 
 impl<H: Host> Sending<'_, '_, H> {
@@ -167,11 +172,14 @@ impl<H: Host> Sending<'_, '_, H> {
         if self.ranges_are_there { Some(bulk) } else { bulk.only(&|of, _| !of.after_ranges) }
     }
 
-    /// Whether the day's budget has room for this once more: keys that were not taken are spent too.
+    /// Whether the day's budget has room for this once more, beside what comes after it: keys that were not taken are
+    /// spent too.
     fn may_spend(&self, bulk: &Bulk) -> bool {
         let now = self.session.unix_now();
         let left = self.quota.at(now).left(bulk.spending(), self.target.daily_max, now);
-        left.is_none_or(|left| bulk.len() <= left)
+        let to_come = self.to_come.iter().filter(|(spending, _)| *spending == bulk.spending());
+        let to_come: u64 = to_come.map(|(_, keys)| keys).sum();
+        left.is_none_or(|left| bulk.len() + to_come <= left)
     }
 
     /// Sends one bulk request; the names of the keys that were not taken. `None` = it failed, which is

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::address::Address;
 use crate::api::cloudflare::kv::shards::{Layout, Unit, WIDE, shard, unit_key};
 use crate::desired::Desired;
 use crate::observed::kv::{ObservedKeys, ObservedKv, ObservedShards};
@@ -99,7 +100,10 @@ pub fn decide(
     let mut complete = false;
     if course.other == Other::Kept {
         let plan = diff(desired, there.of(course.served.other()), rules);
-        let plan = follow(plan, &review.held);
+        // Who stays in the layout that is served stays in the other: the guard judges him where he is.
+        let stays: BTreeSet<Address> =
+            review.held.iter().chain(review.approved.fresh()).copied().gather();
+        let plan = follow(plan, &stays);
         complete = course.is_waiting()
             && is_complete(
                 &review.approved,
@@ -185,8 +189,12 @@ pub fn decide(
     let youngest = there.youngest(course.wanted);
     // What changes in one layout with this run has to change in the other too.
     let goes_along = |sent: &Schedule| sent.waiting() == 0 && sent.riding() == 0;
+    let beside = there.of(course.served.other());
+    // Nor is anybody left behind who is to go, and is too fresh for the guard to have judged him.
+    let has_all = || review.approved.fresh().iter().all(|address| beside.has(address, now));
     if complete
         && may_trust
+        && has_all()
         && sent.as_ref().is_some_and(goes_along)
         && is_ready(secs, youngest, now)
     {

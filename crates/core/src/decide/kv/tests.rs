@@ -417,3 +417,24 @@ fn owner_whose_entry_has_run_out_leaves_the_shards_that_take_over() {
     assert_eq!(bulks, [format!("put {unit}={line}"), "put ip:wide=".to_owned()]);
     assert_eq!(leans, "all else ");
 }
+
+/// It was written just now, by a clock that is ahead for instance; the guard judges it when it goes there.
+#[test]
+fn entry_that_waits_where_it_is_served_waits_beside_and_is_not_left_behind() {
+    let fresh = || keys_since(NOW - 30, &["192.0.2.2"], &[NET]);
+    let old = || keys(&["192.0.2.2", KEY], &[NET]);
+    let desired = [(KEY, Ban, 3_600)];
+    let both = Case::to_shards(fresh(), old()).decide(&desired);
+    assert_eq!(both.schedule.describe_waiting(), "lifted 2");
+    let (sent, left) = both.other.unwrap();
+    assert_eq!((sent.bulks().len(), left, both.is_complete), (0, 2, false));
+    // It is in the one that is served alone.
+    let mut served = keys(&[KEY], &[]);
+    let metadata = Some(Metadata { value: Ban, written: NOW - 30 });
+    let add = |served: &mut ObservedKeys, name: &str| {
+        served.add(Key { name: name.to_owned(), expires: Some(NOW + HOUR), metadata }, "ip:");
+    };
+    add(&mut served, "ip:192.0.2.2");
+    let alone = Case::to_shards(served, keys(&[KEY], &[])).decide(&desired);
+    assert_eq!((serves(&alone), alone.is_complete), (Layout::Keys, true));
+}

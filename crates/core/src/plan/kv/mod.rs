@@ -11,7 +11,7 @@ mod ranges;
 mod regions;
 mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::address::Address;
@@ -98,6 +98,8 @@ pub struct KvPlan {
     held: Vec<Delete>,
     ranges: RangesPlan,
     waiting: SmallMap<Why, u64>,
+    /// Of those that wait, the keys and ranges that were written just now.
+    fresh: BTreeSet<Address>,
     /// Keys and ranges that are as desired.
     keep: u64,
     running_out: u64,
@@ -163,7 +165,7 @@ pub fn diff(desired: &Desired, observed: &ObservedKeys, rules: Rules<'_>) -> KvP
         plan.sees_ahead |= entry.metadata.is_some_and(|metadata| metadata.written > rules.now);
         match Undesired::of(address, entry, rules) {
             Undesired::RunsOut => plan.running_out += 1,
-            Undesired::Fresh => plan.wait(Why::Lifted),
+            Undesired::Fresh => plan.wait_fresh(*address),
             Undesired::Goes(why, class) => {
                 plan.delete_key(address, why, class, desired, observed, rules)
             }
@@ -314,6 +316,16 @@ impl KvPlan {
 
     fn wait(&mut self, why: Why) {
         *self.waiting.or_default(why) += 1;
+    }
+
+    fn wait_fresh(&mut self, address: Address) {
+        self.wait(Why::Lifted);
+        self.fresh.insert(address);
+    }
+
+    /// Keys and ranges that nobody desires and that stay for now: they were written just now.
+    pub fn fresh(&self) -> &BTreeSet<Address> {
+        &self.fresh
     }
 
     /// Changes that are needed and cannot be made now: too fresh, or ranges whose key is not ours.

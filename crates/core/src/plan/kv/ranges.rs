@@ -220,7 +220,7 @@ impl KvPlan {
             match Undesired::of(&range, &entry.as_key(written), rules) {
                 Undesired::RunsOut => self.running_out += 1,
                 Undesired::Fresh => {
-                    self.wait(Why::Lifted);
+                    self.wait_fresh(range);
                     self.ranges.content.ranges.insert(range, entry);
                 }
                 Undesired::Goes(why, class) => {

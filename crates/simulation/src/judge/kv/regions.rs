@@ -133,7 +133,10 @@ impl Judge {
         }
         let is_known =
             self.runs.get(&sent.run).is_some_and(|view| !view.disturbed) && is_clock_true;
-        let mut new = after.regions.keys().filter(|name| !before.regions.contains_key(*name));
+        // A line that is over meets nobody: where the layouts change places it may stand in the other one still.
+        let lasting = after.regions.iter().filter(|(_, (_, ends))| *ends > unix);
+        let mut new =
+            lasting.map(|(name, _)| name).filter(|name| !before.regions.contains_key(*name));
         if let Some(name) =
             new.find(|name| !reading.regions.contains_key(*name)).filter(|_| is_known)
         {
