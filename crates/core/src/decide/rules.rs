@@ -221,7 +221,8 @@ impl Side {
                     let parts = matched.intersection(&AddressSet::from_iter([address]));
                     addresses.extend(parts.iter().map(|part| Item {
                         address: *part,
-                        class,
+                        // In force here he goes for no challenge.
+                        class: class.min(Class::Captcha),
                         order: 0,
                     }));
                 }

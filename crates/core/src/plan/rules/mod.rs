@@ -364,10 +364,14 @@ impl<'a> View<'a> {
             if is_on_list && !is_kept || self.protected.covers(&address) {
                 return;
             }
-            // Who was to go when the operation was sent has only the text; not who moves and is on both lists.
+            // While an operation may take him, who was to go when it was sent has only the text. Who moves here and
+            // is on both lists goes for everybody else; but the other rule keeps him, if he finds no room.
             let may_go = already.covers(&address) || observed.lifted.covers(&address);
-            let is_kept = is_kept && !(self.situation.may_lose && may_go);
-            let key = Key { is_kept, class: item.class, order: item.order };
+            let key = match is_kept && self.situation.may_lose {
+                true if may_go => Key { is_kept: false, class: item.class, order: item.order },
+                true => Key { is_kept: false, class: Class::Rest, order: item.order },
+                false => Key { is_kept, class: item.class, order: item.order },
+            };
             candidates.push(Candidate { address, key, role });
         };
         for item in self.situation.shall_match {

@@ -137,10 +137,13 @@ fn who_an_operation_may_take_from_the_list_that_was_read_goes_for_no_less_urgent
         let waits = Waiting::Fresh("100.0.0.1".parse().unwrap(), Class::CommunityBan);
         assert_eq!(decided.waiting, [waits]);
     }
-    // Who moves here and is on both lists keeps nobody out.
+    // Who moves here and is on both lists keeps nobody out, and waits.
     let mut rule = rule("192.0.2.1", "192.0.2.1", ")");
     rule.shall_match.extend(items(Class::CommunityBan, "100.0.0.1"));
     (rule.moves_here, rule.characters_max) = (set("192.0.2.1"), room_for(fresh));
     (rule.may_drain, rule.may_lose) = (false, true);
-    assert_eq!(rule.decide().desired, expression(") or ip.src in {100.0.0.1}"));
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(") or ip.src in {100.0.0.1}"));
+    let waits = Waiting::Fresh("192.0.2.1".parse().unwrap(), Class::Rest);
+    assert_eq!(decided.waiting, [waits]);
 }
