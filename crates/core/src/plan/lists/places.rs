@@ -28,6 +28,8 @@ pub(super) struct Yields {
     pub(super) lets_go: Option<(Rank, Address)>,
     /// What a range is to ban goes while the range still challenges it.
     pub(super) weakly_covered: bool,
+    /// What is only challenged goes before the range that is to ban it, decided here.
+    pub(super) challenged: bool,
 }
 
 /// The order in which places are given, the smallest first; among equals the address decides.
@@ -153,9 +155,13 @@ impl<'a> Places<'a> {
             .is_none_or(|limit| ranges.any(|range| self.order(&range).is_some_and(|of| of < limit)))
     }
 
-    /// Whether somebody more important than this desired range goes without, if what it covers waits for it.
-    pub(super) fn is_in_the_way(&self, range: &Address) -> bool {
-        self.yields.lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
+    /// Whether somebody important goes without if what is on `list` waits for this desired range: somebody more important
+    /// than that, or the range itself.
+    pub(super) fn is_in_the_way(&self, list: Remediation, range: &Address) -> bool {
+        let Yields { lets_go, challenged, .. } = self.yields;
+        let bans = |range| self.desired.candidate(range).is_some_and(|range| range.is_own_ban);
+        lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
+            || challenged && list == Remediation::Captcha && bans(range)
     }
 
     fn order(&self, address: &Address) -> Option<(Rank, Address)> {

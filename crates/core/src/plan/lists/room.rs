@@ -41,7 +41,7 @@ pub(super) enum Around {
 ///
 /// What stays for a range that has no place, or is not there yet, does not stay where somebody more important who was
 /// decided here would go without for it; nor does what a range is to ban wait for that where it would be put out and
-/// challenges it already.
+/// challenges it already, or where it was decided here and would never come.
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -57,6 +57,10 @@ pub(super) fn assign<'a>(
         if is_better { some_go } else { places }
     };
     let mut places = all_stay;
+    if places.has_own_without() && !places.are_kept {
+        places = or_better(places, Yields { challenged: true, ..yields });
+        yields = places.yields;
+    }
     if places.has_own_without() && places.needs(rules).waits > 0 {
         yields.lets_go = Some(first);
         places = or_better(places, yields);
@@ -141,7 +145,9 @@ struct Needs {
     moving: BTreeSet<Address>,
     /// There, and leaves after another has come.
     leaving: u64,
-    /// What some of those wait for and leave in the request that brings it, so that a place is free by then.
+    /// What those wait for.
+    awaited: BTreeSet<Address>,
+    /// Of that, what some leave in the request that brings it, so that a place is free by then.
     swaps: BTreeSet<Address>,
     /// How many places the first of those requests frees beyond what it brings.
     freed: u64,
@@ -164,10 +170,9 @@ impl Needs {
     /// inside of ranges, and else for one after the other.
     fn on_the_way(&self) -> u64 {
         // Who moves and brings a place along goes first.
-        let moving = self.moving.iter().filter(|address| !self.swaps.contains(*address));
-        let moving = moving.count() as u64;
-        let has_swap = !self.swaps.is_empty();
-        let needs_one = self.is_on_the_way() && !(has_swap && moving + self.ranges == 0);
+        let moving = self.moving.difference(&self.swaps).count() as u64;
+        let is_all_swaps = self.awaited.is_subset(&self.swaps) && !self.swaps.is_empty();
+        let needs_one = self.is_on_the_way() && !(is_all_swaps && moving + self.ranges == 0);
         let coming = moving.div_ceil(MOVING_PER_PLACE).max(u64::from(needs_one));
         // Whoever else moves does so beside such a range, or beside what it was replaced by.
         let mut others = self.moving.difference(&self.brought);
@@ -218,13 +223,17 @@ impl Places<'_> {
                         Around::LetGo => {}
                         Around::Covered(Some((on, range))) => {
                             needs.leaving += 1;
+                            needs.awaited.insert(range);
                             if on == list && may_rewrite(content) {
                                 needs.swaps.insert(range);
                                 swapped += 1;
                             }
                         }
                         Around::Covered(None) => {}
-                        Around::Weaker(Some(_)) => needs.leaving += 1,
+                        Around::Weaker(Some((_, range))) => {
+                            needs.leaving += 1;
+                            needs.awaited.insert(range);
+                        }
                         Around::Weaker(None) | Around::Nothing => {
                             self.wait_for_what_is_inside(list, content, address, rules, &mut needs);
                         }
@@ -315,7 +324,7 @@ impl Places<'_> {
         };
         if let Some(after) = best(true) {
             match after.filter(|_| !is_twice) {
-                Some((_, range)) if self.is_in_the_way(&range) => Around::LetGo,
+                Some((_, range)) if self.is_in_the_way(list, &range) => Around::LetGo,
                 after => Around::Covered(after),
             }
         } else if around.iter().any(|(_, on)| *on >= list) {

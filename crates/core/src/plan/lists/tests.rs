@@ -336,10 +336,34 @@ fn range_takes_the_place_of_one_that_it_covers_where_all_places_are_taken_by_tho
         "-1.1.1.2 captcha covered Rest after 1.1.1.0/24 ban",
     ];
     assert_eq!(full.says(), says);
-    // No request can do both at the same moment: whoever is there keeps his place.
-    full.observed =
-        Observed::of(ObservedList::default(), ObservedList::of(&["1.1.1.1", "1.1.1.2"]));
-    assert_eq!(full.says(), [""; 0]);
+    // No request can do both at the same moment: whoever is there keeps his place, but for an own ban that he is in.
+    let challenged = ["1.1.1.1", "1.1.1.2"];
+    full.observed = Observed::of(ObservedList::default(), ObservedList::of(&challenged));
+    let gone = challenged.map(|of| format!("-{of} captcha displaced Rest"));
+    assert_eq!(full.says(), [says[0].to_owned()].into_iter().chain(gone).collect::<Vec<_>>());
+    for (range, on_ban, on_captcha) in
+        [(Ban, &[][..], &challenged[..]), (Captcha, &challenged, &[])]
+    {
+        let origin = if range == Ban { "CAPI" } else { "cscli" };
+        let mut stays = case(&[], &[], on_ban, on_captcha).wants("1.1.1.0/24", range, origin, 60);
+        stays.items_max = 2;
+        assert_eq!(stays.says(), [""; 0], "{range} {origin}");
+    }
+}
+
+#[test]
+fn one_of_two_own_ranges_that_take_the_places_of_what_they_cover_makes_one_for_the_other() {
+    let mut full = case(&["1.1.1.0/24", "2.2.2.0/24"], &[], &["2.2.2.2"], &["1.1.1.1"]);
+    full.items_max = 2;
+    assert_eq!(
+        full.says(),
+        [
+            "+1.1.1.0/24 ban new_ban OwnBan",
+            "+2.2.2.0/24 ban new_ban OwnBan",
+            "-2.2.2.2 ban covered Rest after 2.2.2.0/24 ban",
+            "-1.1.1.1 captcha displaced Rest",
+        ]
+    );
 }
 
 #[test]
