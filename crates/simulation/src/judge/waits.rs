@@ -212,14 +212,17 @@ impl Judge {
             .filter_map(|e| e["code"].as_u64())
             .collect();
         let kind = match status {
-            200..300 if json["success"] == true => {
-                if let Some(id) = json["result"]["operation_id"].as_str() {
+            // Without an operation nobody knows what became of it. (It was no answer at all, and the refusals before and
+            // after it were in a row.)
+            200..300 if json["success"] == true => match json["result"]["operation_id"].as_str() {
+                Some(id) => {
                     self.marks.met("answer accepted");
                     self.waits.accepted.insert(id.to_owned(), learned);
                     self.waits.setback = None;
+                    return;
                 }
-                return;
-            }
+                None => Kind::Unanswered,
+            },
             _ if status == 429 || codes.contains(&10_040) => Kind::Throttled,
             400..500 if codes.iter().any(|code| (10_020..10_040).contains(code)) => {
                 self.marks.met("answer value refused");
