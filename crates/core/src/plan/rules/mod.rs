@@ -100,7 +100,7 @@ impl Decided {
 pub enum Waiting {
     /// It is on the list and shall not match, but does.
     Lifted(Address, Class),
-    /// It is not on the list and shall match, but does not.
+    /// It is not on the list, or an operation may be taking it off, and shall match, but has nothing else.
     Fresh(Address, Class),
     /// It is in FRESH and shall not match as a whole, but does: not all who shall match inside of it and do
     /// would find room by themselves.
