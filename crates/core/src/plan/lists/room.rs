@@ -99,25 +99,34 @@ fn assign_with<'a>(
     if !is_too_many(&needs, in_the_end) {
         return of(in_the_end);
     }
-    let (mut fits, mut too_many, mut step) = (0, in_the_end, 1);
-    while fits + 1 < too_many {
-        let count = too_many.saturating_sub(step).max((fits + too_many) / 2);
-        if is_too_many(&of(count).needs(rules), count) {
-            too_many = count;
-            step *= 2;
-        } else {
-            fits = count;
+    // The most that fit, and the fewest that do not.
+    let search = |first_too_many: u64, needs_of: &dyn Fn(u64) -> Needs| {
+        let (mut fits, mut too_many, mut step) = (0, first_too_many, 1);
+        while fits + 1 < too_many {
+            let count = too_many.saturating_sub(step).max((fits + too_many) / 2);
+            if is_too_many(&needs_of(count), count) {
+                too_many = count;
+                step *= 2;
+            } else {
+                fits = count;
+            }
         }
-    }
+        (fits, too_many)
+    };
+    let (fits, too_many) = search(in_the_end, &|count| of(count).needs(rules));
     let then = of(fits).needs(rules);
     let is_on_the_way = then.is_on_the_way();
     // What would wait for others goes at once, so that there is more room for the next run.
     let all_go = needs.leaving + needs.ranges > 0 && !is_on_the_way && then.waits == 0;
     // A ban that was decided here does not go without for what comes inside of a range that goes: the range goes
     // first, and everything else finds its place where that was. Nor does anybody where it goes first all the same.
-    let without_ranges = Needs { ranges: 0, inside: BTreeSet::new(), ..needs };
-    if (all_go || of(fits).has_own_without()) && !is_too_many(&without_ranges, in_the_end) {
-        return of(in_the_end);
+    if all_go || of(fits).has_own_without() {
+        let without_ranges =
+            |count| Needs { ranges: 0, inside: BTreeSet::new(), ..of(count).needs(rules) };
+        let (fit, _) = search(in_the_end + 1, &without_ranges);
+        if fit > fits {
+            return Places { are_kept: fit < in_the_end && in_the_end == wanted, ..of(fit) };
+        }
     }
     if !is_on_the_way {
         // Nobody would move thereby.
