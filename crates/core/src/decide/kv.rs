@@ -95,7 +95,15 @@ pub fn decide(
     let mut course = Course::of(kv.layout, observed, may_trust, now);
     let plan = diff(desired, there.of(course.served), rules);
     let is_desired = |address: &_| desired.has_key(address);
-    let review = review(plan, held.cloned(), is_desired, &settings.guard, now);
+    // Shards whose marker was never written meet nobody: a run may have ended before. Who is not desired leaves them
+    // before it comes, whatever the guard says. Where others took the marker, the guard judges what comes back with it.
+    let is_unserved = course.served == Layout::Shards
+        && there.shards.marker.is_none()
+        && !history.has_written(WIDE);
+    let review = match is_unserved {
+        true => Review::unserved(plan.unserved()),
+        false => review(plan, held.cloned(), is_desired, &settings.guard, now),
+    };
     let mut other = None;
     let mut complete = false;
     if course.other == Other::Kept {
@@ -175,11 +183,13 @@ pub fn decide(
         (schedule, other)
     };
     let (mut schedule, mut sent) = schedules(&course);
-    if course.served == Layout::Shards && there.shards.marker.is_none() {
+    if is_unserved {
         // One request may take the first marker and not a shard, and a listing may lack keys that were written a moment
-        // ago: whoever is met by those would then be let through.
+        // ago: whoever is met by those would then be let through. And who is to leave would come with it.
         let absent = (0..WIDE).filter(|unit| there.shards.units[*unit] == Unit::Absent);
-        let first: BTreeSet<String> = absent.map(|unit| unit_key(&kv.prefix, unit)).gather();
+        let leave = review.approved.deletes().iter().filter_map(|gone| gone.address.as_ref());
+        let first = absent.chain(leave.map(shard)).map(|unit| unit_key(&kv.prefix, unit));
+        let first: BTreeSet<String> = first.gather();
         if schedule.bulks().iter().any(|bulk| bulk.has_any(&first)) {
             schedule.lean(first, Schedule::default());
         }

@@ -181,6 +181,11 @@ pub fn follow<P: Reviewable>(plan: P, held: &BTreeSet<Address>) -> Approved<P> {
 }
 
 impl<P> Review<P> {
+    /// Of a plan for a place where nobody is met by anything yet: nothing in it can open the edge.
+    pub fn unserved(plan: P) -> Self {
+        Self::clear(plan)
+    }
+
     fn clear(plan: P) -> Self {
         Self {
             approved: Approved(plan),

@@ -67,6 +67,11 @@ impl ShardsHistory {
         self.0[2 + unit] = at;
     }
 
+    /// Whether we ever wrote a value, as far as is remembered.
+    pub fn has_written(&self, unit: usize) -> bool {
+        self.0[2 + unit] > 0
+    }
+
     /// For how long the layout that is to be served next has been complete, in seconds; `None` = it was not.
     pub fn complete_secs(&self, now: u64) -> Option<u64> {
         (self.0[1] > 0).then(|| now.saturating_sub(self.0[1]))

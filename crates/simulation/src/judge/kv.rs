@@ -291,6 +291,10 @@ impl Judge {
         // Where others took the marker, what the guard holds is served again with it.
         let is_held = self.kv.others_at.is_some() && after.by_shards && !before.by_shards;
         let is_held = is_held || after.brings_held(&before, reading, terms);
+        // Where the day's budget has room for the first marker and not for the shard of who is to leave, the bans that
+        // are decided come first.
+        let is_first = changes && after.by_shards && before.keys.is_empty();
+        let is_held = is_held || is_first && terms.kv_daily > 0;
         let is_known = !disturbed && is_clock_true && !is_held;
         if let Some(net) = new.find(|net| !is_asked_for(net)).filter(|_| is_known) {
             let text = format!("{net} is written, and nobody asks for it");

@@ -438,3 +438,31 @@ fn entry_that_waits_where_it_is_served_waits_beside_and_is_not_left_behind() {
     let alone = Case::to_shards(served, keys(&[KEY], &[])).decide(&desired);
     assert_eq!((serves(&alone), alone.is_complete), (Layout::Keys, true));
 }
+
+/// A run ended before the first marker: nobody is met by what it left.
+#[test]
+fn who_is_not_desired_leaves_shards_that_were_never_served_before_their_marker_comes() {
+    let left = |written| {
+        let mut units = [const { Unit::Absent }; UNITS];
+        let at = shard(&"192.0.2.2".parse().unwrap());
+        units[at] = Unit::Ours(written);
+        let keys = keys_since(written, &["192.0.2.2"], &[]);
+        let shards = Some(ObservedShards { keys, units, marker: None });
+        (Case::of("shards", Some(ObservedKeys::default()), shards), unit_key("ip:", at))
+    };
+    for written in [NOW - HOUR, NOW - 30] {
+        for desired in [&[("192.0.2.0/24", Captcha, 3_600)][..], &[LASTS], &[]] {
+            let (case, unit) = left(written);
+            let decision = case.decide(desired);
+            let (bulks, leans) = words(&decision.schedule);
+            assert_eq!(bulks.len(), 2, "{bulks:?}");
+            assert_eq!(bulks[0], format!("put {unit}="));
+            assert!(leans.contains(&unit), "{leans}");
+            assert_eq!((decision.schedule.waiting(), decision.schedule.riding()), (0, 0));
+        }
+    }
+    // Others took the marker: the guard judges who comes back with it, and who is fresh stays.
+    let (mut case, _) = left(NOW - 30);
+    case.history(|history| history.wrote(WIDE, NOW - HOUR));
+    assert_eq!(case.decide(&[LASTS]).schedule.describe_waiting(), "lifted 1");
+}

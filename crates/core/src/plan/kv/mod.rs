@@ -401,6 +401,21 @@ impl KvPlan {
         self
     }
 
+    /// The same where nobody is met by what is there: whoever is not desired goes at once, also if he was written just
+    /// now, and waits for no range.
+    pub(crate) fn unserved(mut self) -> Self {
+        for address in std::mem::take(&mut self.fresh).into_iter().filter(Address::is_single) {
+            *self.waiting.or_default(Why::Lifted) -= 1;
+            let (why, class, key) = (Why::Lifted, Class::Lift, String::new());
+            self.deletes.push(Delete { why, class, key, address: Some(address), after: None });
+        }
+        self.waiting.retain(|_, count| *count > 0);
+        for delete in &mut self.deletes {
+            (delete.class, delete.after) = (delete.class.min(Class::Lift), None);
+        }
+        self
+    }
+
     /// A key goes, after the range that takes its place; if such a range is to be written and is not, it stays.
     fn delete_key(
         &mut self,
