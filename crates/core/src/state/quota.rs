@@ -110,7 +110,7 @@ impl Quota {
     /// used. Nothing any more when no run comes today that could use them.
     pub fn kept_for_own(&self, max: Option<NonZeroU64>, now: u64) -> u64 {
         let interval = if self.interval == 0 { INTERVAL_SECS } else { self.interval };
-        let another_run_today = now % DAY_SECS + interval < DAY_SECS;
+        let another_run_today = (now % DAY_SECS).saturating_add(interval) < DAY_SECS;
         let quarter = max.map_or(0, |max| max.get() / 4);
         if another_run_today { quarter.saturating_sub(self.own) } else { 0 }
     }

@@ -1,7 +1,7 @@
 //! A full expression: who may go for whom. Class by class, the most urgent first, and what is to be let through
 //! before what is to match; within a class whoever is in force stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -22,7 +22,8 @@ fn class(reading: &Reading, net: &IpNet, needs_it: impl Fn(&IpNet) -> bool) -> u
 /// What an expression says: what it lets through or takes from regions, and what it matches beyond its list.
 #[derive(Default)]
 struct Says {
-    first: BTreeSet<String>,
+    /// How often each is said: an owner is let through by a region too. (That he was already by the list hid it.)
+    first: BTreeMap<String, usize>,
     fresh: BTreeSet<String>,
 }
 
@@ -37,8 +38,13 @@ impl Says {
                 continue;
             }
             let is_fresh = before.ends_with("or ip.src in") || before.ends_with("or (ip.src in");
-            let set = if is_fresh { &mut says.fresh } else { &mut says.first };
-            set.extend(part.split_whitespace().map(str::to_owned));
+            for text in part.split_whitespace().map(str::to_owned) {
+                if is_fresh {
+                    says.fresh.insert(text);
+                } else {
+                    *says.first.entry(text).or_default() += 1;
+                }
+            }
         }
         says
     }
@@ -58,8 +64,10 @@ pub(super) fn may_go(
     let (before, after) = (Says::of(before), Says::of(after));
     let of_gone = class(reading, gone, |inside| went.contains(inside));
     let mut came = after.fresh.difference(&before.fresh).filter_map(|text| network(text));
-    !after.first.is_subset(&before.first)
-        || came.any(|net| class(reading, &net, |_| true) < of_gone)
+    let says_more = |(text, times): (&String, &usize)| {
+        before.first.get(text).is_none_or(|before| times > before)
+    };
+    after.first.iter().any(says_more) || came.any(|net| class(reading, &net, |_| true) < of_gone)
 }
 
 #[cfg(test)]
@@ -93,6 +101,11 @@ mod tests {
         }
         assert!(goes("(ip.src in $l and not ip.src in {9.9.9.8 9.9.9.9})"));
         assert!(goes("(ip.src in $l) or ip.src.country in {\"CN\"}"));
+        let by_region = "(ip.src in $l and not ip.src in {9.9.9.9}) or (ip.src.country in {\"CN\"}";
+        let without = format!("{by_region})");
+        let except = format!("{by_region} and not ip.src in {{9.9.9.9}})");
+        assert!(may_go(&reading, (&gone, &went), (&without, &except), 100));
+        assert!(!may_go(&reading, (&gone, &went), (&except, &without), 100));
         assert!(!goes("(ip.src in $l)"));
         let less = before.len() - 1;
         assert!(may_go(&reading, (&gone, &went), (before, "(ip.src in $l)"), less));
