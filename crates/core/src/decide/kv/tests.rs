@@ -466,3 +466,17 @@ fn who_is_not_desired_leaves_shards_that_were_never_served_before_their_marker_c
     case.history(|history| history.wrote(WIDE, NOW - HOUR));
     assert_eq!(case.decide(&[LASTS]).schedule.describe_waiting(), "lifted 1");
 }
+
+/// A listing is up to a minute behind; values of shards are as they are read.
+#[test]
+fn range_that_goes_stays_for_who_is_listed_inside_only_while_replaced_keys_may_be_listed() {
+    let there = || keys(&["203.0.113.7"], &[NET]);
+    for (ago, waits) in [(60, "lifted 1"), (61, "")] {
+        let mut listed = Case::of_keys(there());
+        listed.quota.replaces(NOW - ago);
+        assert_eq!(listed.decide(&[INSIDE]).schedule.describe_waiting(), waits, "{ago}");
+        let mut read = Case::of_shards(there());
+        read.quota.replaces(NOW - ago);
+        assert_eq!(read.decide(&[INSIDE]).schedule.describe_waiting(), "", "{ago}");
+    }
+}
