@@ -26,8 +26,9 @@ pub(super) struct Yields {
     /// What stays for a range without a place, or until it is there, goes if that range comes after this: somebody
     /// more important would go without for it. `None` = all of it stays.
     pub(super) lets_go: Option<(Rank, Address)>,
-    /// What a range is to ban goes while the range still challenges it.
-    pub(super) weakly_covered: bool,
+    /// What a range is to ban goes while the range still challenges it, if that range is this or comes after it: it would
+    /// be put out otherwise. `None` = all of it stays.
+    pub(super) weakly_covered: Option<(Rank, Address)>,
     /// What is only challenged goes before the range that is to ban it, decided here.
     pub(super) challenged: bool,
 }
@@ -162,6 +163,12 @@ impl<'a> Places<'a> {
         let bans = |range| self.desired.candidate(range).is_some_and(|range| range.is_own_ban);
         lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
             || challenged && list == Remediation::Captcha && bans(range)
+    }
+
+    /// Whether what this desired range is to ban goes while it still challenges it.
+    pub(super) fn is_weakly_covered_by(&self, range: &Address) -> bool {
+        let from = self.yields.weakly_covered;
+        from.is_some_and(|from| self.order(range).is_some_and(|of| of >= from))
     }
 
     fn order(&self, address: &Address) -> Option<(Rank, Address)> {

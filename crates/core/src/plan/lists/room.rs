@@ -65,8 +65,8 @@ pub(super) fn assign<'a>(
         yields.lets_go = Some(first);
         places = or_better(places, yields);
     }
-    if places.has_range_put_out() {
-        yields.weakly_covered = true;
+    if places.has_challenge_put_out() {
+        yields.weakly_covered = places.first_without;
         places = or_better(places, yields);
     }
     places
@@ -299,10 +299,14 @@ impl Places<'_> {
         of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
-    /// Whether a desired range goes without that is at the edge.
-    fn has_range_put_out(&self) -> bool {
-        let mut ranges = self.desired.candidates().filter(|one| !one.address.is_single());
-        ranges.any(|one| self.on_list(&one.address).is_none() && self.observed.has(&one.address))
+    /// Whether a range goes without that is to be a ban and is a challenge at the edge.
+    fn has_challenge_put_out(&self) -> bool {
+        let ranges = self.desired.candidates().filter(|one| !one.address.is_single());
+        let mut bans = ranges.filter(|one| one.list == Remediation::Ban);
+        bans.any(|one| {
+            self.on_list(&one.address).is_none()
+                && self.is_at_edge(Remediation::Captcha, &one.address)
+        })
     }
 
     /// Whether the ban list has it as well, so that it need not stay here.
@@ -318,7 +322,8 @@ impl Places<'_> {
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
-                let least = if self.yields.weakly_covered { Remediation::Captcha } else { list };
+                let is_weak = self.is_weakly_covered_by(range);
+                let least = if is_weak { Remediation::Captcha } else { list };
                 let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&least));
                 let is_there = lists.any(|(_, content)| content.items().contains_key(range));
                 (!is_there).then_some((*on, *range))

@@ -68,6 +68,33 @@ fn own_bans_that_move_inside_of_a_range_that_goes_keep_their_places_and_the_rang
     assert_eq!((full.plan().dropped(), full.plan().lists()[0].added()), (0, 2));
 }
 
+#[test]
+fn own_ban_waits_for_its_range_that_still_challenges_it_whatever_other_range_is_put_out() {
+    let on_ban: &[&str] = &["9.9.9.9", "1.1.1.1", "3.3.3.0/28"];
+    let full = case(&["9.9.9.9", "1.1.1.0/24"], &[], on_ban, &["1.1.1.0/24", "2.2.2.0/24"])
+        .wants("2.2.2.0/24", Captcha, "CAPI", 60)
+        .wants("3.3.3.9", Captcha, "lists", 60);
+    let says = Case { items_max: 5, ..full }.says();
+    assert!(
+        says.contains(&"-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban".to_owned()),
+        "{says:?}"
+    );
+}
+
+#[test]
+fn ban_of_the_community_goes_before_its_range_that_challenges_it_and_no_own_one_does() {
+    // No request can add to the ban list and remove from it.
+    let there = [r#"{"id":"x"}"#, r#"{"id":"a","ip":"1.1.1.1"}"#, r#"{"id":"b","ip":"2.2.2.2"}"#];
+    let observed = Observed::of(listed(&there), ObservedList::of(&["1.1.1.0/24", "2.2.2.0/24"]));
+    let full = Case { observed, items_max: 5, ..case(&["1.1.1.0/24"], &[], &[], &[]) };
+    let says = full.wants("2.2.2.0/24", Ban, "CAPI", 60).says();
+    assert!(says.contains(&"-2.2.2.2 ban covered Rest".to_owned()), "{says:?}");
+    assert!(
+        says.contains(&"-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban".to_owned()),
+        "{says:?}"
+    );
+}
+
 /// Whether the range waits for him or goes first is a matter of room (`schedule`); he has his place with either.
 #[test]
 fn one_of_the_community_inside_of_a_range_lifted_on_full_lists_has_a_place() {
