@@ -315,6 +315,11 @@ impl Desired {
         self.wanted.get(address)?.list
     }
 
+    /// How near the decisions are that ask for `address` itself, also where a range covers it; `None` = there are none.
+    pub fn source(&self, address: &Address) -> Option<Source> {
+        Some(self.origins.source(self.wanted.get(address)?.origin))
+    }
+
     /// The addresses that should be on this list, in order.
     pub fn addresses(&self, list: Remediation) -> impl Iterator<Item = Address> {
         self.candidates().filter(move |wanted| wanted.list == list).map(|wanted| wanted.address)

@@ -31,7 +31,14 @@ pub(super) struct Yields {
     pub(super) weakly_covered: Option<(Rank, Address)>,
     /// What is only challenged goes before the range that is to ban it, decided here.
     pub(super) challenged: bool,
+    /// Of what would go so, this and what comes after it stays all the same: there is room enough without it.
+    /// `None` = all of it goes.
+    pub(super) spares: Option<Claim>,
 }
+
+/// The order in which what is not desired lets go of its place, the first first: what only a range asks for, and at last
+/// what was decided here; one before many, and a challenge before a ban.
+pub(super) type Claim = ([bool; 3], Remediation, Address);
 
 /// The order in which places are given, the smallest first; among equals the address decides.
 ///
@@ -169,6 +176,16 @@ impl<'a> Places<'a> {
     pub(super) fn is_weakly_covered_by(&self, range: &Address) -> bool {
         let from = self.yields.weakly_covered;
         from.is_some_and(|from| self.order(range).is_some_and(|of| of >= from))
+    }
+
+    pub(super) fn claim(&self, list: Remediation, address: &Address) -> Claim {
+        let source = self.desired.source(address);
+        ([source.is_some(), source == Some(Source::Own), !address.is_single()], list, *address)
+    }
+
+    /// Whether what is on `list` need not go before its range has come, although others would.
+    pub(super) fn is_spared(&self, list: Remediation, address: &Address) -> bool {
+        self.yields.spares.is_some_and(|from| self.claim(list, address) >= from)
     }
 
     fn order(&self, address: &Address) -> Option<(Rank, Address)> {

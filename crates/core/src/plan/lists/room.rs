@@ -12,7 +12,7 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
 
 use super::Rules;
-use super::places::{Places, Yields};
+use super::places::{Claim, Places, Yields};
 
 /// Of so many that move, one place is kept free to move them one after the other: fewer places would take more
 /// writes, more places would put more out for the moment.
@@ -41,7 +41,7 @@ pub(super) enum Around {
 ///
 /// What stays for a range that has no place, or is not there yet, does not stay where somebody more important who was
 /// decided here would go without for it; nor does what a range is to ban wait for that where it would be put out and
-/// challenges it already, or where it was decided here and would never come.
+/// challenges it already, or where it was decided here and would never come. No more of it goes than has to ([`spare`]).
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -69,7 +69,31 @@ pub(super) fn assign<'a>(
         yields.weakly_covered = places.first_without;
         places = or_better(places, yields);
     }
-    places
+    spare(places, rules)
+}
+
+/// Lets no more go than has to, so that as many have a place: before its range has come, or where that never does, what
+/// goes is let through.
+fn spare<'a>(places: Places<'a>, rules: Rules<'_>) -> Places<'a> {
+    let going = places.let_go(rules);
+    let with = |count: usize| {
+        let yields = Yields { spares: Some(going[count]), ..places.yields };
+        assign_with(places.desired, places.observed, rules, yields)
+    };
+    let is_as_good = |other: &Places<'_>| {
+        let of = |places: &Places<'_>| (places.first_without.is_none(), places.first_without);
+        of(other) >= of(&places)
+    };
+    let (mut too_few, mut enough) = (0, going.len());
+    while too_few < enough {
+        let count = (too_few + enough) / 2;
+        if is_as_good(&with(count)) {
+            enough = count;
+        } else {
+            too_few = count + 1;
+        }
+    }
+    if enough < going.len() { with(enough) } else { places }
 }
 
 fn assign_with<'a>(
@@ -255,6 +279,24 @@ impl Places<'_> {
         needs
     }
 
+    /// What goes although no range has come for it, or ever will; in order.
+    fn let_go(&self, rules: Rules<'_>) -> Vec<Claim> {
+        let mut going = Vec::new();
+        if self.yields == Yields::default() {
+            return going;
+        }
+        for (list, content) in self.observed.lists() {
+            let undesired = content.items().keys().filter(|address| {
+                self.desired.on_list(address).is_none() && rules.protected.rule(address).is_none()
+            });
+            let goes = |address: &Address| matches!(self.around(list, address), Around::LetGo);
+            let goes = undesired.filter(goes);
+            going.extend(goes.map(|address| self.claim(list, &address)));
+        }
+        going.sort_unstable();
+        going
+    }
+
     /// Whether this list has `address`.
     pub(super) fn is_at_edge(&self, list: Remediation, address: &Address) -> bool {
         let mut lists = self.observed.lists();
@@ -334,11 +376,16 @@ impl Places<'_> {
         // A weaker one that has its place keeps nothing for one that has none.
         let waits = |least: Remediation| {
             let ranges = around.iter().filter(|(_, on)| *on >= least).map(|(range, _)| *range);
-            if self.may_keep(ranges) { Around::Waits } else { Around::LetGo }
+            let stays = self.may_keep(ranges) || self.is_spared(list, address);
+            if stays { Around::Waits } else { Around::LetGo }
         };
         if let Some(after) = best(true) {
             match after.filter(|_| !is_twice) {
-                Some((_, range)) if self.is_in_the_way(list, &range) => Around::LetGo,
+                Some((_, range))
+                    if self.is_in_the_way(list, &range) && !self.is_spared(list, address) =>
+                {
+                    Around::LetGo
+                }
                 after => Around::Covered(after),
             }
         } else if around.iter().any(|(_, on)| *on >= list) {

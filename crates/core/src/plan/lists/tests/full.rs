@@ -115,7 +115,7 @@ fn one_inside_of_two_ranges_that_go_from_full_lists_has_a_place() {
     assert_eq!(full.says()[0], "+2.2.2.2 ban new_ban CommunityBan");
 }
 
-/// What it covers goes before it comes, as displaced, which the guard counts: for a moment nothing is there for it.
+/// One that it covers goes before it comes, as displaced, which the guard counts: for a moment nothing is there for it.
 #[test]
 fn own_range_that_comes_last_has_the_place_of_what_it_covers_on_full_lists() {
     let there = [
@@ -131,9 +131,11 @@ fn own_range_that_comes_last_has_the_place_of_what_it_covers_on_full_lists() {
     };
     full = full.wants("9.0.0.1", Ban, "cscli", 9_000_000).wants("9.0.0.2", Ban, "cscli", 9_000_000);
     full = full.wants("2.2.2.0/28", Ban, "crowdsec", 60);
-    for (items_max, how) in [(5, "covered Rest after 2.2.2.0/28 ban"), (4, "displaced Rest")] {
+    let covered = "covered Rest after 2.2.2.0/28 ban";
+    for (items_max, how) in [(5, covered), (4, "displaced Rest")] {
         full.items_max = items_max;
-        let goes = ["2.2.2.3", "2.2.2.6/31"].map(|of| format!("-{of} ban {how}"));
+        let goes = [("2.2.2.3", how), ("2.2.2.6/31", covered)];
+        let goes = goes.map(|(address, how)| format!("-{address} ban {how}"));
         let comes = ["2.2.2.0/28", "9.0.0.2"].map(|of| format!("+{of} ban new_ban OwnBan"));
         assert_eq!(full.says(), [comes, goes].concat());
         assert_eq!((full.plan().dropped(), full.plan().keeps_places()), (0, false));
@@ -141,7 +143,7 @@ fn own_range_that_comes_last_has_the_place_of_what_it_covers_on_full_lists() {
 }
 
 #[test]
-fn challenges_alone_go_before_an_own_range_that_bans_them_and_bans_too_on_full_lists() {
+fn one_challenge_goes_before_an_own_range_that_bans_it_and_bans_too_on_full_lists() {
     let there = [r#"{"id":"x"}"#, r#"{"id":"a","ip":"9.0.0.1"}"#, r#"{"id":"b","ip":"2.2.2.3"}"#];
     let observed = Observed::of(listed(&there), ObservedList::of(&["2.2.2.2/31", "2.2.2.7"]));
     let full = Case { observed, items_max: 5, ..case(&["9.0.0.1", "2.2.2.0/28"], &[], &[], &[]) };
@@ -150,10 +152,30 @@ fn challenges_alone_go_before_an_own_range_that_bans_them_and_bans_too_on_full_l
         [
             "+2.2.2.0/28 ban new_ban OwnBan",
             "-2.2.2.3 ban covered Rest after 2.2.2.0/28 ban",
-            "-2.2.2.2/31 captcha displaced Rest",
+            "-2.2.2.2/31 captcha covered Rest after 2.2.2.0/28 ban",
             "-2.2.2.7 captcha displaced Rest",
         ]
     );
+}
+
+/// Somebody else's item and three that a range is to ban: there is no place for the range before one of them has gone.
+#[test]
+fn who_was_decided_here_goes_last_of_those_whose_range_finds_no_place_and_no_more_go_than_must() {
+    let challenged = ObservedList::of(&["2.2.2.1", "2.2.2.4/31", "2.2.2.9"]);
+    let observed = Observed::of(listed(&[r#"{"id":"x"}"#]), challenged);
+    let goes_at_once = |covered: &[(&str, &str)]| -> Vec<String> {
+        let observed = observed.clone();
+        let mut full = Case { observed, items_max: 4, ..case(&["2.2.2.0/28"], &[], &[], &[]) };
+        for (address, origin) in covered.iter().chain(&[("2.2.2.9", "cscli")]) {
+            full.desired.put(address, None, Some(Ban), origin, 60);
+        }
+        full.says().into_iter().filter(|line| line.contains("displaced")).collect()
+    };
+    let (one, many) = ("-2.2.2.1 captcha displaced Rest", "-2.2.2.4/31 captcha displaced Rest");
+    assert_eq!(goes_at_once(&[]), [one]);
+    assert_eq!(goes_at_once(&[("2.2.2.1", "CAPI")]), [many]);
+    assert_eq!(goes_at_once(&[("2.2.2.1", "cscli"), ("2.2.2.4/31", "CAPI")]), [many]);
+    assert_eq!(goes_at_once(&[("2.2.2.1", "CAPI"), ("2.2.2.4/31", "CAPI")]), [one]);
 }
 
 #[test]
