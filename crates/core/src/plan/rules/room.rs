@@ -7,7 +7,8 @@
 //!
 //! The same candidates, some of them written already, find the same room again. That holds because the
 //! length only grows with what is in the text, and because being written makes a candidate come
-//! earlier, and no other one.
+//! earlier, and no other one. Where a range takes less than what makes way for it, it is therefore
+//! decided once more with the range before them.
 
 use std::borrow::Cow;
 
@@ -133,18 +134,31 @@ pub(super) fn choose(
         is_same
     });
     let mut written = Cow::Borrowed(written);
+    // Ranges in the text that take no more than what is reserved inside of them.
+    let mut first: Vec<Address> = Vec::new();
     let chosen = loop {
         let mut filled = Filled { room: *room, set: reserved.as_slice().to_vec() };
-        let mut came_late = Vec::new();
+        for range in &first {
+            filled.take(*range, needs);
+        }
+        let (mut came_late, firsts) = (Vec::new(), first.len());
         for turn in turns(&candidates, &written) {
             let range = candidates[turn.candidate].address;
             if filled.covers(&turn.on_behalf_of) || !may_match(&range) {
                 continue;
             }
+            let taken = filled.room.taken.total();
             let Some(made_way) = filled.take(range, needs) else { continue };
             if made_way && !written.covers(&range) {
                 came_late.push(range);
+            } else if made_way && filled.room.taken.total() <= taken && !first.contains(&range) {
+                first.push(range);
             }
+        }
+        if first.len() > firsts {
+            // It gave room back, which belongs to those who found none before its turn. Left to those after it, they
+            // would be in its way the next time, when they are in the text too.
+            continue;
         }
         if came_late.is_empty() {
             *room = filled.room;

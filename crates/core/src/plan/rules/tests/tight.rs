@@ -147,3 +147,56 @@ fn who_an_operation_may_take_from_the_list_that_was_read_goes_for_no_less_urgent
     let waits = Waiting::Fresh("192.0.2.1".parse().unwrap(), Class::Rest);
     assert_eq!(decided.waiting, [waits]);
 }
+
+#[test]
+fn range_that_stands_in_for_less_than_what_is_reserved_inside_of_it_leaves_the_room_to_the_most_urgent()
+ {
+    let lifted = " and not ip.src in {203.0.113.0/27})";
+    let mut rule = rule(
+        "203.0.113.0 203.0.113.1 2001:db8::/125",
+        "203.0.113.0/27",
+        ") or ip.src in {203.0.113.0/26}",
+    );
+    rule.shall_match.extend(items(Class::CommunityBan, "100.0.0.1 203.0.113.32"));
+    let says = format!("{lifted} or ip.src in {{203.0.113.0/26 2001:db8::/125}}");
+    rule.characters_max = room_for(&says);
+    let decided = rule.decide();
+    assert_eq!(decided.desired, expression(&says));
+    let waits = [
+        Waiting::Fresh("100.0.0.1".parse().unwrap(), Class::CommunityBan),
+        Waiting::StandIn("203.0.113.0/26".parse().unwrap()),
+    ];
+    assert_eq!(decided.waiting, waits);
+    rule.observed = decided.desired;
+    assert!(!rule.decide().is_due);
+}
+
+#[test]
+fn who_found_the_room_that_a_range_gave_back_is_not_in_its_way_the_next_time() {
+    let mut rule =
+        rule("203.0.113.32/30 203.0.113.37", "203.0.113.32/28", ") or ip.src in {203.0.113.32/27}");
+    rule.shall_match.extend(items(Class::CommunityBan, "203.0.113.2 203.0.113.48"));
+    let says = " and not ip.src in {203.0.113.32/28}) or ip.src in {203.0.113.2 203.0.113.32/27}";
+    // Lifted with room for the two inside of it, though in the end the range is said for them.
+    rule.characters_max = room_for(
+        " and not ip.src in {203.0.113.32/28}) or ip.src in {203.0.113.32/30 203.0.113.37}",
+    );
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(says));
+    assert!(!rule.decide().is_due);
+}
+
+#[test]
+fn range_lifted_beside_a_part_that_found_room_is_the_last_that_is_written() {
+    // Until the half beside the owner is in FRESH, the whole range would have to be, with the exception.
+    let mut rule = rule("2001:db8::4/126 2001:db8::4/127", "2001:db8::/125", ")");
+    rule.never_block = set("2001:db8::6/127");
+    let says = " and not ip.src in {2001:db8::/125}) or ip.src in {2001:db8::4/127}";
+    let part = " and not ip.src in {2001:db8::6/127}) or ip.src in {2001:db8::4/127}";
+    rule.characters_max = room_for(part);
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(part));
+    rule.observed = rule.decide().desired;
+    assert_eq!(rule.observed, expression(says));
+    assert!(!rule.decide().is_due);
+}
