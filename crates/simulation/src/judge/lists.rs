@@ -273,7 +273,7 @@ impl Lists {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Items of a request's body.
 pub(super) fn bodies(sent: &Sent) -> Vec<String> {
@@ -621,11 +621,15 @@ impl Judge {
 }
 
 pub(super) fn covered(reading: &Reading, net: &IpNet) -> bool {
+    covered_by(reading, net, |_| true)
+}
+
+/// The same, by one of these ranges.
+pub(super) fn covered_by(reading: &Reading, net: &IpNet, counts: impl Fn(&IpNet) -> bool) -> bool {
     let Some(own) = reading.lists.get(net) else { return false };
-    reading
-        .lists
-        .iter()
-        .any(|(range, want)| range != net && range.contains(net) && want.strength >= own.strength)
+    reading.lists.iter().any(|(range, want)| {
+        range != net && range.contains(net) && want.strength >= own.strength && counts(range)
+    })
 }
 
 /// Whether a range that is asked for contains it.
