@@ -189,6 +189,13 @@ impl Lists {
         self.content[list].networks.contains_key(net)
     }
 
+    /// Whether those inside of a range need no place for its sake, as far as the run knows. One that was refused as a value
+    /// covers nobody for a day, though others have put it there: whoever is desired inside has a place of his own.
+    pub(super) fn counts_as_cover(&self, range: &IpNet, reading: &Reading) -> bool {
+        let is_believed = self.refused_at.is_some_and(|at| reading.at < at + DAY);
+        !(is_believed && self.refused.contains(range))
+    }
+
     /// Whether somebody may have to go without.
     pub(super) fn is_scarce(&self, reading: &Reading, terms: &Terms) -> bool {
         self.has_been_full || self.needed(reading) + self.foreign() + 1 > terms.items_max
@@ -273,7 +280,7 @@ impl Lists {
     }
 }
 
-pub(super) const DAY: Duration = Duration::from_secs(24 * 3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Items of a request's body.
 pub(super) fn bodies(sent: &Sent) -> Vec<String> {
@@ -441,7 +448,10 @@ impl Judge {
                 count += 1;
             }
         }
-        let covered = |net: &IpNet| terms.ranges && terms.skips_covered && covered(reading, net);
+        let covered = |net: &IpNet| {
+            let covers = |range: &IpNet| self.lists.counts_as_cover(range, reading);
+            terms.ranges && terms.skips_covered && covered_by(reading, net, covers)
+        };
         let wanted =
             reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
         let any_covered = seen.iter().any(covered);

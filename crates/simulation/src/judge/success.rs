@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use simulator::Simulator;
 
-use super::lists::{DAY, STRENGTHS, covered, covered_by, within};
+use super::lists::{STRENGTHS, covered, covered_by, within};
 use super::reading::{BLOCK, Reading, Want, written};
 use super::{Judge, Terms, View};
 
@@ -167,16 +167,15 @@ impl Judge {
         let covered_there = there.iter().filter(|net| keeps_place(net)).count();
         // Whoever moves needs two.
         let is_scarce = needed.len() + covered_there + 1 > fits || self.lists.has_been_full;
-        // A range that was refused as a value covers nobody for a day, as far as the run knows, though others have put it
-        // there: whoever is desired inside has a place of his own.
-        let is_refused = self.lists.refused_at.is_some_and(|at| reading.at < at + DAY);
-        let covers = |range: &IpNet| !(is_refused && self.lists.refused.contains(range));
         let mut extra = Vec::new();
         for (list, strength) in STRENGTHS.into_iter().enumerate() {
             for net in self.lists.on(list) {
                 let is_wanted =
                     reading.lists.get(net).is_some_and(|want| want.strength == strength)
-                        && !(skips && covered_by(reading, net, covers));
+                        && !(skips
+                            && covered_by(reading, net, |range| {
+                                self.lists.counts_as_cover(range, reading)
+                            }));
                 let stays = is_wanted || is_batched || is_scarce && within(reading, net);
                 if !stays {
                     extra.push(written(net));
