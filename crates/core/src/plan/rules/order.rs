@@ -113,7 +113,9 @@ impl Movers {
     fn new(from: &RuleChange<'_>, to: &RuleChange<'_>) -> Self {
         let left = from.observed.matched(from.on_list);
         let left = left.difference(&from.desired.matched(from.on_list));
-        let come = to.desired.matched(to.stays).difference(&to.observed.matched(to.stays));
+        // Whether the list has him or is losing him: by the rule he comes either way.
+        let come = |list| to.desired.matched(list).difference(&to.observed.matched(list));
+        let come = come(to.stays).union(&come(to.on_list));
         let lost = |before: &Expression, after: &Expression| {
             let (mut lost, left) = (regions(before.parts()), regions(after.parts()));
             lost.retain(|region| !left.contains(region));

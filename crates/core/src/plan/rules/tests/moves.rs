@@ -213,6 +213,22 @@ fn who_comes_to_a_list_that_an_operation_takes_from_comes_before_he_goes() {
     }
 }
 
+/// The ban list has the range, which a write to the other list may have been lost for; the ban rule lets it through.
+#[test]
+fn who_comes_to_a_list_that_may_have_lost_him_comes_before_he_goes() {
+    let lifted = expression(" and not ip.src in {192.0.2.0/28})");
+    let [ban, captcha] = [")", ")"].map(expression);
+    let fresh = expression(") or ip.src in {192.0.2.1}");
+    let (range, nothing) = (set("192.0.2.0/28"), set(""));
+    for stays in [&range, &nothing] {
+        let to = RuleChange { stays, ..change(&lifted, &ban, &range) };
+        let from = change(&fresh, &captcha, &nothing);
+        let patches = order(Some(to), Some(from), &mut |_, _| None);
+        assert_eq!(patches.steps[0].rule, Ban);
+        assert!(patches.second_needs_first);
+    }
+}
+
 prop_compose! {
     fn some_zone()(ban in some_expression(), captcha in some_expression()) -> Zone {
         Zone { ban, captcha }
