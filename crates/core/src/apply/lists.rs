@@ -186,7 +186,10 @@ impl<H: Host> Sending<'_, '_, H> {
     /// After each kind of refusal, one answer: the table is `state::writes`' own.
     fn learn_from_refusal(&mut self, operation: &Operation, error: &CallError) {
         let (token, now) = (self.target.token, self.session.unix_now());
-        let beside = self.schedule.is_beside_the_ladder();
+        // The first write that went well has ended what the others waited for: a refusal after it counts as any other.
+        let pace = self.target.pace;
+        let waits = self.history.wait(pace, token, now).is_some();
+        let beside = self.schedule.is_beside_the_ladder() && waits;
         if !error.is_definite() {
             return self.learn(|history| {
                 if beside {
@@ -198,7 +201,6 @@ impl<H: Host> Sending<'_, '_, H> {
             });
         }
         if error.is_throttled() {
-            let pace = self.target.pace;
             return self.learn(|history| history.throttled(beside, pace, now));
         }
         if beside {
