@@ -188,8 +188,8 @@ impl<H: Host> Sending<'_, '_, H> {
         let (token, now) = (self.target.token, self.session.unix_now());
         // The first write that went well has ended what the others waited for: a refusal after it counts as any other.
         let pace = self.target.pace;
-        let waits = self.history.wait(pace, token, now).is_some();
-        let beside = self.schedule.is_beside_the_ladder() && waits;
+        let beside =
+            self.schedule.is_beside_the_ladder() && self.history.wait(pace, token, now).is_some();
         if !error.is_definite() {
             return self.learn(|history| {
                 if beside {

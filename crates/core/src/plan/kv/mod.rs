@@ -323,7 +323,8 @@ impl KvPlan {
         self.fresh.insert(address);
     }
 
-    /// Keys and ranges that nobody desires and that stay for now: they were written just now.
+    /// Keys and ranges that nobody desires, and that are too fresh to go: they were written within the last 90 seconds,
+    /// perhaps by a run beside this one.
     pub fn fresh(&self) -> &BTreeSet<Address> {
         &self.fresh
     }

@@ -156,6 +156,11 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// How far down the order places reach; the greatest = everybody has one.
+    pub(super) fn reach(&self) -> (bool, Option<(Rank, Address)>) {
+        (self.first_without.is_none(), self.first_without)
+    }
+
     /// Whether one of these desired ranges is important enough for what stays because of it.
     pub(super) fn may_keep(&self, mut ranges: impl Iterator<Item = Address>) -> bool {
         let lets_go = self.yields.lets_go;
@@ -178,6 +183,7 @@ impl<'a> Places<'a> {
         from.is_some_and(|from| self.order(range).is_some_and(|of| of >= from))
     }
 
+    /// When this lets go of its place on `list`, of what goes before its range has come.
     pub(super) fn claim(&self, list: Remediation, address: &Address) -> Claim {
         let source = self.desired.source(address);
         ([source.is_some(), source == Some(Source::Own), !address.is_single()], list, *address)

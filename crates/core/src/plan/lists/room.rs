@@ -52,9 +52,7 @@ pub(super) fn assign<'a>(
     let Some(first) = all_stay.first_without else { return all_stay };
     let or_better = |places: Places<'a>, yields| {
         let some_go = assign_with(desired, observed, rules, yields);
-        let is_better =
-            some_go.first_without.is_none_or(|without| Some(without) > places.first_without);
-        if is_better { some_go } else { places }
+        if some_go.reach() > places.reach() { some_go } else { places }
     };
     let mut places = all_stay;
     if places.has_own_without() && !places.are_kept {
@@ -76,24 +74,16 @@ pub(super) fn assign<'a>(
 /// goes is let through.
 fn spare<'a>(places: Places<'a>, rules: Rules<'_>) -> Places<'a> {
     let going = places.let_go(rules);
-    let with = |count: usize| {
-        let yields = Yields { spares: Some(going[count]), ..places.yields };
+    let sparing = |from: &Claim| {
+        let yields = Yields { spares: Some(*from), ..places.yields };
         assign_with(places.desired, places.observed, rules, yields)
     };
-    let is_as_good = |other: &Places<'_>| {
-        let of = |places: &Places<'_>| (places.first_without.is_none(), places.first_without);
-        of(other) >= of(&places)
-    };
-    let (mut too_few, mut enough) = (0, going.len());
-    while too_few < enough {
-        let count = (too_few + enough) / 2;
-        if is_as_good(&with(count)) {
-            enough = count;
-        } else {
-            too_few = count + 1;
-        }
+    // Fewer go, the earlier it begins.
+    let enough = going.partition_point(|from| sparing(from).reach() < places.reach());
+    match going.get(enough) {
+        Some(from) => sparing(from),
+        None => places,
     }
-    if enough < going.len() { with(enough) } else { places }
 }
 
 fn assign_with<'a>(
