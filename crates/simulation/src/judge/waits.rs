@@ -39,6 +39,8 @@ struct Learned {
     heard: Duration,
     unix: u64,
     is_kept: bool,
+    /// A run beside has written over it, and its own has not written since.
+    is_written_over: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,11 @@ impl Waits {
         let trouble = self.trouble;
         let setback = self.setback.iter_mut().map(|(.., learned)| learned);
         for learned in self.accepted.values_mut().chain(setback) {
-            learned.is_kept &= !learned.is_beside(trouble, run, began);
+            if learned.is_beside(trouble, run, began) {
+                (learned.is_kept, learned.is_written_over) = (false, true);
+            } else if learned.run == run {
+                learned.is_written_over = false;
+            }
         }
     }
 
@@ -81,7 +87,7 @@ impl Waits {
     pub(super) fn kept(&mut self, run: usize) {
         let setback = self.setback.iter_mut().map(|(.., learned)| learned);
         for learned in self.accepted.values_mut().chain(setback) {
-            learned.is_kept |= learned.run == run;
+            learned.is_kept |= learned.run == run && !learned.is_written_over;
         }
     }
 
@@ -253,7 +259,7 @@ impl Judge {
     fn learned(&self, index: usize, heard: Duration) -> Learned {
         let Sent { run, at, unix, .. } = *self.requests[index].sent;
         let began = self.runs.get(&run).map_or(Duration::ZERO, |view| view.began);
-        Learned { run, began, at, heard, unix, is_kept: false }
+        Learned { run, began, at, heard, unix, is_kept: false, is_written_over: false }
     }
 
     fn set_back(&mut self, kind: Kind, learned: Learned) {
