@@ -83,7 +83,7 @@ pub(super) async fn prepare<'a, H: Host>(
     let may_drain = read.pages.is_some()
         && history.is_settled(now)
         && rules.is_some_and(|(.., history)| history.is_settled(read.content.digest(), now));
-    let may_lose = history.may_take();
+    let may_lose = history.may_take() || history.may_show_gone(now);
     let decision = |observed: &Observed| {
         let remembered = Inputs { history, held: held.as_ref(), ends };
         let by_rules = |plan: &Plan| {
@@ -250,7 +250,7 @@ fn left_over(rest: Rest) -> Outcome {
             "what a rule still lets through on the other list goes after that rule is changed, with the next run"
         }
         Rest::Stale => {
-            "an operation of an earlier run has just completed, and the lists may still have been shown as before it; what goes does so with the next run"
+            "an operation of an earlier run completed a moment ago, and the lists may still have been shown as before it; what goes does so with the next run"
         }
         Rest::Later => {
             "what had to wait for another list, or for room, goes with the next run, which reads them anew"

@@ -42,6 +42,8 @@ const BELIEVED_SECS: u64 = DAY_SECS;
 const UNKNOWN_SECS: u64 = 3_600;
 /// … and one that still answers "pending".
 const PENDING_SECS: u64 = DAY_SECS;
+/// For so long after an operation a list may be shown as it was before.
+const SHOWN_LATE_SECS: u64 = 60;
 /// How long it may take until a list's new content is in force everywhere.
 const SETTLED_SECS: u64 = 120;
 /// Values that are set aside at a time; a refusal of more than that is no matter of values, …
@@ -75,6 +77,8 @@ pub struct WriteHistory {
     takes: bool,
     /// When an operation was last seen to complete.
     completed_at: u64,
+    /// When one that takes something off a list was.
+    took_at: u64,
     /// When a write was last throttled.
     throttled_at: u64,
     /// What else the last write met.
@@ -139,6 +143,7 @@ impl Record for WriteHistory {
             &mut self.refused_since,
             &mut self.accepted_at,
             &mut self.completed_at,
+            &mut self.took_at,
             &mut self.throttled_at,
             &mut self.owner_tried_at,
             &mut self.alone_since,
@@ -266,6 +271,12 @@ impl WriteHistory {
     /// complete, and straight after that Cloudflare may show what was there before (facts cloudflare 1.5).
     pub fn may_read_stale(&self) -> bool {
         self.just_completed
+    }
+
+    /// Whether what was read may still show what an operation has taken: it was seen to complete within the last
+    /// minute, by whichever run (facts cloudflare 1.5). Asked before this run writes.
+    pub fn may_show_gone(&self, now: u64) -> bool {
+        self.took_at > 0 && now.saturating_sub(self.took_at) < SHOWN_LATE_SECS
     }
 
     /// Whether the lists may lose something of what they were read with: a write that takes something off was not
@@ -401,6 +412,9 @@ impl WriteHistory {
     pub(crate) fn completed(&mut self, now: u64) {
         self.operation = None;
         self.completed_at = now;
+        if self.takes {
+            self.took_at = now;
+        }
         self.refused = 0;
         self.refused_since = 0;
         self.setback = None;

@@ -186,7 +186,12 @@ impl Judge {
         let own = reading.lists.iter().filter(|(net, want)| want.own || stands_for(net));
         let is_there =
             |net: &IpNet, want: &Want| self.lists.holds(usize::from(want.strength != BLOCK), net);
-        let own = own.filter(|(net, want)| !is_there(net, want)).count();
+        // Straight after it came it may not have been shown, and the run cannot know better.
+        let unseen = self.unseen_by(sent.run);
+        let is_shown = |net: &IpNet, want: &Want| {
+            is_there(net, want) && !unseen[usize::from(want.strength != BLOCK)].contains(net)
+        };
+        let own = own.filter(|(net, want)| !is_shown(net, want)).count();
         // What the run has taken already was there when it decided.
         let taken = self.runs.get(&sent.run).map_or(0, |view| view.opened.len());
         // Where more is there than fits, but less than comes, what is too much goes too: without that they have no

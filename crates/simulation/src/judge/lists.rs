@@ -429,6 +429,18 @@ impl Judge {
         [0, 1].map(|list| shown(list).iter().filter_map(|item| item.net).collect())
     }
 
+    /// What was on each list when this run read it, and was not shown.
+    pub(super) fn unseen_by(&self, run: usize) -> [BTreeSet<IpNet>; 2] {
+        let mut seen = self.seen_by(run);
+        std::array::from_fn(|list| {
+            let read = self.runs.get(&run).and_then(|view| view.items[list].as_ref());
+            let was_there = |at: &Duration| read.is_some_and(|pages| *at < pages.at);
+            let items = self.lists.content[list].items.iter().filter(|(_, at)| was_there(at));
+            let seen = std::mem::take(&mut seen[list]);
+            items.filter_map(|(text, _)| network(text)).filter(|net| !seen.contains(net)).collect()
+        })
+    }
+
     fn write_without_drift(&self, run: usize, reading: &Reading, terms: &Terms) -> Option<String> {
         let view = self.runs.get(&run)?;
         if view.disturbed || view.list_writes > 1 || reading.lists.len() > terms.items_max {

@@ -4,8 +4,6 @@
 //! to, and be let through by that list's rule. So what leaves one list for something on the other goes only
 //! when no rule lifts that any more; the rules' part of the same run sees to it, and the next run removes.
 
-use std::collections::BTreeSet;
-
 use crate::address::Address;
 use crate::api::cloudflare::expression::AddressSet;
 use crate::decision::{Each, Remediation};
@@ -15,6 +13,7 @@ use crate::plan::{Class, Why};
 use crate::small::Sorted;
 
 use super::Urgency;
+use super::stale::kept;
 
 /// What the rules of the named zones say; by default there are none.
 #[derive(Debug, Clone, Default)]
@@ -56,16 +55,7 @@ pub(super) fn too_early(
 
 /// What `list` holds and keeps, or gets.
 fn matched(plan: &Plan, observed: &Observed, list: Remediation) -> AddressSet {
-    let plan = plan.lists().iter().find(|of| of.list == list);
-    let going: BTreeSet<Address> = plan
-        .iter()
-        .flat_map(|plan| &plan.removals)
-        .filter(|removal| removal.why != Why::Surplus)
-        .map(|removal| removal.address)
-        .collect();
-    let content = observed.lists().filter(|(of, _)| *of == list);
-    let there = content.flat_map(|(_, content)| content.items().keys());
-    let stays = there.filter(|address| !going.contains(address));
-    let coming = plan.iter().flat_map(|plan| plan.additions.iter().chain(&plan.set_aside));
-    stays.chain(coming.map(|addition| addition.address)).collect()
+    let coming = plan.lists().iter().filter(|plan| plan.list == list);
+    let coming = coming.flat_map(|plan| plan.additions.iter().chain(&plan.set_aside));
+    kept(plan, observed, list).chain(coming.map(|addition| addition.address)).collect()
 }

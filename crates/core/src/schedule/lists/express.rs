@@ -15,6 +15,7 @@ use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
 use crate::small::Sorted;
 use crate::state::writes::{Suspects, WriteHistory};
 
+use super::stale::hold_back;
 use super::steps::{List, find_what_comes_inside, in_steps};
 use super::{Inputs, Operation, Rest, Sent, by_rules};
 
@@ -49,14 +50,7 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     for list in lists.iter_mut().filter(|_| !early.is_empty()) {
         list.removals.retain(|r| r.why == Why::Surplus || !early.contains(&(list.list, r.address)));
     }
-    let may_be_stale = inputs.history.may_read_stale();
-    if may_be_stale {
-        // What it would leave for may be gone already, or what is in its place.
-        let waits = |list: &mut List<'_>| {
-            list.removals.retain(|removal| removal.class == Class::Owner);
-        };
-        lists.iter_mut().for_each(waits);
-    }
+    let has_stale = hold_back(&mut lists, (plan, inputs.observed), inputs.history, inputs.now);
     // Before anything is cut: a range goes after all of what comes inside it.
     find_what_comes_inside(&mut lists, &inputs.rules.lifted);
     let without_room = cut_to_room(&mut lists, plan.room());
@@ -77,7 +71,6 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     let lefts = lists.iter().flat_map(|list| &list.additions).map(|addition| addition.class);
     let left = lefts.min();
     let has_rest = is_cut || plan.keeps_places() || lists.iter().any(List::has_rest);
-    let has_stale = may_be_stale && plan.lists().iter().any(|list| list.removed() > 0);
     let rest = match (has_rest, has_stale) {
         (true, _) => Some(Rest::Later),
         (false, true) => Some(Rest::Stale),

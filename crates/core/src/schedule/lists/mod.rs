@@ -3,6 +3,7 @@
 mod by_rules;
 mod express;
 mod render;
+mod stale;
 mod steps;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 mod inside;
 mod room;
 mod says;
+mod stale;
 mod standstill;
 
 use crate::small::SmallMap;

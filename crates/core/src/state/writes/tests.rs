@@ -290,6 +290,24 @@ fn lists_may_lose_something_until_a_write_that_takes_has_been_seen_to_end_and_wa
 }
 
 #[test]
+fn lists_may_show_what_has_gone_for_a_minute_after_an_operation_that_took_was_seen_to_complete() {
+    let mut history = WriteHistory::default();
+    assert!(!history.may_show_gone(T));
+    history.accepted("op", &pace(), T);
+    history.takes(true);
+    assert!(!history.may_show_gone(T + 1), "nothing has gone");
+    history.completed(T + 5);
+    assert!(history.may_show_gone(T + 64) && !history.may_show_gone(T + 65));
+    history.accepted("next", &pace(), T + 30);
+    history.takes(false);
+    history.completed(T + 31);
+    assert!(history.may_show_gone(T + 64) && !history.may_show_gone(T + 65));
+    // A clock that was put back begins the minute anew.
+    history.settle(T - HOUR);
+    assert!(history.may_show_gone(T - HOUR) && !history.may_show_gone(T - HOUR + 60));
+}
+
+#[test]
 fn times_of_a_clock_that_was_put_back_count_from_now() {
     let later = T + 1_000 * HOUR;
     let mut history = WriteHistory::default();

@@ -48,19 +48,6 @@ fn ranges_of_one_list_that_have_to_go_first_leave_those_of_the_other_waiting() {
     assert_eq!(full.says(), order);
 }
 
-#[test]
-fn lists_that_may_be_shown_as_before_an_operation_lose_only_an_owners_address() {
-    let mut stale =
-        case((&["1.1.1.1", "1.1.1.2"], &["1.1.1.2", "4.4.4.4"]), (&[], &["1.1.1.2", "5.5.5.5"]));
-    stale = stale.protecting("5.5.5.5");
-    assert_eq!(stale.schedule().rest(), None);
-    stale.history.completed_since(T);
-    assert_eq!(stale.says(), ["DELETE captcha +0 -1", "POST ban +1 -0"], "and no PUT");
-    assert_eq!(stale.schedule().rest(), Some(Rest::Stale));
-    let nothing_goes = Case { history: stale.history.clone(), ..case((&["1.1.1.1"], &[]), NONE) };
-    assert_eq!(nothing_goes.schedule().rest(), None);
-}
-
 /// Whoever moves stands there twice for a moment, beside the range or beside what has replaced it.
 #[test]
 fn own_ban_that_moves_beside_a_range_which_is_replaced_has_a_place_and_an_equal_makes_it() {
