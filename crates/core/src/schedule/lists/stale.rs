@@ -16,7 +16,8 @@ use crate::state::writes::WriteHistory;
 
 use super::steps::List;
 
-/// Takes out the removals that have to wait for that, and says whether there were any. An owner's never waits.
+/// Takes out the removals that have to wait for that, and says whether there were any. An owner's never waits; all
+/// others do if one must: on a site where every run takes something, it would else wait for ever.
 pub(super) fn hold_back(
     lists: &mut [List<'_>],
     (plan, observed): (&Plan, &Observed),
@@ -24,19 +25,23 @@ pub(super) fn hold_back(
     now: u64,
 ) -> bool {
     let before = removals(lists);
-    if history.may_read_stale() {
-        // Nobody knows what that operation did.
+    // Of an operation that an earlier run began nobody knows here what it did.
+    let is_in_doubt = history.may_read_stale()
+        || before > 0 && history.may_show_gone(now) && leans(lists, plan, observed);
+    if is_in_doubt {
         lists.iter_mut().for_each(|list| list.removals.retain(|r| r.class == Class::Owner));
-    } else if before > 0 && history.may_show_gone(now) {
-        let there = Remediation::ALL.map(|list| kept(plan, observed, list).collect());
-        let leans = |removal: &Removal| {
-            let mut there = there.iter();
-            removal.after.is_none() && there.any(|set: &AddressSet| set.touches(&removal.address))
-        };
-        let goes = |removal: &Removal| removal.class == Class::Owner || !leans(removal);
-        lists.iter_mut().for_each(|list| list.removals.retain(|removal| goes(removal)));
     }
     removals(lists) < before
+}
+
+/// Whether something leaves only because something else is there.
+fn leans(lists: &[List<'_>], plan: &Plan, observed: &Observed) -> bool {
+    let there: [AddressSet; 2] = Remediation::ALL.map(|list| kept(plan, observed, list).collect());
+    let leans = |removal: &Removal| {
+        removal.after.is_none() && there.iter().any(|set| set.touches(&removal.address))
+    };
+    let mut removals = lists.iter().flat_map(|list| list.removals.iter().copied());
+    removals.any(|removal| removal.class != Class::Owner && leans(removal))
 }
 
 fn removals(lists: &[List<'_>]) -> usize {

@@ -52,6 +52,15 @@ fn what_leaves_for_something_that_is_there_waits_and_what_leaves_for_what_comes_
     }
 }
 
+/// A run a minute, each of which takes something: the range would never go.
+#[test]
+fn others_wait_with_a_range_that_has_to_so_that_the_next_run_finds_nothing_taken() {
+    let busy = || case((&["2.2.2.2"], &[RANGE, "2.2.2.2", "4.4.4.4"]), NONE);
+    let [at_first, then] = [50, 110].map(|seconds| took(busy(), seconds).schedule());
+    assert_eq!((at_first.operations(), at_first.rest()), (&[][..], Some(Rest::Stale)));
+    assert_eq!(then.operations()[0].effect().removed, 2);
+}
+
 #[test]
 fn owners_range_goes_at_once_whoever_seems_to_be_inside() {
     let owner = case((&["2.2.2.2"], &[RANGE, "2.2.2.2"]), NONE).protecting("2.2.2.7");
