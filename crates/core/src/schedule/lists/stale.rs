@@ -5,6 +5,8 @@
 //! and whatever left because that is there would leave nobody at the edge: the range around somebody who was taken
 //! because the range covered him, the challenge of one whose ban has ended and was decided again.
 
+use std::cell::LazyCell;
+
 use crate::address::Address;
 use crate::api::cloudflare::expression::AddressSet;
 use crate::decision::Remediation;
@@ -26,8 +28,8 @@ pub(super) fn hold_back(
 ) -> bool {
     let before = removals(lists);
     // Of an operation that an earlier run began nobody knows here what it did.
-    let is_in_doubt = history.may_read_stale()
-        || before > 0 && history.may_show_gone(now) && leans(lists, plan, observed);
+    let is_in_doubt =
+        history.may_read_stale() || history.may_show_gone(now) && leans(lists, plan, observed);
     if is_in_doubt {
         lists.iter_mut().for_each(|list| list.removals.retain(|r| r.class == Class::Owner));
     }
@@ -36,7 +38,8 @@ pub(super) fn hold_back(
 
 /// Whether something leaves only because something else is there.
 fn leans(lists: &[List<'_>], plan: &Plan, observed: &Observed) -> bool {
-    let there: [AddressSet; 2] = Remediation::ALL.map(|list| kept(plan, observed, list).collect());
+    let kept = |list| kept(plan, observed, list).collect();
+    let there = LazyCell::new(|| Remediation::ALL.map(kept) as [AddressSet; 2]);
     let leans = |removal: &Removal| {
         removal.after.is_none() && there.iter().any(|set| set.touches(&removal.address))
     };
