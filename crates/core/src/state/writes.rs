@@ -276,7 +276,7 @@ impl WriteHistory {
     /// Whether what was read may still show what an operation has taken: it was seen to complete within the last
     /// minute, by whichever run (facts cloudflare 1.5). Asked before this run writes.
     pub fn may_show_gone(&self, now: u64) -> bool {
-        self.took_at > 0 && now.saturating_sub(self.took_at) < SHOWN_LATE_SECS
+        now.saturating_sub(self.took_at) < SHOWN_LATE_SECS
     }
 
     /// Whether the lists may lose something of what they were read with: a write that takes something off was not

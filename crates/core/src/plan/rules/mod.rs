@@ -224,7 +224,7 @@ impl<'a> View<'a> {
         let (sum, among) =
             parts.iter().map(length).fold((0, 0), |all, part| (all.0 + part.0, all.1 + part.1));
         // The first exception takes more than itself.
-        let is_longer = !parts.is_empty() && sum >= whole && (exceptions == 0 || among > 0);
+        let is_longer = sum >= whole && (exceptions == 0 || among > 0);
         if is_more || is_longer { std::slice::from_ref(one) } else { parts }
     }
 
