@@ -31,8 +31,9 @@ pub(crate) struct Lists {
     pub(super) has_been_full: bool,
     /// When the last of those was seen to fail.
     pub(super) full_at: Option<Duration>,
-    /// What was taken off a list, when last, and by which run; by others, `None`.
-    taken: BTreeMap<IpNet, (Duration, Option<usize>)>,
+    /// What was taken off a list within the last day, by which run, and when last; by others, `None`. One spelling may
+    /// be taken by others and the second by a run.
+    taken: BTreeMap<(IpNet, Option<usize>), Duration>,
     /// What was in a write that was refused because of a value.
     pub(super) refused: BTreeSet<IpNet>,
     /// When the last of those was.
@@ -536,12 +537,13 @@ impl Judge {
             let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
             others.for_each(|(_, view)| view.disturbed = true);
             let taken = change.removed.iter().filter_map(|text| network(text));
-            let others_taken: Vec<(IpNet, (Duration, Option<usize>))> =
-                taken.map(|net| (net, (change.at, of))).collect();
+            let others_taken: Vec<_> = taken.map(|net| ((net, of), change.at)).collect();
             let taken_before = match before.is_empty() {
                 true => BTreeMap::new(),
                 false => self.lists.taken.clone(),
             };
+            // No operation lasts longer.
+            self.lists.taken.retain(|_, at| *at + DAY > change.at);
             self.lists.taken.extend(others_taken);
             let Some(by) = by else { continue };
             // What others put there after the list was read is unseen, and a rewrite drops it.
@@ -585,7 +587,7 @@ impl Judge {
                 }
                 let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
                 // What it was to be replaced by is gone by another's hand, or is refused.
-                let is_taken = |(taken, (at, of)): (&IpNet, &(Duration, Option<usize>))| {
+                let is_taken = |((taken, of), at): (&(IpNet, Option<usize>), &Duration)| {
                     let is_late = by.read_at.is_none_or(|read| *at >= read);
                     taken.contains(&net) && is_late && *of != Some(by.run)
                 };
