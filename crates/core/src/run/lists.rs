@@ -197,7 +197,8 @@ pub(super) async fn finish<H: Host>(
             }
         }
     };
-    if *counted {
+    // What the guard holds is there for the next write too: it neither begins nor ends their wait.
+    if *counted && held.is_none() {
         let removes = || schedule.operations().iter().any(|of| of.effect().removed > 0);
         let stays = schedule.has_lone_removals() || !goes && removes();
         let _ = history.change(host, |history| history.note_company(stays, now));

@@ -153,6 +153,31 @@ async fn removal_whose_company_is_refused_until_it_is_gone_has_waited_all_that_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn removals_that_the_guard_holds_when_what_they_waited_with_goes_do_not_wait_another_day() {
+    let world = world_with_scarce_writes().await;
+    community(&world, 0..20);
+    world.decide("ban", "203.0.113.200", HOUR);
+    run_after(&world, INTERVAL).await;
+    for _ in 0..24 {
+        run_after(&world, HOUR).await;
+    }
+    for n in 0..20 {
+        world.front.world().lapi().remove_value(&address(n));
+    }
+    for _ in 0..3 {
+        run_after(&world, HOUR).await;
+    }
+    let ban = world.edge().0;
+    assert!(!ban.contains(&"203.0.113.200".to_owned()), "its day is over");
+    assert!(ban.contains(&address(0)) && says(&world, "guard:"));
+    for _ in 0..3 {
+        run_after(&world, HOUR).await;
+    }
+    assert!(!world.edge().0.contains(&address(0)));
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
 async fn owner_is_tried_once_in_half_an_hour_while_the_ladder_stays_as_it_is() {
     let mut world = world_with_scarce_writes().await;
     world.fault("cloudflare POST: answer 429 slow down");
