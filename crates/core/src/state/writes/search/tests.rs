@@ -293,6 +293,8 @@ fn rewrite_that_is_refused_without_a_name_is_no_rewrite_for_a_day_or_until_one_t
     assert_eq!(history.last_suspect(), None);
     assert!(!history.may_rewrite(T + DAY - 1), "all was taken: it would send again what is there");
     assert!(history.may_rewrite(T + DAY));
+    history.some_value_refused((Some(address(0)), all), false, TOKEN, T);
+    assert!(!history.may_rewrite(T + DAY - 1), "another one, that nobody searched for");
     found.some_value_refused((Some(address(0)), all), false, TOKEN, T);
     assert!(found.may_rewrite(T));
 }
