@@ -31,13 +31,31 @@ pub(crate) struct Lists {
     pub(super) has_been_full: bool,
     /// When the last of those was seen to fail.
     pub(super) full_at: Option<Duration>,
-    /// What was taken off a list within the last day, by which run, and when last; by others, `None`. One spelling may
-    /// be taken by others and the second by a run.
-    taken: BTreeMap<(IpNet, Option<usize>), Duration>,
+    pub(super) taken: Taken,
     /// What was in a write that was refused because of a value.
     pub(super) refused: BTreeSet<IpNet>,
     /// When the last of those was.
     pub(super) refused_at: Option<Duration>,
+}
+
+/// What was taken off a list within the last day, by which run, and when last; by others, `None`. One spelling may be
+/// taken by others and the second by a run.
+#[derive(Clone, Default)]
+pub(super) struct Taken(BTreeMap<(IpNet, Option<usize>), Duration>);
+
+impl Taken {
+    /// Whether another than this run has taken it, or a range around it, since the run read the lists.
+    pub(super) fn by_another(&self, net: &IpNet, run: usize, read_at: Option<Duration>) -> bool {
+        let is_late = |at: &Duration| read_at.is_none_or(|read| *at >= read);
+        let mut taken = self.0.iter();
+        taken.any(|((taken, of), at)| taken.contains(net) && is_late(at) && *of != Some(run))
+    }
+
+    fn extend(&mut self, taken: impl Iterator<Item = IpNet>, of: Option<usize>, at: Duration) {
+        // No operation lasts longer.
+        self.0.retain(|_, before| *before + DAY > at);
+        self.0.extend(taken.map(|net| ((net, of), at)));
+    }
 }
 
 /// One list.
@@ -156,7 +174,7 @@ impl Lists {
             seen_operations: 0,
             has_been_full: false,
             full_at: None,
-            taken: BTreeMap::new(),
+            taken: Taken::default(),
             refused: BTreeSet::new(),
             refused_at: None,
         }
@@ -536,15 +554,12 @@ impl Judge {
             let of = by.as_ref().map(|by| by.run);
             let others = self.runs.iter_mut().filter(|(run, _)| Some(**run) != of);
             others.for_each(|(_, view)| view.disturbed = true);
-            let taken = change.removed.iter().filter_map(|text| network(text));
-            let others_taken: Vec<_> = taken.map(|net| ((net, of), change.at)).collect();
             let taken_before = match before.is_empty() {
-                true => BTreeMap::new(),
+                true => Taken::default(),
                 false => self.lists.taken.clone(),
             };
-            // No operation lasts longer.
-            self.lists.taken.retain(|_, at| *at + DAY > change.at);
-            self.lists.taken.extend(others_taken);
+            let taken = change.removed.iter().filter_map(|text| network(text));
+            self.lists.taken.extend(taken, of, change.at);
             let Some(by) = by else { continue };
             // What others put there after the list was read is unseen, and a rewrite drops it.
             let foreign = change.removed.iter().filter(|text| !unseen.contains(*text));
@@ -569,6 +584,11 @@ impl Judge {
                 if after >= before.min(want) {
                     continue;
                 }
+                // Where others wrote rules too, ours may match him all the same.
+                let at_edge = self.at_edge(&by.terms, &net, simulator).filter(|_| is_last);
+                if at_edge.is_some_and(|at_edge| at_edge >= before.min(want)) {
+                    continue;
+                }
                 let came_after = came
                     .get(&net)
                     .is_some_and(|at| by.read_at.is_none_or(|read| *at + LAG >= read));
@@ -587,14 +607,10 @@ impl Judge {
                 }
                 let is_itself = change.removed.iter().any(|text| network(text) == Some(net));
                 // What it was to be replaced by is gone by another's hand, or is refused.
-                let is_taken = |((taken, of), at): (&(IpNet, Option<usize>), &Duration)| {
-                    let is_late = by.read_at.is_none_or(|read| *at >= read);
-                    taken.contains(&net) && is_late && *of != Some(by.run)
-                };
                 // Without any free place a range can only go before what is inside comes.
                 let were = self.lists.count() + change.removed.len();
                 let was_full = were >= by.terms.items_max + change.added.len();
-                if taken_before.iter().any(is_taken)
+                if taken_before.by_another(&net, by.run, by.read_at)
                     || !is_itself && (was_full || self.lists.refused.contains(&net))
                 {
                     continue;

@@ -113,6 +113,8 @@ impl Judge {
         let Some(view) = self.runs.get(&run) else { return };
         let (Some(reading), terms) = (view.reading.clone(), Rc::clone(&view.terms)) else { return };
         let others_acted = view.others_acted;
+        // What others take after that is unseen.
+        let read_at = Some(view.began);
         let after = simulator.cloudflare().rules(zone).unwrap_or_default();
         // Somebody else may act between the two; then it is not ours to judge.
         if !self.rules.others_wrote {
@@ -145,6 +147,7 @@ impl Judge {
             let may_go = terms.protects(&net)
                 || others_acted
                 || self.rules.others_wrote
+                || self.lists.taken.by_another(&net, run, read_at)
                 || self.lists.is_scarce(&reading, &terms);
             let loses_room = || {
                 let of =
@@ -182,9 +185,19 @@ impl Judge {
         net: &IpNet,
         simulator: &mut Simulator,
     ) -> Option<Strength> {
-        if terms.zones.is_empty() || self.rules.others_wrote {
+        if self.rules.others_wrote {
             return None;
         }
+        self.at_edge(terms, net, simulator)
+    }
+
+    /// The same, whoever wrote the rules.
+    pub(super) fn at_edge(
+        &self,
+        terms: &Terms,
+        net: &IpNet,
+        simulator: &mut Simulator,
+    ) -> Option<Strength> {
         let nobody = Visitor::default();
         let zones = terms.zones.iter();
         zones.map(|zone| verdict(simulator, zone, net.addr(), &nobody)).min()

@@ -223,6 +223,9 @@ impl Judge {
             200..300 if json["success"] == true => match json["result"]["operation_id"].as_str() {
                 Some(id) => {
                     self.marks.met("answer accepted");
+                    for text in bodies(&self.requests[index].sent) {
+                        self.lists.refused.retain(|net| network(&text) != Some(*net));
+                    }
                     self.waits.accepted.insert(id.to_owned(), learned);
                     self.waits.setback = None;
                     return;
