@@ -69,11 +69,9 @@ impl Change {
 /// What is sent now.
 pub fn shards(plan: &Approved<KvPlan>, input: Shards<'_>, budget: &mut Budget) -> Schedule {
     let mut schedule = Schedule { waiting: plan.waiting().clone(), ..Schedule::default() };
-    let mut changes = changes(plan, input, &LeftOut::default());
-    let mut values = Values::new(input, plan, |unit| changes[unit].class.is_some());
-    if !values.left_out.addresses.is_empty() || !values.left_out.regions.is_empty() {
-        changes = self::changes(plan, input, &values.left_out);
-    }
+    let all = changes(plan, input, &LeftOut::default());
+    let mut values = Values::new(input, plan, |unit| all[unit].class.is_some());
+    let changes = changes(plan, input, &values.left_out);
     let is_kept = |unit: usize| {
         let seen = &input.observed.units[unit];
         let Shards { history, now, .. } = input;
