@@ -129,6 +129,12 @@ fn regions(desired: &Desired, lists: &Lists, list: Remediation) -> Vec<Region> {
     regions.into_iter().map(|(.., region)| region).collect()
 }
 
+/// Whether who leaves this list for that reason need not be let through by its rule: he is banned, by the rule that
+/// comes first, and should that lose him, he is better challenged than let through.
+fn is_banned_first(list: Remediation, why: Why) -> bool {
+    list == Remediation::Captcha && matches!(why, Why::Moved | Why::Covered)
+}
+
 impl Side {
     fn new(plan: &ListPlan, content: &ObservedList, desired: &Desired, known: Known<'_>) -> Self {
         let comes = |(list, address): &(Remediation, Address)| {
@@ -147,6 +153,7 @@ impl Side {
             .removals
             .iter()
             .filter(|removal| !matches!(removal.why, Why::Surplus | Why::Displaced))
+            .filter(|removal| !is_banned_first(plan.list, removal.why))
             .filter(|removal| removal.after.as_ref().is_none_or(comes))
             .map(|removal| (removal.address, removal.class));
         all.for_each(|(address, class)| leaving.push(address, class));

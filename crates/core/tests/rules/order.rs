@@ -70,7 +70,9 @@ async fn run_killed_between_the_two_changes_leaves_nobody_on_neither_and_the_nex
             (&["203.0.113.1"], &[]),
             (&[], &["203.0.113.2"]),
         ] {
-            for skip in 0..2 {
+            // Who is banned instead of challenged needs no change but the ban's.
+            let changes = 1 + usize::from(!bans.is_empty());
+            for skip in 0..changes {
                 let zones = moving(bans, captchas).await;
                 let from = zones.front.elapsed();
                 bans.iter().for_each(|address| switch(&zones, address, false));
