@@ -226,6 +226,19 @@ fn who_is_desired_again_in_between_waits_from_the_beginning() {
     assert!(site.plan.there.contains(&address(40)));
 }
 
+/// An owner, who went at once, is counted for that once.
+#[test]
+fn who_is_desired_again_in_a_run_that_could_not_look_is_forgotten_and_an_owner_is_not() {
+    let mut site = Site::with(0..100);
+    site.desires(60..100).because(Why::Protected, 0..10);
+    site.run();
+    let is_desired = |one: &Address| [address(0), address(20)].contains(one);
+    let held = forget(site.history.unwrap(), is_desired).unwrap();
+    let group = |n| held.groups.get(&address(n));
+    assert_eq!((group(0), group(20)), (Some(GroupId::OWNER), None));
+    assert!(group(1).is_some() && group(21).is_some());
+}
+
 #[test]
 fn streak_starts_again_when_more_than_a_tenth_is_desired_again_also_bit_by_bit() {
     let mut at_once = Site::with(0..100);

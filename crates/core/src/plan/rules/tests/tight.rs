@@ -42,6 +42,29 @@ fn range_in_force_by_two_parts_with_an_owner_in_one_makes_room_for_another_lifte
 }
 
 #[test]
+fn range_in_force_by_two_parts_makes_room_for_another_lifted() {
+    let parts =
+        " and not ip.src in {203.0.113.0/24}) or ip.src in {203.0.113.128/26 203.0.113.192/26}";
+    let mut rule = rule("203.0.113.128/25", "192.0.2.1 203.0.113.0/24", parts);
+    let says = " and not ip.src in {192.0.2.1 203.0.113.0/24}) or ip.src in {203.0.113.128/25}";
+    rule.characters_max = room_for(says);
+    assert_eq!(decided(&rule), says);
+}
+
+#[test]
+fn range_in_force_by_two_parts_without_the_owner_beside_them_stays_in_parts_where_it_has_no_room() {
+    let says =
+        " and not ip.src in {203.0.113.0/24}) or ip.src in {203.0.113.160/27 203.0.113.192/26}";
+    let mut rule = rule("203.0.113.128/25", "203.0.113.0/24", says);
+    rule.never_block = set("203.0.113.130");
+    rule.characters_max = room_for(says);
+    let decided = rule.decide();
+    assert!(!decided.is_due, "{}", decided.desired);
+    let waits = Waiting::Fresh("203.0.113.128/25".parse().unwrap(), Class::OwnBan);
+    assert_eq!(decided.waiting, [waits]);
+}
+
+#[test]
 fn range_that_leaves_stands_in_for_the_less_urgent_inside_of_it_while_nobody_comes_for_him() {
     let says = ") or ip.src in {203.0.113.0/24}";
     let mut rule = rule("203.0.113.6", "", says);
