@@ -166,6 +166,20 @@ fn effects_of_several_keys_together_are_their_sums() {
     assert_eq!(some.and(last), last.and(some));
     assert_eq!(some.and(ranges), Effect { ranges: true, ..some });
     assert_eq!(some.and(ranges), ranges.and(some));
+    let replaced = Effect { replaced: true, ..Effect::default() };
+    assert_eq!(some.and(replaced), Effect { replaced: true, ..some });
+    assert_eq!(some.and(replaced), replaced.and(some));
+}
+
+#[test]
+fn request_that_deletes_a_key_whose_place_a_range_takes_says_so() {
+    let mut case = Case::default();
+    case.range("198.51.100.0/24");
+    case.want("198.51.100.0/24", Ban, "cscli", 3_600);
+    case.key("198.51.100.7", Ban, 3_600);
+    let schedule = case.schedule(&fresh(), 0);
+    let deleted = Effect { deleted: 1, replaced: true, ..Effect::default() };
+    assert_eq!(schedule.bulks().iter().map(Bulk::effect).collect::<Vec<_>>(), [deleted]);
 }
 
 #[test]

@@ -207,6 +207,14 @@ fn value_that_a_run_of_a_second_ago_wrote_waits() {
         (schedule.bulks().len(), schedule.waiting())
     };
     assert_eq!([0, 1, 2].map(with), [(0, 1), (0, 1), (1, 0)]);
+    // Also where only the value says so, or only what is remembered, beside a clock that is ahead.
+    let with = |written: u64, remembered: u64| {
+        let mut site = Site::served().wants("192.0.2.1", "cscli");
+        site.observed.units[unit("192.0.2.1")] = Unit::Ours(written);
+        site.history.wrote(unit("192.0.2.1"), remembered);
+        site.schedule().bulks().len()
+    };
+    assert_eq!((with(NOW, 0), with(NOW + HOUR, NOW), with(NOW + HOUR, NOW - 2)), (0, 0, 1));
 }
 
 #[test]
