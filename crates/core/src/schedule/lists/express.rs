@@ -9,6 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::address::Address;
 use crate::decision::{Each, Remediation};
+use crate::desired::OriginCounts;
+use crate::observed::lists::Observed;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, Plan, Room};
 use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
@@ -70,13 +72,22 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     }
     let lefts = lists.iter().flat_map(|list| &list.additions).map(|addition| addition.class);
     let left = lefts.min();
-    let has_rest = is_cut || plan.keeps_places() || lists.iter().any(List::has_rest);
+    let makes_room = !operations.is_empty() && will_all_fit(plan, inputs.observed);
+    let has_rest = is_cut || makes_room || plan.keeps_places() || lists.iter().any(List::has_rest);
     let rest = match (has_rest, has_stale) {
         (true, _) => Some(Rest::Later),
         (false, true) => Some(Rest::Stale),
         (false, false) => (!early.is_empty()).then_some(Rest::Rule),
     };
     Expressed { operations, sent, left, without_room, rest }
+}
+
+/// Whether somebody goes without a place, although there is one for everybody: what is to go, or stays for a range that
+/// has yet to come, is in his way.
+fn will_all_fit(plan: &Plan, observed: &Observed) -> bool {
+    let wanted: u64 = plan.origins().iter().map(OriginCounts::total).sum();
+    let foreign: u64 = observed.lists().map(|(_, content)| content.foreign().count).sum();
+    plan.dropped() > 0 && wanted + foreign <= plan.room().items_max
 }
 
 /// The additions of all lists, the most urgent first.
