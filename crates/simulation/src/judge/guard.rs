@@ -208,6 +208,11 @@ impl Judge {
         let runs_out = |net: &IpNet| {
             !reading.lists.contains_key(net) && self.past.ran_out(net, sent.unix, is_blind)
         };
+        // So does what enough runs have found gone.
+        let is_confirmed = |net: &IpNet| {
+            let is_known = self.past.is_confirmed(net, terms, sent.at, sent.unix);
+            !reading.lists.contains_key(net) && is_known
+        };
         let skips = terms.ranges && terms.skips_covered;
         let is_covered = |on: usize, net: &IpNet| {
             if !skips && reading.lists.contains_key(net) {
@@ -227,7 +232,7 @@ impl Judge {
             let goes = |net: &&IpNet| {
                 let is_freed = frees_owner && terms.protects(net);
                 let goes = is_elsewhere(on, net) || is_covered(on, net) || is_freed;
-                goes || with_ends && runs_out(net)
+                goes || with_ends && (runs_out(net) || is_confirmed(net))
             };
             nets.filter(goes).count()
         };

@@ -239,6 +239,23 @@ fn line_that_fills_a_value_to_its_last_byte_has_room_and_one_byte_more_has_none(
 }
 
 #[test]
+fn country_that_fills_the_value_to_its_last_byte_has_room_and_one_byte_more_has_none() {
+    let mut site = Site::served();
+    site.desired.put_country("CN", 7_200);
+    let left_out = |more: usize| {
+        site.with(|plan, _, _| {
+            let mut line = String::new();
+            push_regions(&mut line, &plan.ranges().content().regions);
+            let mut values = Values { bodies: Default::default(), left_out: LeftOut::default() };
+            values.bodies[WIDE].0 = " ".repeat(BODY_BYTES_MAX - line.len() + more);
+            values.push_wide(plan);
+            values.left_out.regions.len()
+        })
+    };
+    assert_eq!((left_out(0), left_out(1)), (0, 1));
+}
+
+#[test]
 fn values_that_nobody_is_served_from_are_deleted_each_for_itself() {
     let site = Site::served();
     let schedule = site.with(|_, input, budget| clear_shards(input.observed, "ip:", budget));
