@@ -512,7 +512,11 @@ impl Judge {
                         // That the owner is free goes before all else.
                         let terms = by.as_ref().map(|by| Rc::clone(&by.terms)).unwrap_or_default();
                         let gone = change.removed.iter().filter_map(|text| network(text));
-                        let gone: Vec<IpNet> = gone.filter(|net| !terms.protects(net)).collect();
+                        let (owners, gone): (Vec<IpNet>, Vec<IpNet>) =
+                            gone.partition(|net| terms.protects(net));
+                        let is_inside = |net: &&IpNet| owners.iter().any(|of| of.contains(*net));
+                        let inside = reading.lists.keys().filter(is_inside).copied();
+                        self.rules.displaced.extend(inside);
                         let touched = reading
                             .lists
                             .iter()

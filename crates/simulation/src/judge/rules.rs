@@ -24,8 +24,8 @@ pub(crate) struct Rules {
     pub(super) others_wrote: bool,
     /// Others have changed the lists.
     pub(super) others_did: bool,
-    /// Who had to go for the more urgent in a full expression.
-    displaced: BTreeSet<IpNet>,
+    /// Who had to go for the more urgent in a full expression, or with an owner's range around him.
+    pub(super) displaced: BTreeSet<IpNet>,
     /// Somebody has gone without a place on the lists.
     was_scarce: bool,
     before: Option<Before>,
