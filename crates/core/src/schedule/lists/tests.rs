@@ -5,6 +5,7 @@ mod room;
 mod says;
 mod stale;
 mod standstill;
+mod worlds;
 
 use crate::small::SmallMap;
 

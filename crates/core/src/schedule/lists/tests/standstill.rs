@@ -178,16 +178,33 @@ impl World {
     }
 }
 
-#[test]
-fn full_lists_of_any_content_come_to_an_end_and_who_has_a_place_is_there() {
-    let settings = Settings::of(&[
+fn settings() -> Settings {
+    Settings::of(&[
         ("cf_ban_list_id", "11111111111111111111111111111111"),
         ("cf_captcha_list_id", "22222222222222222222222222222222"),
         ("scopes", "ip,range"),
-    ]);
+    ])
+}
+
+#[test]
+fn full_lists_of_any_content_come_to_an_end_and_who_has_a_place_is_there() {
     // In the first nobody had a place once, for a range that waited for who comes inside of it; the second was said to be
     // as desired when only what was in the way had gone.
     for seed in [69_402, 4_925].into_iter().chain(0..2_000) {
-        World::new(seed, &settings).come_to_an_end(seed);
+        World::new(seed, &settings()).come_to_an_end(seed);
     }
+}
+
+/// 2.2.2.2 is challenged and inside of a range that is to be banned; for 9.0.0.2, a challenge, there is no room yet.
+#[test]
+fn who_is_challenged_inside_of_a_range_to_be_banned_does_not_go_early_for_another_challenge() {
+    let first = ["DELETE ban +0 -2", "DELETE captcha +0 -2", "POST ban +1 -0"];
+    let then = ["DELETE ban +0 -1", "DELETE captcha +0 -1"];
+    assert_eq!(World::new(694, &settings()).case().says(), [&first[..], &then].concat());
+}
+
+/// 2.2.2.3 is challenged and inside of a range that is to be banned; 9.0.0.3, of the community, makes the room for that.
+#[test]
+fn who_is_challenged_inside_of_a_range_to_be_banned_does_not_go_early_where_in_the_end_all_fit() {
+    assert_eq!(World::new(7_519, &settings()).case().says(), ["DELETE ban +0 -1"]);
 }
