@@ -62,6 +62,11 @@ pub(super) fn assign<'a>(
     if places.has_own_without() && places.needs(rules).waits > 0 {
         yields.lets_go = Some(first);
         places = or_better(places, yields);
+        // Where each of the two alone makes no room, both may.
+        if places.has_own_without() && !places.are_kept {
+            places = or_better(places, Yields { challenged: true, ..yields });
+            yields.challenged = places.yields.challenged;
+        }
     }
     if places.has_challenge_put_out() {
         yields.weakly_covered = places.first_without;

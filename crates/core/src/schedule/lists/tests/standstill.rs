@@ -208,3 +208,11 @@ fn who_is_challenged_inside_of_a_range_to_be_banned_does_not_go_early_for_anothe
 fn who_is_challenged_inside_of_a_range_to_be_banned_does_not_go_early_where_in_the_end_all_fit() {
     assert_eq!(World::new(7_519, &settings()).case().says(), ["DELETE ban +0 -1"]);
 }
+
+/// One stays for a range to be banned that challenges nobody yet, the other for one that has no place: each alone was in
+/// the way of a ban.
+#[test]
+fn two_who_stay_for_two_reasons_go_together_where_a_ban_would_go_without() {
+    let goes = ["DELETE captcha +0 -2", "PUT ban +1 -1"];
+    assert_eq!(World::new(248, &settings()).case().says(), goes);
+}
