@@ -56,7 +56,7 @@ async fn run_killed_at_any_request_a_clean_run_converges() {
         world.on_request(Arc::new(|_| Decision::Continue));
         let clean = world.run().await;
         // Where it is the first that sees an operation complete, the lists may still be shown as before that.
-        if clean.run.stdout.contains("an operation of an earlier run has just completed") {
+        if clean.run.stdout.contains("an operation of an earlier run completed a moment ago") {
             world.two_minutes_later();
             world.run_well().await;
         } else {
