@@ -239,7 +239,9 @@ impl Judge {
         // When somebody's decision ends a store may have forgotten.
         let room = |with_ends: bool| {
             let moved: usize = (0..STRENGTHS.len()).map(|on| goes_by_itself(on, with_ends)).sum();
-            let goes = moved + self.lists.surplus();
+            // The second spelling of one who is not desired is held with the first.
+            let surplus = self.lists.surplus(|net| with_ends || reading.lists.contains_key(net));
+            let goes = moved + surplus;
             let stays = (self.lists.count() + taken).saturating_sub(goes);
             match stays.saturating_sub(terms.items_max) {
                 _ if self.lists.has_been_full => own,
@@ -252,7 +254,7 @@ impl Judge {
         let [on_ban, on_captcha] = self.seen_by(sent.run);
         let seen = if list == 0 { on_ban } else { on_captcha };
         let there = self.lists.on(list).copied().chain(seen).collect();
-        let surplus = self.lists.surplus();
+        let surplus = self.lists.surplus(|_| true);
         // What the run found when it decided, before it wrote: own bans that have come by now needed their places too.
         let (twice, room) = self.runs.get_mut(&sent.run).map_or((0, 0), |view| {
             (view.twice, view.room) = (view.twice.max(surplus), view.room.max(room));

@@ -264,10 +264,10 @@ impl Lists {
         self.content.iter().map(|content| content.foreign).sum()
     }
 
-    /// Spellings beyond the first, which have to go some time.
-    pub(super) fn surplus(&self) -> usize {
-        let counts = self.content.iter().flat_map(|content| content.networks.values());
-        counts.map(|count| *count as usize - 1).sum()
+    /// Spellings of these beyond the first, which have to go some time.
+    pub(super) fn surplus(&self, of: impl Fn(&IpNet) -> bool) -> usize {
+        let networks = self.content.iter().flat_map(|content| &content.networks);
+        networks.filter(|(net, _)| of(net)).map(|(_, count)| *count as usize - 1).sum()
     }
 
     /// Which operations a request of this run began.
@@ -326,7 +326,15 @@ impl Judge {
         // than may be, something goes first.
         let was_over = view.was_over;
         let needed = reading.lists.len() + self.lists.foreign() + self.lists.moving(&reading);
-        let is_scarce = self.lists.is_scarce(&reading, &terms) || needed > terms.items_max;
+        let is_there = |(net, want): &(&IpNet, &super::reading::Want)| match want.strength == BLOCK
+        {
+            true => self.lists.holds(0, net),
+            false => self.lists.holds(1, net),
+        };
+        // All that comes, beside all that is there: what is held stays.
+        let coming = reading.lists.iter().filter(|one| !is_there(one)).count();
+        let is_scarce =
+            self.lists.is_scarce(&reading, &terms) || needed.max(there + coming) > terms.items_max;
         let in_parts = self.runs.get_mut(&sent.run).is_some_and(|view| {
             view.moves_in_parts |= is_scarce;
             view.moves_in_parts

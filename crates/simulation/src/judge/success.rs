@@ -195,7 +195,7 @@ impl Judge {
         if lacks_own || !missing.is_empty() && !is_scarce {
             return Some(format!("{} is not there as it should be", missing.join(", ")));
         }
-        let surplus = if is_batched { 0 } else { self.lists.surplus() };
+        let surplus = if is_batched { 0 } else { self.lists.surplus(|_| true) };
         if !extra.is_empty() || surplus > 0 {
             return Some(format!(
                 "{} should not be there, {surplus} are there twice",

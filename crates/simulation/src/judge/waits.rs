@@ -184,8 +184,8 @@ impl Judge {
         if frees_owner {
             self.waits.last_owner = Some(sent.unix);
             if sent.unix.saturating_sub(owner_at) + 2 >= 1_800 {
-                // Tried beside the others' wait, which goes on as it was.
-                self.waits.beside = true;
+                // Tried beside the others' wait, which goes on as it was. Where none is left it is a write like any other.
+                self.waits.beside = passed(&learned) < wait;
                 return;
             }
         }
