@@ -185,7 +185,7 @@ impl Judge {
             self.waits.last_owner = Some(sent.unix);
             if sent.unix.saturating_sub(owner_at) + 2 >= 1_800 {
                 // Tried beside the others' wait, which goes on as it was. Where none is left it is a write like any other.
-                self.waits.beside = passed(&learned) < wait;
+                self.waits.beside = self.waits.climbed_all || passed(&learned) < wait;
                 return;
             }
         }
