@@ -83,7 +83,7 @@ pub(super) async fn prepare<'a, H: Host>(
     let may_drain = read.pages.is_some()
         && history.is_settled(now)
         && rules.is_some_and(|(.., history)| history.is_settled(read.content.digest(), now));
-    let may_lose = history.may_take() || history.may_show_gone(now);
+    let may_lose = history.may_have_lost(now);
     let decision = |observed: &Observed| {
         let remembered = Inputs { history, held: held.as_ref(), ends };
         let by_rules = |plan: &Plan| {

@@ -286,6 +286,11 @@ impl WriteHistory {
         self.takes && (self.operation.is_some() || self.just_completed || is_lost())
     }
 
+    /// Whether the lists may lack something of what they were just read with. Asked before this run writes.
+    pub fn may_have_lost(&self, now: u64) -> bool {
+        self.may_take() || self.may_show_gone(now)
+    }
+
     /// How many items fit, where that is less than the settings say; never less than are `there`, for those do.
     pub fn items_max(&self, by_settings: u64, there: u64, now: u64) -> u64 {
         let learned = self.capacity.filter(|capacity| capacity.until > now);

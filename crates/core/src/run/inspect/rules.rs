@@ -96,8 +96,7 @@ impl<H: Host> Look<'_, H> {
         let may_drain = self.memory.history.is_settled(now)
             && self.rules.is_some()
             && self.memory.rules.is_settled(observed.digest(), now);
-        let history = &self.memory.history;
-        let may_lose = history.may_take() || history.may_show_gone(now);
+        let may_lose = self.memory.history.may_have_lost(now);
         Known { plan, observed, done, ends, may_drain, may_lose }
     }
 
