@@ -184,8 +184,7 @@ impl Judge {
             inside.any(|(_, want)| want.own && want.strength == BLOCK)
         };
         let own = reading.lists.iter().filter(|(net, want)| want.own || stands_for(net));
-        let is_there =
-            |net: &IpNet, want: &Want| self.lists.holds(usize::from(want.strength != BLOCK), net);
+        let is_there = |net: &IpNet, want: &Want| self.lists.is_in_place(net, want);
         // Straight after it came it may not have been shown, and the run cannot know better.
         let unseen = self.unseen_by(sent.run);
         let is_shown = |net: &IpNet, want: &Want| {
