@@ -91,6 +91,7 @@ impl Compared<'_> {
             why,
             class,
             after,
+            holds_others: self.places.has_none_inside(&address),
         };
         let items = content
             .items()

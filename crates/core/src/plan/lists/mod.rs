@@ -84,6 +84,8 @@ pub struct Removal {
     /// What has to be at the edge before it goes, and is not there yet: the same address on the other
     /// list, or a range that takes its place. Otherwise a visitor would slip through in between.
     pub after: Option<(Remediation, Address)>,
+    /// Whether it is a range around somebody who is desired and has no place yet.
+    pub holds_others: bool,
 }
 
 impl Plan {

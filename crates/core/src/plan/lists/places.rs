@@ -29,7 +29,7 @@ pub(super) struct Yields {
     /// What a range is to ban goes while the range still challenges it, if that range is this or comes after it: it would
     /// be put out otherwise. `None` = all of it stays.
     pub(super) weakly_covered: Option<(Rank, Address)>,
-    /// What is only challenged goes before the range that is to ban it, decided here.
+    /// What a range is to ban that was decided here goes before it; of what is banned, only what was not decided here.
     pub(super) challenged: bool,
     /// Of what would go so, this and what comes after it stays all the same: there is room enough without it.
     /// `None` = all of it goes.
@@ -141,6 +141,12 @@ impl<'a> Places<'a> {
         self.has(&candidate).then_some(candidate.list)
     }
 
+    /// Whether somebody inside of this range goes without.
+    pub(super) fn has_none_inside(&self, range: &Address) -> bool {
+        let mut inside = self.desired.inside(range);
+        self.first_without.is_some() && inside.any(|(inner, _)| self.on_list(&inner).is_none())
+    }
+
     /// Whether somebody goes without who was decided here.
     pub(super) fn has_own_without(&self) -> bool {
         self.first_without.is_some_and(|(rank, _)| rank.source == Source::Own)
@@ -168,13 +174,25 @@ impl<'a> Places<'a> {
             .is_none_or(|limit| ranges.any(|range| self.order(&range).is_some_and(|of| of < limit)))
     }
 
-    /// Whether somebody important goes without if what is on `list` waits for this desired range: somebody more important
-    /// than that, or the range itself.
-    pub(super) fn is_in_the_way(&self, list: Remediation, range: &Address) -> bool {
+    /// Whether somebody important goes without if `address`, which is on `list`, waits for this desired range: somebody
+    /// more important than that, or the range itself.
+    pub(super) fn is_in_the_way(
+        &self,
+        list: Remediation,
+        address: &Address,
+        range: &Address,
+    ) -> bool {
         let Yields { lets_go, challenged, .. } = self.yields;
         let bans = |range| self.desired.candidate(range).is_some_and(|range| range.is_own_ban);
+        let may_go = || match list {
+            Remediation::Captcha => true,
+            // Where the range challenges it already, it goes by itself if it has to.
+            Remediation::Ban => {
+                self.desired.source(address) != Some(Source::Own) && !self.observed.has(range)
+            }
+        };
         lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
-            || challenged && list == Remediation::Captcha && bans(range)
+            || challenged && may_go() && bans(range)
     }
 
     /// Whether what this desired range is to ban goes while it still challenges it.

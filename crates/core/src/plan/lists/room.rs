@@ -377,7 +377,8 @@ impl Places<'_> {
         if let Some(after) = best(true) {
             match after.filter(|_| !is_twice) {
                 Some((_, range))
-                    if self.is_in_the_way(list, &range) && !self.is_spared(list, address) =>
+                    if self.is_in_the_way(list, address, &range)
+                        && !self.is_spared(list, address) =>
                 {
                     Around::LetGo
                 }

@@ -17,8 +17,9 @@ use crate::plan::{Class, REPLACE_ITEMS_MAX, Why};
 use crate::small::Sorted;
 use crate::state::writes::{Suspects, WriteHistory};
 
+use super::inside::{find_what_comes_inside, wait_for_places};
 use super::stale::hold_back;
-use super::steps::{List, find_what_comes_inside, in_steps};
+use super::steps::{List, in_steps};
 use super::{Inputs, Operation, Rest, Sent, by_rules};
 
 /// Cloudflare's documented limit: 1,000,000 item modifications in 12 hours (facts cloudflare 1.8).
@@ -33,7 +34,7 @@ pub(super) struct Expressed {
     pub(super) operations: Vec<(Class, Operation)>,
     /// What may be sent of the additions.
     pub(super) sent: Sent,
-    /// The most urgent addition that is left to the next run, because it has to wait for room.
+    /// The most urgent of what is left to the next run, because it has to wait for room.
     pub(super) left: Option<Class>,
     /// Additions that find no room.
     pub(super) without_room: u64,
@@ -55,6 +56,7 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
     let has_stale = hold_back(&mut lists, (plan, inputs.observed), inputs.history, inputs.now);
     // Before anything is cut: a range goes after all of what comes inside it.
     find_what_comes_inside(&mut lists, &inputs.rules.lifted);
+    wait_for_places(&mut lists, plan, &inputs.rules.lifted);
     let without_room = cut_to_room(&mut lists, plan.room());
     let (sent, is_cut) = cut_to_half(&mut lists, inputs.history);
     drop_unreplaced(&mut lists);
@@ -70,7 +72,7 @@ pub(super) fn express(plan: &Plan, inputs: Inputs<'_>) -> Expressed {
         lists[at].let_ranges_go();
         operations = in_steps(&mut lists, plan.room(), is_scarce);
     }
-    let lefts = lists.iter().flat_map(|list| &list.additions).map(|addition| addition.class);
+    let lefts = lists.iter().flat_map(List::left);
     let left = lefts.min();
     let makes_room = !operations.is_empty() && will_all_fit(plan, inputs.observed);
     let has_rest = is_cut || makes_room || plan.keeps_places() || lists.iter().any(List::has_rest);

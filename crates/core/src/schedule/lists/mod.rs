@@ -2,6 +2,7 @@
 
 mod by_rules;
 mod express;
+mod inside;
 mod render;
 mod stale;
 mod steps;

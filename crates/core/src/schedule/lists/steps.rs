@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::Address;
 use crate::api::cloudflare::expression::AddressSet;
 use crate::api::cloudflare::lists::{ItemId, NewItem};
-use crate::decision::{Each, Remediation};
+use crate::decision::Remediation;
 use crate::observed::lists::ObservedList;
 use crate::order::{Gather, Order};
 use crate::plan::lists::{Addition, ListPlan, Removal, Room};
-use crate::plan::{BATCH_ITEMS_MAX, Batch, Class, Why};
+use crate::plan::{BATCH_ITEMS_MAX, Batch, Class};
 use crate::small::Sorted;
 
 use super::{Items, Operation};
@@ -28,7 +28,7 @@ use super::{Items, Operation};
 const PARTS_MAX: u32 = 2;
 
 /// What has to be at the edge before something goes: an address, on a list.
-type Place = (Remediation, Address);
+pub(super) type Place = (Remediation, Address);
 
 /// What is yet to be done on one list, and what has been done.
 pub(super) struct List<'a> {
@@ -43,55 +43,12 @@ pub(super) struct List<'a> {
     /// What is added by itself, behind all others.
     pub(super) alone: Option<Address>,
     /// What comes inside of ranges that go.
-    inside: BTreeMap<Address, Vec<Place>>,
+    pub(super) inside: BTreeMap<Address, Vec<Place>>,
+    /// Ranges that go with the next run, around somebody who has a place by then.
+    pub(super) later: Vec<&'a Removal>,
     is_rewritten: bool,
     came: Vec<Address>,
     gone: Sorted<&'a ItemId>,
-}
-
-/// Finds the additions inside the ranges that go: without them, who is still to be blocked would slip
-/// through in between. An owner's range waits for nothing, and none for who moves and is there by himself; who is
-/// `lifted` by the rule of his list is not.
-pub(super) fn find_what_comes_inside(lists: &mut [List<'_>], lifted: &Each<AddressSet>) {
-    let stands_alone = |from: Remediation, address: &Address| {
-        let mut as_strong = lists.iter().filter(|list| list.list >= from);
-        as_strong.any(|list| list.is_in_force(address, lifted.get(list.list)))
-    };
-    let inside = |from: Remediation, range: &Address| -> Vec<Place> {
-        let of = |list: &List<'_>| {
-            let at = list.additions.partition_point(|addition| addition.address <= *range);
-            let inside = list.additions[at..].iter().map(|addition| addition.address);
-            let inside = inside.take_while(|address| range.contains(address));
-            let inside = inside.filter(|address| !stands_alone(from, address));
-            inside.map(|address| (list.list, address)).collect::<Vec<_>>()
-        };
-        lists.iter().flat_map(of).collect()
-    };
-    // What covers a range, or bans what was challenged, is there for what is inside; and so is the same range on
-    // the ban list, until that goes.
-    let is_banned = |address: &Address| {
-        let mut bans = lists.iter().filter(|list| list.list == Remediation::Ban);
-        bans.any(|list| list.is_in_force(address, lifted.get(list.list)))
-    };
-    let waits = |list: Remediation, removal: &Removal| {
-        let opens = match removal.why {
-            Why::Lifted | Why::RanOut | Why::Displaced => {
-                list == Remediation::Ban || !is_banned(&removal.address)
-            }
-            Why::Moved => list == Remediation::Ban,
-            _ => false,
-        };
-        opens && !removal.address.is_single()
-    };
-    let found: Vec<BTreeMap<Address, Vec<Place>>> = lists
-        .iter()
-        .map(|list| {
-            let ranges = list.removals.iter().filter(|removal| waits(list.list, removal));
-            let all = ranges.map(|removal| (removal.address, inside(list.list, &removal.address)));
-            all.filter(|(_, inside)| !inside.is_empty()).gather()
-        })
-        .collect();
-    lists.iter_mut().zip(found).for_each(|(list, found)| list.inside = found);
 }
 
 /// The operations in order, each with the class of its most urgent change.
@@ -197,6 +154,7 @@ impl<'a> List<'a> {
             may_rewrite_again: false,
             alone: None,
             inside: BTreeMap::new(),
+            later: Vec::new(),
             is_rewritten: false,
             came: Vec::new(),
             gone: Sorted::default(),
@@ -204,7 +162,7 @@ impl<'a> List<'a> {
     }
 
     /// Whether this list has it, and its rule lets nothing of that through.
-    fn is_in_force(&self, address: &Address, lifted: Option<&AddressSet>) -> bool {
+    pub(super) fn is_in_force(&self, address: &Address, lifted: Option<&AddressSet>) -> bool {
         self.observed.items().contains_key(address)
             && !lifted.is_some_and(|lifted| lifted.touches(address))
     }
@@ -221,7 +179,13 @@ impl<'a> List<'a> {
 
     /// Whether something is left that is not among the operations.
     pub(super) fn has_rest(&self) -> bool {
-        !self.additions.is_empty() || !self.removals.is_empty()
+        !self.additions.is_empty() || !self.removals.is_empty() || !self.later.is_empty()
+    }
+
+    /// What has to wait for room until the next run.
+    pub(super) fn left(&self) -> impl Iterator<Item = Class> {
+        let additions = self.additions.iter().map(|addition| addition.class);
+        additions.chain(self.later.iter().map(|removal| removal.class))
     }
 
     /// Whether a range goes from it and what comes inside it comes here too.
@@ -232,6 +196,7 @@ impl<'a> List<'a> {
     /// Lets ranges go before what comes inside them.
     pub(super) fn let_ranges_go(&mut self) {
         self.inside.clear();
+        self.removals.append(&mut self.later);
     }
 
     /// What replaces something that is to go.
