@@ -33,12 +33,13 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// What whoever read last was asked for it; a later run may say by a rule what an operation of an earlier
-    /// one still moves.
-    pub(super) fn wanted_last(&self, net: &IpNet) -> Strength {
+    /// The least that a run was asked for it since then: a later one may say by a rule what an operation of an earlier
+    /// one still moves, and one after that may be refused to take it back.
+    pub(super) fn wanted_since(&self, net: &IpNet, at: Duration) -> Strength {
         let wanted =
             |reading: &Rc<Reading>| reading.lists.get(net).map_or(PASS, |want| want.strength);
-        self.readings.last().map_or(BLOCK, wanted)
+        let later = self.readings.iter().filter(|reading| reading.at >= at);
+        later.chain(self.readings.last()).map(wanted).min().unwrap_or(BLOCK)
     }
 }
 

@@ -28,7 +28,10 @@ impl Judge {
         if status != 200 || json["success"] != true {
             return;
         }
-        if let Some((_, _, is_known)) = &mut self.kv.last {
+        // Another run may have written since this request was sent.
+        if let Some((of, _, is_known)) = &mut self.kv.last
+            && *of == sent.run
+        {
             *is_known = !view.is_blind;
         }
         let asked: Value = serde_json::from_slice(&sent.body).unwrap_or_default();

@@ -100,7 +100,8 @@ impl Judge {
                     continue;
                 }
                 let in_zones = self.in_zones(&by.terms, &net, simulator).filter(|_| is_last);
-                let want = in_zones.map_or(want, |_| want.min(self.rules.wanted_last(&net)));
+                let since = || self.rules.wanted_since(&net, by.accepted);
+                let want = in_zones.map_or(want, |_| want.min(since()));
                 // A rule may have let him through all the time.
                 let before = match in_zones {
                     Some(_) => before.min(self.met_before(&by.terms, &net, change.at, simulator)),
