@@ -87,3 +87,42 @@ fn range_that_goes_from_full_lists_goes_before_one_of_the_community_inside_comes
     full.items_max = 1;
     assert_eq!(full.says(), ["DELETE captcha +0 -1", "POST ban +1 -0"]);
 }
+
+/// Two ranges go from nearly full lists, and together they leave no place for 2.2.2.7, who has one with the next run.
+fn two_ranges_on_nearly_full_lists() -> Case {
+    let there = [RANGE, "1.1.1.0/24"];
+    let mut full = case((&[], &there), (&["2.2.2.2"], &[])).known(there[1], false, T + 9);
+    full = full.community(Captcha, &["2.2.2.7", "1.1.1.3"]);
+    full.items_max = 4;
+    full.costly()
+}
+
+#[test]
+fn range_waits_for_one_inside_of_it_who_has_a_place_with_the_next_run() {
+    let mut full = two_ranges_on_nearly_full_lists();
+    assert_eq!(full.says(), ["POST captcha +2 -0", "DELETE ban +0 -1"]);
+    let schedule = full.schedule();
+    assert!(schedule.operations()[0].adds(&address("1.1.1.3")));
+    assert_eq!(schedule.rest(), Some(Rest::Later));
+    (full.ban, full.captcha) =
+        (ObservedList::of(&[RANGE]), ObservedList::of(&["2.2.2.2", "1.1.1.3"]));
+    assert_eq!(full.says(), ["POST captcha +1 -0", "DELETE ban +0 -1"]);
+    // Beside what others put there he has none until the range has gone.
+    let mut less = two_ranges_on_nearly_full_lists();
+    less.captcha = with_foreign_item(less.captcha);
+    less.items_max = 5;
+    assert_eq!(less.says(), ["POST captcha +2 -0", "DELETE ban +0 -1"]);
+    less.ban = with_foreign_item(less.ban);
+    assert_eq!(less.says().last().map(String::as_str), Some("DELETE ban +0 -2"));
+}
+
+#[test]
+fn lifted_range_that_waits_for_one_inside_of_it_is_urgent_for_what_makes_his_place() {
+    let mut full = two_ranges_on_nearly_full_lists();
+    full.interval = 600;
+    full.history.accepted("op", &pace(600), T - 300);
+    full.history.completed(T - 300);
+    assert_eq!(full.says(), ["POST captcha +2 -0", "DELETE ban +0 -1"]);
+    full = full.known(RANGE, false, T + 9);
+    assert_eq!(full.says(), ["waits: interval"]);
+}
