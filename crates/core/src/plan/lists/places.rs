@@ -29,6 +29,8 @@ pub(super) struct Yields {
     /// What a range is to ban goes while the range still challenges it, if that range is this or comes after it: it would
     /// be put out otherwise. `None` = all of it stays.
     pub(super) weakly_covered: Option<(Rank, Address)>,
+    /// Of that also what was decided here.
+    pub(super) own_weakly_covered: bool,
     /// What a range is to ban that was decided here goes before it; of what is banned, only what was not decided here.
     pub(super) challenged: bool,
     /// Of what would go so, this and what comes after it stays all the same: there is room enough without it.
@@ -195,10 +197,11 @@ impl<'a> Places<'a> {
             || challenged && may_go() && bans(range)
     }
 
-    /// Whether what this desired range is to ban goes while it still challenges it.
-    pub(super) fn is_weakly_covered_by(&self, range: &Address) -> bool {
-        let from = self.yields.weakly_covered;
-        from.is_some_and(|from| self.order(range).is_some_and(|of| of >= from))
+    /// Whether `address`, which this desired range is to ban, goes while that still challenges it.
+    pub(super) fn is_weakly_covered(&self, address: &Address, range: &Address) -> bool {
+        let Yields { weakly_covered: from, own_weakly_covered, .. } = self.yields;
+        let may_go = || own_weakly_covered || self.desired.source(address) != Some(Source::Own);
+        from.is_some_and(|from| may_go() && self.order(range).is_some_and(|of| of >= from))
     }
 
     /// When this lets go of its place on `list`, of what goes before its range has come.

@@ -71,6 +71,10 @@ pub(super) fn assign<'a>(
     if places.has_challenge_put_out() {
         yields.weakly_covered = places.first_without;
         places = or_better(places, yields);
+        if places.has_challenge_put_out() {
+            yields.own_weakly_covered = true;
+            places = or_better(places, yields);
+        }
     }
     spare(places, rules)
 }
@@ -359,7 +363,7 @@ impl Places<'_> {
             let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
-                let is_weak = self.is_weakly_covered_by(range);
+                let is_weak = self.is_weakly_covered(address, range);
                 let least = if is_weak { Remediation::Captcha } else { list };
                 let mut lists = self.observed.lists().filter(|(of, _)| of >= on.min(&least));
                 let is_there = lists.any(|(_, content)| content.items().contains_key(range));

@@ -103,7 +103,8 @@ fn in_order(lists: &[List<'_>]) -> Vec<(Remediation, Addition)> {
 }
 
 /// Takes out additions for which there is no room, the least important first; gives how many. Removals that
-/// are held take room which the plan meant to have. What moves needs none: its own removal gives it back.
+/// are held take room which the plan meant to have. What moves needs none: its own removal gives it back. And of
+/// equals he stays who is inside of a range that goes, for he would be let through.
 fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
     let added: u64 = lists.iter().map(|list| list.additions.len() as u64).sum();
     let removed: u64 = lists.iter().map(|list| list.removals.len() as u64).sum();
@@ -116,6 +117,13 @@ fn cut_to_room(lists: &mut [List<'_>], room: Room) -> u64 {
         lists.iter().flat_map(|list| &list.removals).filter_map(|removal| removal.after).gather();
     let mut all = in_order(lists);
     all.retain(|(list, addition)| !replacing.contains(&(*list, addition.address)));
+    let inside: Sorted<(Remediation, Address)> = lists.iter().flat_map(List::all_inside).collect();
+    if !inside.is_empty() {
+        all.order_by_key(|(list, addition)| {
+            let Addition { address, class, rank, .. } = *addition;
+            (class, !inside.contains(&(*list, address)), rank, address)
+        });
+    }
     let keep = all.len().saturating_sub(usize::try_from(over).unwrap_or(usize::MAX));
     let cut: Sorted<(Remediation, Address)> =
         all.drain(keep..).map(|(list, addition)| (list, addition.address)).gather();

@@ -205,7 +205,7 @@ impl<'a> List<'a> {
     }
 
     /// What comes inside of ranges that are to go.
-    fn all_inside(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn all_inside(&self) -> impl Iterator<Item = Place> {
         let ranges = self.removals.iter().filter_map(|removal| self.inside.get(&removal.address));
         ranges.flatten().copied()
     }
