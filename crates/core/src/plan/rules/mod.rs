@@ -119,8 +119,10 @@ pub fn decide(situation: &Situation<'_>) -> Decided {
     choose_regions(situation, &mut room, &mut parts, &mut waiting);
 
     let view = View::new(situation);
-    let Sets { lifted, fresh, stand_ins } = view.choose(room);
+    let lifted = view.choose_lifted(&mut room);
     waiting.extend(lifted.without.iter().map(|one| Waiting::Lifted(one.address, one.key.class)));
+    // After LIFTED: what it takes from the list has to be in FRESH if it shall match.
+    let (fresh, stand_ins) = view.choose_fresh(&lifted.set, room);
     waiting.extend(fresh.without.iter().map(|one| Waiting::Fresh(one.address, one.key.class)));
     waiting.extend(stand_ins.into_iter().map(Waiting::StandIn));
     let (lifted, fresh) = (lifted.set, fresh.set);
@@ -167,26 +169,6 @@ fn choose_regions(
     }
     for except in [&mut parts.countries.except, &mut parts.asns.except] {
         except.clone_from(situation.never_block);
-    }
-}
-
-/// Who found room in the text, and who did not.
-struct Sets {
-    lifted: Chosen,
-    fresh: Chosen,
-    /// Ranges in FRESH that stay only for what is inside of them.
-    stand_ins: Vec<Address>,
-}
-
-impl Sets {
-    /// Bans that were decided here and have nothing else.
-    fn own_without(&self) -> usize {
-        self.fresh.without.iter().filter(|one| one.key.class == Class::OwnBan).count()
-    }
-
-    /// Owners who are still blocked.
-    fn owners_without(&self) -> usize {
-        self.lifted.without.iter().filter(|one| one.key.class == Class::Owner).count()
     }
 }
 
@@ -252,44 +234,6 @@ impl<'a> View<'a> {
         ClauseLength { of: Length::entry(address), except }
     }
 
-    fn choose(&self, room: Room) -> Sets {
-        let all = self.choose_beside(room, ClauseLength::default());
-        if all.own_without() == 0 {
-            return all;
-        }
-        // Who ran out, or was lifted, has room before anybody who is to match; a ban that was decided here does not
-        // go without for that.
-        let reserved = self.reserved(&all.lifted.set);
-        let own = self.fresh_candidates(&all.lifted.set).into_iter().filter(|one| {
-            one.waits() && one.key.class == Class::OwnBan && !reserved.covers(&one.address)
-        });
-        let mut needs = ClauseLength::default();
-        own.for_each(|one| needs += self.fresh_length(&one.address));
-        let fewer = self.choose_beside(room, needs);
-        let is_better = fewer.own_without() < all.own_without()
-            && fewer.owners_without() <= all.owners_without();
-        if is_better { fewer } else { all }
-    }
-
-    /// LIFTED in what room there is beside `kept_free`, and then FRESH: what LIFTED takes from the list has to be there
-    /// if it shall match.
-    fn choose_beside(&self, mut room: Room, kept_free: ClauseLength) -> Sets {
-        let free = Needs { fresh: kept_free, ..Needs::default() };
-        let is_free = room.take(free, Needs::default());
-        let lifted = self.choose_lifted(&mut room);
-        if is_free {
-            room.take(Needs::default(), free);
-        }
-        let (fresh, stand_ins) = self.choose_fresh(&lifted.set, room);
-        Sets { lifted, fresh, stand_ins }
-    }
-
-    /// What has to be in FRESH when this is LIFTED.
-    fn reserved(&self, lifted: &AddressSet) -> AddressSet {
-        let inside = lifted.iter().flat_map(|entry| self.shall_match.inside(entry));
-        inside.flat_map(|one| self.in_force_of(one)).copied().collect()
-    }
-
     fn choose_lifted(&self, room: &mut Room) -> Chosen {
         let already = &self.situation.observed.parts().lifted;
         room::choose(self.lifted_candidates(), already, &AddressSet::default(), room, &|address| {
@@ -308,7 +252,8 @@ impl<'a> View<'a> {
     /// A range whose own decision has ended while others inside of it are desired would let them through if
     /// they do not all find room by themselves. It stays until they do, or the list has them.
     fn choose_fresh(&self, lifted: &AddressSet, room: Room) -> (Chosen, Vec<Address>) {
-        let reserved = self.reserved(lifted);
+        let inside = lifted.iter().flat_map(|entry| self.shall_match.inside(entry));
+        let reserved: AddressSet = inside.flat_map(|one| self.in_force_of(one)).copied().collect();
         let wanted = self.fresh_candidates(lifted);
         let choose = |stand_ins: &[Address], written: &AddressSet| {
             let stand_ins = stand_ins.iter().map(|range| Candidate {

@@ -83,12 +83,16 @@ pub fn order(
         return Patches { steps, second_needs_first: true, ..Patches::default() };
     }
     // The ban first if it can be: it has the new bans, and a ban for one more run is no gap.
-    let mut kept = |rule, movers: &Movers, on_list| {
-        keep(rule, movers).filter(|kept| movers.are_matched_by(kept, on_list))
+    // Whoever leaves has no room of him who comes: the other rule does not match that one any more.
+    let mut kept = |rule, leave: &Movers, come: &Movers, on_list| {
+        let has = |kept: &Expression| {
+            leave.are_matched_by(kept, on_list) && come.are_matched_by(kept, on_list)
+        };
+        keep(rule, leave).filter(has)
     };
-    let steps = match kept(Remediation::Ban, &down, ban.on_list) {
+    let steps = match kept(Remediation::Ban, &down, &up, ban.on_list) {
         Some(kept) => Some(ban_first(kept)),
-        None => kept(Remediation::Captcha, &up, captcha.on_list).map(captcha_first),
+        None => kept(Remediation::Captcha, &up, &down, captcha.on_list).map(captcha_first),
     };
     let has_gap = steps.is_none();
     let mut steps = steps.unwrap_or_else(|| ban_first(ban.desired.clone()));

@@ -33,7 +33,7 @@ impl Room {
     }
 
     /// Takes what one needs in place of what others gave back, if the text stays short enough.
-    pub(super) fn take(&mut self, needs: Needs, given_back: Needs) -> bool {
+    fn take(&mut self, needs: Needs, given_back: Needs) -> bool {
         self.take_within(usize::MAX, |length| {
             length.lifted -= given_back.lifted;
             length.fresh -= given_back.fresh;
@@ -86,7 +86,7 @@ pub(super) enum Role {
 
 impl Candidate {
     /// Whether it waits for something if it finds no room.
-    pub(super) fn waits(&self) -> bool {
+    fn waits(&self) -> bool {
         self.role == Role::Wanted && !self.key.is_kept
     }
 }

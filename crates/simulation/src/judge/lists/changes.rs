@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use simulator::Simulator;
 
 use super::super::Judge;
-use super::super::reading::{BLOCK, Strength, network, written};
+use super::super::reading::{BLOCK, CHALLENGE, Strength, Want, network, written};
 use super::{LAG, Operation, Taken, word};
 
 impl Judge {
@@ -142,6 +142,13 @@ impl Judge {
                 {
                     continue;
                 }
+                // The range that is to ban him challenges him already, and has no place on the ban list but his.
+                if was_full
+                    && after >= CHALLENGE
+                    && self.makes_room_for_range(&by, &net, &change.removed)
+                {
+                    continue;
+                }
                 let how = if is_itself { "" } else { " [a range around it went first]" };
                 let read = by.reading.as_ref().map_or(Duration::ZERO, |reading| reading.at);
                 let text = format!(
@@ -156,6 +163,26 @@ impl Judge {
                 self.fail("nobody who is desired leaves the edge", by.run, change.at, text);
             }
         }
+    }
+
+    /// Whether a range around him moves to the list that he leaves, and nothing else that it covers was there.
+    fn makes_room_for_range(&self, by: &Operation, net: &IpNet, removed: &[String]) -> bool {
+        let Some(reading) = &by.reading else { return false };
+        let [ban, captcha] = &self.lists.content;
+        let gone: BTreeSet<IpNet> = removed.iter().filter_map(|text| network(text)).collect();
+        let moves = |(range, want): &(&IpNet, &Want)| {
+            *range != net
+                && range.contains(net)
+                && want.strength == BLOCK
+                && captcha.networks.contains_key(*range)
+                && !ban.networks.contains_key(*range)
+        };
+        let alone = |range: &IpNet| {
+            let mut there = ban.networks.keys().chain(&gone);
+            !there.any(|other| other != net && range.contains(other))
+        };
+        let mut ranges = reading.lists.iter().filter(moves);
+        ranges.any(|(range, _)| alone(range))
     }
 
     /// Whether somebody has to go without: more is desired than fits. Not a ban that was decided here, as

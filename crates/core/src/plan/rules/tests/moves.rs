@@ -169,6 +169,26 @@ fn addresses_that_swap_without_room_in_the_ban_stay_challenged_and_without_any_h
     assert!(!patches.is_unfinished && patches.has_gap);
 }
 
+/// Who leaves the ban needs the room of who comes to it, for he has more of it than he takes.
+#[test]
+fn one_who_leaves_is_not_kept_in_the_room_of_one_who_comes() {
+    let now = zone(") or ip.src in {192.0.2.1}", ") or ip.src in {192.0.2.2}");
+    let desired = zone(") or ip.src in {192.0.2.2}", ") or ip.src in {192.0.2.1}");
+    let (nothing, alone, both) =
+        (set(""), now.ban.clone(), expression(") or ip.src in {192.0.2.1 192.0.2.2}"));
+    let ban = change(&now.ban, &desired.ban, &nothing);
+    let captcha = change(&now.captcha, &desired.captcha, &nothing);
+    let says = |on_ban: &Expression, on_captcha: &Expression| {
+        order(Some(ban), Some(captcha), &mut |rule, _| {
+            Some(if rule == Ban { on_ban.clone() } else { on_captcha.clone() })
+        })
+    };
+    let first = |patches: &Patches| (patches.steps[0].rule, patches.has_gap);
+    assert_eq!(first(&says(&both, &both)), (Ban, false));
+    assert_eq!(first(&says(&alone, &both)), (Captcha, false));
+    assert_eq!(first(&says(&alone, &now.captcha)), (Ban, true));
+}
+
 #[test]
 fn regions_that_swap_stay_with_the_exception_of_where_they_go() {
     let now = zone(
