@@ -238,3 +238,41 @@ fn turns(candidates: &[Candidate], written: &AddressSet) -> Vec<Turn> {
     turns.order_by_key(|turn| (turn.urgency, turn.candidate));
     turns
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::cloudflare::expression::ListName;
+    use crate::plan::Class;
+
+    fn set(text: &str) -> AddressSet {
+        text.split(' ').map(|one| one.parse::<Address>().unwrap()).collect()
+    }
+
+    /// Both ranges stand in the text. The first takes less than what is reserved inside of it, and what it gives back is
+    /// enough for the second, or for the more urgent address before that.
+    #[test]
+    fn range_that_takes_more_than_what_is_reserved_inside_of_it_comes_after_the_more_urgent() {
+        let needs = |address: &Address| {
+            let of = Length::entry(address);
+            Needs { fresh: ClauseLength { of, ..ClauseLength::default() }, ..Needs::default() }
+        };
+        let reserved = set("1.1.1.100 1.1.1.101 2.2.2.2");
+        let list: ListName = "l".parse().unwrap();
+        let mut room = Room::new(Length::of_list(&list), 4_000);
+        assert!(reserved.iter().all(|one| room.take(needs(one), Needs::default())));
+        room.max = room.taken.total();
+        let candidate = |address: &str, class| {
+            let key = Key { is_kept: false, class, order: 0 };
+            Candidate { address: address.parse().unwrap(), key, role: Role::Wanted }
+        };
+        let candidates = vec![
+            candidate("1.1.1.0/24", Class::Rest),
+            candidate("2.2.2.0/24", Class::Rest),
+            candidate("3.3.3.3", Class::OwnBan),
+        ];
+        let written = set("1.1.1.0/24 2.2.2.0/24");
+        let chosen = choose(candidates, &written, &reserved, &mut room, &needs);
+        assert_eq!(chosen.set, set("1.1.1.0/24 2.2.2.2 3.3.3.3"));
+    }
+}
