@@ -263,3 +263,46 @@ fn lists_with_more_items_that_are_not_understood_than_fit_keep_no_place_for_anyb
     let full = Case { observed, items_max: 1, ..case(&[], &[], &[], &[]) };
     assert_eq!((full.says(), full.plan().keeps_places()), (Vec::new(), false));
 }
+
+/// On a list that cannot be rewritten, beside so many items that nobody understands.
+fn with_foreign(mut case: Case, on_ban: &[&str], on_captcha: &[&str], foreign: u64) -> Case {
+    let mut ban = ObservedList::of(on_ban);
+    (0..foreign).for_each(|n| ban.put(&format!(r#"{{"id":"foreign-{n}"}}"#)));
+    case.observed = Observed::of(ban, ObservedList::of(on_captcha));
+    // Decided here, and covered by the range.
+    case.desired.put("1.1.1.1", None, None, "cscli", 60);
+    case
+}
+
+#[test]
+fn who_was_decided_here_goes_last_for_a_range_that_challenges_him_and_is_to_ban() {
+    let range = ["1.1.1.0/24"];
+    let case = || case(&range, &[], &[], &[]);
+    let mut full = with_foreign(case(), &["1.1.1.1", "1.1.1.2"], &range, 1);
+    full.items_max = 4;
+    let says = [
+        "+1.1.1.0/24 ban ban_over_captcha OwnBan",
+        "-1.1.1.1 ban covered Rest after 1.1.1.0/24 ban",
+        "-1.1.1.2 ban covered Rest",
+        "-1.1.1.0/24 captcha moved Rest after 1.1.1.0/24 ban",
+    ];
+    assert_eq!(full.says(), says);
+    // Where nobody else makes the place, he does: else all of the range would be let through.
+    full = with_foreign(case(), &["1.1.1.1"], &range, 2);
+    full.items_max = 4;
+    assert_eq!(full.says(), [says[0], "-1.1.1.1 ban covered Rest", says[3]]);
+}
+
+#[test]
+fn who_was_decided_here_goes_last_for_a_range_that_is_not_there_and_is_to_ban() {
+    let case = case(&["1.1.1.0/24"], &[], &[], &[]);
+    let mut full = with_foreign(case, &["1.1.1.2", "1.1.1.3"], &["1.1.1.1"], 1);
+    full.items_max = 4;
+    let says = [
+        "+1.1.1.0/24 ban new_ban OwnBan",
+        "-1.1.1.2 ban displaced Rest",
+        "-1.1.1.3 ban covered Rest after 1.1.1.0/24 ban",
+        "-1.1.1.1 captcha covered Rest after 1.1.1.0/24 ban",
+    ];
+    assert_eq!(full.says(), says);
+}
