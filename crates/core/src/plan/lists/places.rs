@@ -32,7 +32,7 @@ pub(super) struct Yields {
     /// Of that also what was decided here.
     pub(super) own_weakly_covered: bool,
     /// What a range is to ban that was decided here goes before it; of what is banned, only what was not decided here.
-    pub(super) challenged: bool,
+    pub(super) before_own_bans: bool,
     /// Of what would go so, this and what comes after it stays all the same: there is room enough without it.
     /// `None` = all of it goes.
     pub(super) spares: Option<Claim>,
@@ -184,7 +184,7 @@ impl<'a> Places<'a> {
         address: &Address,
         range: &Address,
     ) -> bool {
-        let Yields { lets_go, challenged, .. } = self.yields;
+        let Yields { lets_go, before_own_bans, .. } = self.yields;
         let bans = |range| self.desired.candidate(range).is_some_and(|range| range.is_own_ban);
         let may_go = || match list {
             Remediation::Captcha => true,
@@ -194,7 +194,7 @@ impl<'a> Places<'a> {
             }
         };
         lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
-            || challenged && may_go() && bans(range)
+            || before_own_bans && may_go() && bans(range)
     }
 
     /// Whether `address`, which this desired range is to ban, goes while that still challenges it.

@@ -56,7 +56,7 @@ pub(super) fn assign<'a>(
     };
     let mut places = all_stay;
     if places.has_own_without() && !places.are_kept {
-        places = or_better(places, Yields { challenged: true, ..yields });
+        places = or_better(places, Yields { before_own_bans: true, ..yields });
         yields = places.yields;
     }
     if places.has_own_without() && places.needs(rules).waits > 0 {
@@ -64,8 +64,8 @@ pub(super) fn assign<'a>(
         places = or_better(places, yields);
         // Where each of the two alone makes no room, both may.
         if places.has_own_without() && !places.are_kept {
-            places = or_better(places, Yields { challenged: true, ..yields });
-            yields.challenged = places.yields.challenged;
+            places = or_better(places, Yields { before_own_bans: true, ..yields });
+            yields.before_own_bans = places.yields.before_own_bans;
         }
     }
     if places.has_challenge_put_out() {
