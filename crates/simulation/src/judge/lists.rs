@@ -48,11 +48,20 @@ pub(crate) struct Lists {
 pub(super) struct Taken(BTreeMap<(IpNet, Option<usize>), Duration>);
 
 impl Taken {
-    /// Whether another than this run has taken it, or a range around it, since the run read the lists.
-    pub(super) fn by_another(&self, net: &IpNet, run: usize, read_at: Option<Duration>) -> bool {
-        let is_late = |at: &Duration| read_at.is_none_or(|read| *at >= read);
+    /// Whether another than this run has taken it, or a range around it, since the run read the lists; or shortly before,
+    /// if the run does not know what that one did, for the lists may still have been shown as they were.
+    pub(super) fn by_another(
+        &self,
+        net: &IpNet,
+        run: usize,
+        read_at: Option<Duration>,
+        is_known: impl Fn(Option<usize>) -> bool,
+    ) -> bool {
+        let is_late = |of: Option<usize>, at: Duration| {
+            read_at.is_none_or(|read| at >= read || at + LAG >= read && !is_known(of))
+        };
         let mut taken = self.0.iter();
-        taken.any(|((taken, of), at)| taken.contains(net) && is_late(at) && *of != Some(run))
+        taken.any(|((taken, of), at)| taken.contains(net) && *of != Some(run) && is_late(*of, *at))
     }
 
     fn extend(&mut self, taken: impl Iterator<Item = IpNet>, of: Option<usize>, at: Duration) {
@@ -498,7 +507,9 @@ impl Judge {
         };
         let wanted =
             reading.lists.keys().filter(|net| seen.contains(*net) || !covered(net)).count();
-        let any_covered = seen.iter().any(covered);
+        // Whether the run knows that a range was refused is not known here.
+        let may_be_covered = |net: &IpNet| terms.ranges && self::covered(reading, net);
+        let any_covered = terms.skips_covered && seen.iter().any(may_be_covered);
         (count == wanted && !any_covered)
             .then(|| format!("all {count} items that it read are as LAPI wants them"))
     }

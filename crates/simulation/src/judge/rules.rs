@@ -148,7 +148,7 @@ impl Judge {
             let may_go = terms.protects(&net)
                 || others_acted
                 || self.rules.others_wrote
-                || self.lists.taken.by_another(&net, run, read_at)
+                || self.lists.taken.by_another(&net, run, read_at, |_| true)
                 || self.lists.is_scarce(&reading, &terms);
             let loses_room = || {
                 let of =

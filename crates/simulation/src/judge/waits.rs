@@ -23,6 +23,8 @@ pub(crate) struct Waits {
     ladder: u64,
     climbed_all: bool,
     last_owner: Option<u64>,
+    /// The run that last tried an owner, and when that was before, until its store has it.
+    owner_before: Option<(usize, Option<u64>)>,
     /// The last write was an owner's, while all others wait.
     beside: bool,
     /// A write was sent, and its answer not read to its end.
@@ -89,6 +91,7 @@ impl Waits {
         for learned in self.accepted.values_mut().chain(setback) {
             learned.is_kept |= learned.run == run && !learned.is_written_over;
         }
+        self.owner_before.take_if(|(of, _)| *of == run);
     }
 
     pub(super) fn killed(&mut self, run: usize, _at: Duration) {
@@ -96,6 +99,16 @@ impl Waits {
         if self.setback.is_some_and(|(.., learned)| !learned.is_kept && learned.run == run) {
             self.setback = None;
         }
+        // Nor is it remembered that an owner was tried.
+        if let Some((_, before)) = self.owner_before.take_if(|(of, _)| *of == run) {
+            self.last_owner = before;
+        }
+    }
+
+    /// Whether this run knows of an operation that another began.
+    pub(super) fn knows_operation_of(&self, other: usize, run: usize) -> bool {
+        let mut of = self.accepted.values().filter(|learned| learned.run == other);
+        of.any(|learned| self.is_known(learned, run))
     }
 
     fn is_known(&self, learned: &Learned, run: usize) -> bool {
@@ -182,7 +195,10 @@ impl Judge {
         };
         let owner_at = self.waits.last_owner.unwrap_or_default().max(learned.unix);
         if frees_owner {
-            self.waits.last_owner = Some(sent.unix);
+            let before = self.waits.last_owner.replace(sent.unix);
+            if self.waits.owner_before.is_none_or(|(of, _)| of != sent.run) {
+                self.waits.owner_before = Some((sent.run, before));
+            }
             if sent.unix.saturating_sub(owner_at) + 2 >= 1_800 {
                 // Tried beside the others' wait, which goes on as it was. Where none is left it is a write like any other.
                 self.waits.beside = self.waits.climbed_all || passed(&learned) < wait;

@@ -137,7 +137,10 @@ impl Judge {
                 let were = self.lists.count() + change.removed.len();
                 let was_full = were >= by.terms.items_max + change.added.len();
                 // What it was to be replaced by is gone by another's hand, or is refused.
-                if taken_before.by_another(&net, by.run, by.read_at)
+                let is_known = |of: Option<usize>| {
+                    of.is_some_and(|of| self.waits.knows_operation_of(of, by.run))
+                };
+                if taken_before.by_another(&net, by.run, by.read_at, is_known)
                     || !is_itself && (was_full || self.lists.refused.contains(&net))
                 {
                     continue;
