@@ -38,6 +38,8 @@ pub(crate) struct Lists {
     pub(super) taken: Taken,
     /// What was in a write that was refused because of a value.
     pub(super) refused: BTreeSet<IpNet>,
+    /// The same, and when that was, also of what was taken since: by a run whose store does not tell the others.
+    pub(super) once_refused: BTreeMap<IpNet, Duration>,
     /// When the last of those was.
     pub(super) refused_at: Option<Duration>,
 }
@@ -189,6 +191,7 @@ impl Lists {
             full_at: None,
             taken: Taken::default(),
             refused: BTreeSet::new(),
+            once_refused: BTreeMap::new(),
             refused_at: None,
         }
     }
@@ -231,6 +234,11 @@ impl Lists {
     pub(super) fn counts_as_cover(&self, range: &IpNet, reading: &Reading) -> bool {
         let is_believed = self.refused_at.is_some_and(|at| reading.at < at + DAY);
         !(is_believed && self.refused.contains(range))
+    }
+
+    /// Whether every run knows that those inside of a range need no place for its sake.
+    pub(super) fn surely_covers(&self, range: &IpNet, reading: &Reading) -> bool {
+        self.once_refused.get(range).is_none_or(|at| reading.at >= *at + DAY)
     }
 
     /// Whether somebody may have to go without.

@@ -144,11 +144,13 @@ impl Judge {
             }
         }
         let went: BTreeSet<IpNet> = fell.iter().map(|(net, ..)| *net).collect();
+        let is_known =
+            |of: Option<usize>| of.is_none_or(|of| self.waits.knows_operation_of(of, run));
         for (net, want, before, now) in fell {
             let may_go = terms.protects(&net)
                 || others_acted
                 || self.rules.others_wrote
-                || self.lists.taken.by_another(&net, run, read_at, |_| true)
+                || self.lists.taken.by_another(&net, run, read_at, is_known)
                 || self.lists.is_scarce(&reading, &terms);
             let loses_room = || {
                 let of =

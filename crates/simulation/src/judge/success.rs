@@ -174,7 +174,7 @@ impl Judge {
                     reading.lists.get(net).is_some_and(|want| want.strength == strength)
                         && !(skips
                             && covered_by(reading, net, |range| {
-                                self.lists.counts_as_cover(range, reading)
+                                self.lists.surely_covers(range, reading)
                             }));
                 let stays = is_wanted || is_batched || is_scarce && within(reading, net);
                 if !stays {

@@ -253,7 +253,9 @@ impl Judge {
                 self.marks.met("answer value refused");
                 self.waits.setback = None;
                 let values = bodies(&self.requests[index].sent);
-                self.lists.refused.extend(values.iter().filter_map(|text| network(text)));
+                let refused = || values.iter().filter_map(|text| network(text));
+                self.lists.refused.extend(refused());
+                self.lists.once_refused.extend(refused().map(|net| (net, heard)));
                 self.lists.refused_at = Some(heard);
                 return;
             }

@@ -140,7 +140,7 @@ impl Compared<'_> {
         if self.desired.on_list(address).is_some() {
             return Some((Why::Displaced, Class::Rest, None));
         }
-        match self.places.around(list, address) {
+        match self.places.around(list, address, self.rules) {
             Around::Nothing => {}
             Around::Covered(after) => return Some((Why::Covered, Class::Rest, after)),
             Around::Weaker(after) => return Some((Why::Moved, Class::Rest, after)),

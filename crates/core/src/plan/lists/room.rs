@@ -246,7 +246,7 @@ impl Places<'_> {
                         }
                     }
                     (None, Some(_)) => {}
-                    (None, None) => match self.around(list, address) {
+                    (None, None) => match self.around(list, address, rules) {
                         Around::Waits => {
                             let waits = u64::from(!self.is_twice(list, address));
                             needs.stays += waits;
@@ -288,7 +288,8 @@ impl Places<'_> {
             let undesired = content.items().keys().filter(|address| {
                 self.desired.on_list(address).is_none() && rules.protected.rule(address).is_none()
             });
-            let goes = |address: &Address| matches!(self.around(list, address), Around::LetGo);
+            let goes =
+                |address: &Address| matches!(self.around(list, address, rules), Around::LetGo);
             let goes = undesired.filter(goes);
             going.extend(goes.map(|address| self.claim(list, &address)));
         }
@@ -355,12 +356,16 @@ impl Places<'_> {
         list == Remediation::Captcha && self.is_at_edge(Remediation::Ban, address)
     }
 
-    /// See [`Around`]. A range that is at the edge already before one that has yet to come; the widest first.
-    pub(super) fn around(&self, list: Remediation, address: &Address) -> Around {
+    /// See [`Around`]. A range that is at the edge already before one that has yet to come; the widest first. One that
+    /// Cloudflare refuses as a value is as one without a place.
+    pub(super) fn around(&self, list: Remediation, address: &Address, rules: Rules<'_>) -> Around {
         let around: Vec<_> = self.desired.ranges_around(address).collect();
         let best = |is_strong: bool| {
             let ranges = around.iter().filter(|(_, on)| (*on >= list) == is_strong);
-            let placed = ranges.filter(|(range, on)| self.on_list(range) == Some(*on));
+            let placed = ranges.filter(|(range, on)| {
+                let may_come = !rules.is_set_aside(range) || self.is_at_edge(*on, range);
+                self.on_list(range) == Some(*on) && may_come
+            });
             let after = placed.map(|(range, on)| {
                 // Where it moves away from it is there as well, until it has come.
                 let is_weak = self.is_weakly_covered(address, range);

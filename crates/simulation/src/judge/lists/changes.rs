@@ -9,7 +9,7 @@ use simulator::Simulator;
 
 use super::super::Judge;
 use super::super::reading::{BLOCK, CHALLENGE, Strength, Want, network, written};
-use super::{LAG, Operation, Taken, word};
+use super::{LAG, Operation, Taken, covered, word};
 
 impl Judge {
     /// What the edge did by operations and by others' hands.
@@ -122,7 +122,9 @@ impl Judge {
                 // Nor is the range around him that others put there unseen.
                 let mut ranges = unseen.iter().filter_map(|text| network(text));
                 let was_unseen = ranges.any(|range| range.contains(&net));
-                if by.is_put && (came_after || was_unseen) || self.is_scarce(&by, &net) {
+                if by.is_put && (came_after || was_unseen)
+                    || self.is_scarce(&by, &net, &change.removed)
+                {
                     continue;
                 }
                 // What is still under way is not known to a store that forgot, and the runs went on without it.
@@ -190,7 +192,7 @@ impl Judge {
 
     /// Whether somebody has to go without: more is desired than fits. Not a ban that was decided here, as
     /// long as there are places for all of those.
-    fn is_scarce(&self, by: &Operation, net: &IpNet) -> bool {
+    fn is_scarce(&self, by: &Operation, net: &IpNet, removed: &[String]) -> bool {
         let Some(reading) = &by.reading else { return false };
         let own = reading.lists.values().filter(|want| want.own && want.strength == BLOCK).count();
         let is_own = reading.lists.get(net).is_some_and(|want| want.own && want.strength == BLOCK);
@@ -211,8 +213,14 @@ impl Judge {
         let needed = self.lists.needed(reading) + moves.count() + ranges + 1;
         let is_full = needed.max(taken) + self.lists.foreign() > by.terms.items_max
             || self.lists.has_been_full;
-        // One place of all may be needed for those who move.
-        let fits_own = own + self.lists.foreign() < by.terms.items_max;
+        // One place of all may be needed for those who move, beside what leaves only for a range that comes with it.
+        let for_range = |gone: &IpNet| {
+            (!reading.lists.contains_key(gone) || covered(reading, gone))
+                && reading.lists.keys().any(|range| range != gone && range.contains(gone))
+        };
+        let gone = removed.iter().filter_map(|text| network(text)).filter(|gone| gone != net);
+        let leaving = gone.filter(for_range).count();
+        let fits_own = own + leaving + self.lists.foreign() < by.terms.items_max;
         is_full && (!is_own || !fits_own || self.lists.has_been_full)
     }
 }
