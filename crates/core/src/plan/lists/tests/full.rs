@@ -306,3 +306,17 @@ fn who_was_decided_here_goes_last_for_a_range_that_is_not_there_and_is_to_ban() 
     ];
     assert_eq!(full.says(), says);
 }
+
+/// It never comes, so nobody is put out for the place that it would need beside what waits for it.
+#[test]
+fn what_is_inside_of_a_range_that_is_refused_as_a_value_stays_and_puts_nobody_out() {
+    let case = case(&["1.1.1.0/30", "2.2.2.2"], &[], &[], &[]);
+    let mut full = with_foreign(case, &["1.1.1.1", "2.2.2.2"], &["1.1.1.0/30"], 1);
+    full.items_max = 4;
+    full.set_aside = [("1.1.1.0/30".parse().unwrap(), T + 1)].into_iter().collect();
+    assert!(!full.says().iter().any(|says| says.contains("2.2.2.2")), "{:?}", full.says());
+    assert!(!full.says().iter().any(|says| says.starts_with("-1.1.1.1")), "{:?}", full.says());
+    // Others have put it there, and then it covers.
+    full = with_foreign(full, &["1.1.1.0/30", "1.1.1.1", "2.2.2.2"], &[], 0);
+    assert_eq!(full.says(), ["-1.1.1.1 ban covered Rest"]);
+}
