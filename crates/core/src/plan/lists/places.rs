@@ -189,9 +189,7 @@ impl<'a> Places<'a> {
         let may_go = || match list {
             Remediation::Captcha => true,
             // Where the range challenges it already, it goes by itself if it has to.
-            Remediation::Ban => {
-                self.desired.source(address) != Some(Source::Own) && !self.observed.has(range)
-            }
+            Remediation::Ban => !self.is_own(address) && !self.observed.has(range),
         };
         lets_go.is_some_and(|limit| self.order(range).is_some_and(|of| of > limit))
             || before_own_bans && may_go() && bans(range)
@@ -200,19 +198,24 @@ impl<'a> Places<'a> {
     /// Whether `address`, which this desired range is to ban, goes while that still challenges it.
     pub(super) fn is_weakly_covered(&self, address: &Address, range: &Address) -> bool {
         let Yields { weakly_covered: from, own_weakly_covered, .. } = self.yields;
-        let may_go = || own_weakly_covered || self.desired.source(address) != Some(Source::Own);
+        let may_go = || own_weakly_covered || !self.is_own(address);
         from.is_some_and(|from| may_go() && self.order(range).is_some_and(|of| of >= from))
     }
 
     /// When this lets go of its place on `list`, of what goes before its range has come.
     pub(super) fn claim(&self, list: Remediation, address: &Address) -> Claim {
-        let source = self.desired.source(address);
-        ([source.is_some(), source == Some(Source::Own), !address.is_single()], list, *address)
+        let is_desired = self.desired.source(address).is_some();
+        ([is_desired, self.is_own(address), !address.is_single()], list, *address)
     }
 
     /// Whether what is on `list` need not go before its range has come, although others would.
     pub(super) fn is_spared(&self, list: Remediation, address: &Address) -> bool {
         self.yields.spares.is_some_and(|from| self.claim(list, address) >= from)
+    }
+
+    /// Whether it was decided here, by itself, also where a range covers it.
+    fn is_own(&self, address: &Address) -> bool {
+        self.desired.source(address) == Some(Source::Own)
     }
 
     fn order(&self, address: &Address) -> Option<(Rank, Address)> {

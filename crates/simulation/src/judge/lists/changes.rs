@@ -9,7 +9,7 @@ use simulator::Simulator;
 
 use super::super::Judge;
 use super::super::reading::{BLOCK, CHALLENGE, Strength, Want, network, written};
-use super::{LAG, Operation, Taken, covered, word};
+use super::{LAG, Operation, Taken, covered, within, word};
 
 impl Judge {
     /// What the edge did by operations and by others' hands.
@@ -215,8 +215,7 @@ impl Judge {
             || self.lists.has_been_full;
         // One place of all may be needed for those who move, beside what leaves only for a range that comes with it.
         let for_range = |gone: &IpNet| {
-            (!reading.lists.contains_key(gone) || covered(reading, gone))
-                && reading.lists.keys().any(|range| range != gone && range.contains(gone))
+            within(reading, gone) && (!reading.lists.contains_key(gone) || covered(reading, gone))
         };
         let gone = removed.iter().filter_map(|text| network(text)).filter(|gone| gone != net);
         let leaving = gone.filter(for_range).count();
