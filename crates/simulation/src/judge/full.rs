@@ -1,5 +1,5 @@
 //! A full expression: who may go for whom. Class by class, the most urgent first, and what is to be let through
-//! before what is to match; within a class whoever is in force stays.
+//! before what is to match, together with who is in force inside of it; within a class whoever is in force stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,16 @@ pub(super) fn may_go(
     }
     let (before, after) = (Says::of(before), Says::of(after));
     let of_gone = class(reading, gone, |inside| went.contains(inside));
+    let covers = |net: &IpNet, text: &String| network(text).is_some_and(|it| it.contains(net));
     let mut came = after.fresh.difference(&before.fresh).filter_map(|text| network(text));
+    // A range in FRESH is no more, and who was in force by it inside of what is lifted is named.
+    let is_kept = |net: &IpNet| {
+        before.fresh.iter().any(|text| covers(net, text))
+            && after.first.keys().any(|text| covers(net, text))
+    };
+    if came.clone().any(|net| is_kept(&net)) {
+        return true;
+    }
     let says_more = |(text, times): (&String, &usize)| {
         before.first.get(text).is_none_or(|before| times > before)
     };
@@ -109,6 +118,23 @@ mod tests {
         assert!(!goes("(ip.src in $l)"));
         let less = before.len() - 1;
         assert!(may_go(&reading, (&gone, &went), (before, "(ip.src in $l)"), less));
+    }
+
+    #[test]
+    fn one_in_force_goes_for_who_was_and_is_kept_inside_of_what_is_lifted() {
+        let wants = [("1.1.1.1", BLOCK, false), ("2.2.2.2", BLOCK, true)];
+        let (reading, gone) = (reading(&wants), network("2.2.2.2").unwrap());
+        let went = BTreeSet::from([gone]);
+        let goes = |lifted: &str, before: &str, after: &str| {
+            let text = |fresh: &str| {
+                format!("(ip.src in $l and not ip.src in {{{lifted}}}) or ip.src in {{{fresh}}}")
+            };
+            may_go(&reading, (&gone, &went), (&text(before), &text(after)), 200)
+        };
+        assert!(goes("1.1.0.0/16", "1.1.1.0/24 2.2.2.2", "1.1.1.1"));
+        // He was not in force, or would be without.
+        assert!(!goes("1.1.0.0/16", "2.2.2.2", "1.1.1.1"));
+        assert!(!goes("3.3.0.0/16", "1.1.1.0/24 2.2.2.2", "1.1.1.1"));
     }
 
     #[test]
