@@ -5,6 +5,7 @@
 //! minutes, hours or days.
 
 mod account;
+mod edits;
 mod faults;
 mod kv;
 mod rules;
@@ -83,6 +84,7 @@ pub fn generate(seed: u64, focus: Focus) -> Script {
     draw.before();
     draw.episodes(focus.days);
     draw.kv_ranges_go(Rng::with_seed(seed ^ 0x4b76));
+    draw.operator_edits(Rng::with_seed(seed ^ 0xed17));
     draw.script
 }
 
