@@ -242,8 +242,8 @@ impl Judge {
             let names = body.as_array().into_iter().flatten().filter_map(Value::as_str);
             let frees = names.filter_map(|key| network(key.strip_prefix(&terms.kv_prefix)?));
             let frees = frees.into_iter().any(|net| terms.protects(&net));
-            let few = (owners.len() as u64) <= terms.guard_count.min(10)
-                && !self.past.had_many_owners(&terms);
+            let few = !self.past_of_keys.had_many_owners(&terms)
+                && (owners.len() as u64) <= terms.guard_count.min(10);
             let may_delete = self.kv.exhausted != Some(sent.unix / DAY_SECS);
             if !owners.is_empty() && few && !frees && may_delete {
                 let text =

@@ -427,8 +427,8 @@ impl Judge {
                 owners.into_iter().filter(|net| seen.iter().any(|list| list.contains(net)));
             let owners: BTreeSet<IpNet> =
                 owners.filter(|net| is_shut_out(net, simulator)).collect();
-            let few = owners.len() as u64 <= terms.guard_count.min(10)
-                && !self.past.had_many_owners(&terms)
+            let few = !self.past.had_many_owners(&terms)
+                && owners.len() as u64 <= terms.guard_count.min(10)
                 || terms.guard_runs <= 1
                 || terms.is_approved;
             if !owners.is_empty() && few && !frees {
