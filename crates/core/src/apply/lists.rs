@@ -81,6 +81,11 @@ pub(crate) async fn apply<H: Host>(
         }
         applied.completed.push(operation.effect());
     }
+    // Only what it wrote begins the interval anew.
+    let is_cut = matches!(applied.stopped, Some(Stopped::Waiting(_)));
+    if is_cut && (1..operations.len() as u64).contains(&applied.writes) {
+        sending.learn(|history| history.note_unfinished(true));
+    }
     applied
 }
 

@@ -201,7 +201,12 @@ pub(super) async fn finish<H: Host>(
     if *counted && held.is_none() {
         let removes = || schedule.operations().iter().any(|of| of.effect().removed > 0);
         let stays = schedule.has_lone_removals() || !goes && removes();
-        let _ = history.change(host, |history| history.note_company(stays, now));
+        let _ = history.change(host, |history| {
+            history.note_company(stays, now);
+            if schedule.operations().is_empty() {
+                history.note_unfinished(false);
+            }
+        });
     }
     let backoff = history.wait(&settings.pace, token, session.unix_now());
     let done = applied.completed.iter().map(|effect| effect.added + effect.removed);

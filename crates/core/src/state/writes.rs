@@ -67,6 +67,8 @@ pub struct WriteHistory {
     refused_since: u64,
     /// When a write was last accepted.
     accepted_at: u64,
+    /// The run that wrote last had no time for all that it was to write.
+    is_unfinished: bool,
     /// Of an account that takes a write only long after it was first refused one: how long it took the
     /// last time, in seconds. 0 = not such an account.
     spacing: u64,
@@ -218,9 +220,10 @@ impl WriteHistory {
         })
     }
 
-    /// How long a write that is not urgent has to wait; `None` = it need not.
+    /// How long a write that is not urgent has to wait; `None` = it need not. What a run had no time for has waited
+    /// with what it wrote.
     pub fn interval_left(&self, pace: &Pace, now: u64) -> Option<Duration> {
-        left(pace.interval, self.accepted_at, now)
+        left(pace.interval, self.accepted_at, now).filter(|_| !self.is_unfinished)
     }
 
     /// Whether the account refused a write within the last week, so that each accepted one must carry as
@@ -405,7 +408,14 @@ impl WriteHistory {
             _ => 0,
         };
         self.accepted_at = now;
+        self.is_unfinished = false;
         self.operation = Some(operation.to_owned());
+    }
+
+    /// Whether the run that has just written leaves to the next one what it had no time for, or this one finds nothing
+    /// left of that.
+    pub(crate) fn note_unfinished(&mut self, is_unfinished: bool) {
+        self.is_unfinished = is_unfinished;
     }
 
     /// Whether the write that has just been accepted, or left without an answer, takes something off a list.

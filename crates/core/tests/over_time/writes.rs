@@ -486,6 +486,50 @@ async fn interval_stored_by_a_clock_that_was_put_back_is_never_longer_than_count
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_run_had_no_time_for_goes_with_the_next_and_waits_for_no_interval_of_its_own() {
+    let mut world = World::new();
+    world.set("write_interval_seconds", "7200");
+    world.set("run_budget_seconds", "60");
+    community(&world, 0..1);
+    run_after(&world, INTERVAL).await;
+    community(&world, 1..3);
+    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
+    world.front.world().lapi().add_all(vec![challenge]);
+    configure(&world, "cloudflare.operation_delay=20s");
+    run_after(&world, INTERVAL).await;
+    assert!(says(&world, "batched: nothing urgent") && world.writes() == 1);
+    run_after(&world, 2 * HOUR).await;
+    assert!(says(&world, "no time left in this run for 1 of 2 bulk operations"));
+    assert_eq!(world.writes(), 2);
+    run_after(&world, INTERVAL).await;
+    assert_eq!((world.edge().0.len(), world.edge().1.len(), world.writes()), (3, 1, 3));
+    // From then on the interval counts again, also where the rest has gone by itself.
+    community(&world, 3..4);
+    runs(&world, 10).await;
+    assert_eq!(world.writes(), 3);
+    run_after(&world, 2 * HOUR).await;
+    assert_eq!(world.writes(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rest_that_a_run_had_no_time_for_and_nobody_wants_any_more_leaves_the_interval_to_others() {
+    let mut world = World::new();
+    world.set("write_interval_seconds", "7200");
+    world.set("run_budget_seconds", "60");
+    community(&world, 0..1);
+    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
+    world.front.world().lapi().add_all(vec![challenge]);
+    configure(&world, "cloudflare.operation_delay=20s");
+    run_after(&world, INTERVAL).await;
+    assert!(says(&world, "no time left in this run for 1 of 2 bulk operations"));
+    world.front.world().lapi().remove_value(&address(9));
+    run_after(&world, INTERVAL).await;
+    community(&world, 1..2);
+    runs(&world, 10).await;
+    assert_eq!(world.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn owner_freed_beside_the_ladder_ends_it_and_what_is_missing_still_is_no_success() {
     let mut world = World::new();
     world.ban("203.0.113.7");

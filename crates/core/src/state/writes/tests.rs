@@ -104,6 +104,16 @@ fn write_that_goes_well_ends_every_wait() {
 }
 
 #[test]
+fn what_a_run_had_no_time_for_waits_for_no_interval_until_it_is_written() {
+    let mut history = WriteHistory::default();
+    history.accepted("op", &pace(), T);
+    history.note_unfinished(true);
+    assert_eq!(history.interval_left(&pace(), T + 1), None);
+    history.accepted("op", &pace(), T + 1);
+    assert_eq!(history.interval_left(&pace(), T + 2), Some(Duration::from_secs(599)));
+}
+
+#[test]
 fn longer_of_two_waits_counts() {
     let mut history = WriteHistory::default();
     history.throttled(false, &pace(), T);
