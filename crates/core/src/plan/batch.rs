@@ -3,11 +3,11 @@
 /// Items in one POST or DELETE. Cloudflare documents no limit; requests of about 10,000 items have
 /// been seen to work (facts cloudflare 1.5), and that is every item an account below Enterprise can
 /// have. Fewer in a request would only mean more operations, each of which may be throttled.
-pub const BATCH_ITEMS_MAX: usize = 10_000;
+pub const BATCH_ITEMS_MAX: usize = if cfg!(feature = "small-requests") { 3 } else { 10_000 };
 
 /// The largest list that one PUT rewrites: 1.5 MB of JSON. Cloudflare documents no limit of its own
 /// (facts cloudflare 1.5); its Terraform provider writes lists of every size in one PUT.
-pub const REPLACE_ITEMS_MAX: usize = 50_000;
+pub const REPLACE_ITEMS_MAX: usize = if cfg!(feature = "small-requests") { 6 } else { 50_000 };
 
 /// 1 to [`BATCH_ITEMS_MAX`] items.
 #[derive(Debug, Clone, PartialEq, Eq)]

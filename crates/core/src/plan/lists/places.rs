@@ -13,7 +13,7 @@ pub(super) struct Places<'a> {
     pub(super) desired: &'a Desired,
     pub(super) observed: &'a Observed,
     /// The first who goes without; `None` = there are places for all.
-    pub(super) first_without: Option<(Rank, Address)>,
+    pub(super) first_without: Option<Standing>,
     /// Some go without only until others have moved: in the end there is a place for all.
     pub(super) are_kept: bool,
     /// What does not wait on lists that are too full for that.
@@ -25,10 +25,10 @@ pub(super) struct Places<'a> {
 pub(super) struct Yields {
     /// What stays for a range without a place, or until it is there, goes if that range comes after this: somebody
     /// more important would go without for it. `None` = all of it stays.
-    pub(super) lets_go: Option<(Rank, Address)>,
-    /// What a range is to ban goes while the range still challenges it, if that range is this or comes after it: it would
-    /// be put out otherwise. `None` = all of it stays.
-    pub(super) weakly_covered: Option<(Rank, Address)>,
+    pub(super) lets_go: Option<Standing>,
+    /// What a range is to ban goes while the range still challenges it, if that range is this or comes after it: somebody
+    /// would be put out otherwise. `None` = all of it stays.
+    pub(super) weakly_covered: Option<Standing>,
     /// Of that also what was decided here.
     pub(super) own_weakly_covered: bool,
     /// What a range is to ban that was decided here goes before it; of what is banned, only what was not decided here.
@@ -53,6 +53,9 @@ pub struct Rank {
     is_new: bool,
     time: Time,
 }
+
+/// Where somebody stands among all who want a place, the smallest first.
+pub(super) type Standing = (Rank, Address);
 
 /// The remaining time in coarse steps, the longest first, so that LAPI's jitter does not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +88,11 @@ impl Rank {
         self.time as u64
     }
 
+    /// Whether they differ at most in being new and in time.
+    pub(super) fn is_equal(&self, other: &Self) -> bool {
+        (self.source, self.is_challenge) == (other.source, other.is_challenge)
+    }
+
     /// A range of the community that stands for a challenge that was decided here is as important as that, and comes after
     /// the bans that were.
     pub(crate) fn new(candidate: &Candidate, is_at_edge: bool) -> Self {
@@ -110,10 +118,8 @@ impl<'a> Places<'a> {
         };
         let places = usize::try_from(places).unwrap_or(usize::MAX);
         if desired.count_on_lists() > places {
-            let mut ranked: Vec<(Rank, Address)> = desired
-                .candidates()
-                .map(|candidate| (all.rank(&candidate), candidate.address))
-                .collect();
+            let mut ranked: Vec<Standing> =
+                desired.candidates().map(|candidate| all.order_of(&candidate)).collect();
             let (_, first_without, _) = ranked.select_nth_unstable(places);
             all.first_without = Some(*first_without);
         }
@@ -165,7 +171,7 @@ impl<'a> Places<'a> {
     }
 
     /// How far down the order places reach; the greatest = everybody has one.
-    pub(super) fn reach(&self) -> (bool, Option<(Rank, Address)>) {
+    pub(super) fn reach(&self) -> (bool, Option<Standing>) {
         (self.first_without.is_none(), self.first_without)
     }
 
@@ -218,12 +224,16 @@ impl<'a> Places<'a> {
         self.desired.source(address) == Some(Source::Own)
     }
 
-    fn order(&self, address: &Address) -> Option<(Rank, Address)> {
-        Some((self.rank(&self.desired.candidate(address)?), *address))
+    fn order(&self, address: &Address) -> Option<Standing> {
+        Some(self.order_of(&self.desired.candidate(address)?))
     }
 
-    fn has(&self, candidate: &Candidate) -> bool {
-        self.first_without.is_none_or(|first| (self.rank(candidate), candidate.address) < first)
+    pub(super) fn order_of(&self, candidate: &Candidate) -> Standing {
+        (self.rank(candidate), candidate.address)
+    }
+
+    pub(super) fn has(&self, candidate: &Candidate) -> bool {
+        self.first_without.is_none_or(|first| self.order_of(candidate) < first)
     }
 
     fn rank(&self, candidate: &Candidate) -> Rank {

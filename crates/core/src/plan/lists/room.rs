@@ -12,7 +12,7 @@ use crate::observed::lists::{Observed, ObservedList};
 use crate::plan::REPLACE_ITEMS_MAX;
 
 use super::Rules;
-use super::places::{Claim, Places, Yields};
+use super::places::{Claim, Places, Standing, Yields};
 
 /// Of so many that move, one place is kept free to move them one after the other: fewer places would take more
 /// writes, more places would put more out for the moment.
@@ -40,8 +40,9 @@ pub(super) enum Around {
 /// write takes, which may be days.
 ///
 /// What stays for a range that has no place, or is not there yet, does not stay where somebody more important who was
-/// decided here would go without for it; nor does what a range is to ban wait for that where it would be put out and
-/// challenges it already, or where it was decided here and would never come. No more of it goes than has to ([`spare`]).
+/// decided here would go without for it; nor does what a range is to ban wait for that where the range was decided here
+/// and would never come, or where it challenges it already and somebody who is no less important would be put out: to be
+/// challenged for a moment is more than to be let through. No more of it goes than has to ([`spare`]).
 pub(super) fn assign<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
@@ -68,13 +69,15 @@ pub(super) fn assign<'a>(
             yields.before_own_bans = places.yields.before_own_bans;
         }
     }
-    if places.has_challenge_put_out() {
-        yields.weakly_covered = places.first_without;
+    let ways: &[_] = match places.has_range_that_challenges() {
+        true => &[(false, false), (false, true), (true, false), (true, true)],
+        false => &[],
+    };
+    for (equals, own) in ways.iter().copied() {
+        let Some(first) = places.first_put_out() else { break };
+        let from = if equals { places.first_equal(first) } else { places.first_without };
+        let yields = Yields { weakly_covered: from, own_weakly_covered: own, ..yields };
         places = or_better(places, yields);
-        if places.has_challenge_put_out() {
-            yields.own_weakly_covered = true;
-            places = or_better(places, yields);
-        }
     }
     spare(places, rules)
 }
@@ -341,14 +344,23 @@ impl Places<'_> {
         of_inside.extend(inside.into_iter().map(|(inner, _)| inner));
     }
 
-    /// Whether a range goes without that is to be a ban and is a challenge at the edge.
-    fn has_challenge_put_out(&self) -> bool {
+    /// Whether a range that is to be a ban is a challenge at the edge.
+    fn has_range_that_challenges(&self) -> bool {
         let ranges = self.desired.candidates().filter(|one| !one.address.is_single());
         let mut bans = ranges.filter(|one| one.list == Remediation::Ban);
-        bans.any(|one| {
-            self.on_list(&one.address).is_none()
-                && self.is_at_edge(Remediation::Captcha, &one.address)
-        })
+        bans.any(|one| self.is_at_edge(Remediation::Captcha, &one.address))
+    }
+
+    /// The first who goes without and is at the edge.
+    fn first_put_out(&self) -> Option<Standing> {
+        let without = self.desired.candidates().filter(|one| !self.has(one));
+        without.filter(|one| self.observed.has(&one.address)).map(|one| self.order_of(&one)).min()
+    }
+
+    /// The first of those who are as important but for their time.
+    fn first_equal(&self, (rank, _): Standing) -> Option<Standing> {
+        let all = self.desired.candidates().map(|one| self.order_of(&one));
+        all.filter(|(other, _)| other.is_equal(&rank)).min()
     }
 
     /// Whether the ban list has it as well, so that it need not stay here.

@@ -104,6 +104,20 @@ fn write_that_goes_well_ends_every_wait() {
 }
 
 #[test]
+fn lists_may_have_lost_something_while_an_operation_that_takes_is_under_way_or_has_just_ended() {
+    let mut history = WriteHistory::default();
+    assert!(!history.may_have_lost(T), "nothing was written");
+    history.accepted("op", &pace(), T);
+    history.takes(true);
+    assert!(history.may_have_lost(T + 3_000));
+    history.completed(T + 3_000);
+    assert!(history.may_have_lost(T + 3_059) && !history.may_have_lost(T + 3_060));
+    history.accepted("op", &pace(), T + 4_000);
+    history.takes(false);
+    assert!(!history.may_have_lost(T + 4_001), "it only adds");
+}
+
+#[test]
 fn what_a_run_had_no_time_for_waits_for_no_interval_until_it_is_written() {
     let mut history = WriteHistory::default();
     history.accepted("op", &pace(), T);

@@ -81,6 +81,30 @@ fn own_ban_waits_for_its_range_that_still_challenges_it_whatever_other_range_is_
     );
 }
 
+/// Challenged for a moment is more than let through, and both bans are as important.
+#[test]
+fn what_an_own_range_still_challenges_goes_before_that_where_an_own_ban_that_moves_would_be_put_out()
+ {
+    let there = [
+        r#"{"id":"x"}"#,
+        r#"{"id":"a","ip":"1.1.1.2"}"#,
+        r#"{"id":"b","ip":"1.1.1.3"}"#,
+        r#"{"id":"c","ip":"3.3.3.3"}"#,
+    ];
+    let on_captcha = ObservedList::of(&["1.1.1.2/31", "2.2.2.2"]);
+    let observed = Observed::of(listed(&there), on_captcha);
+    let full = Case { observed, items_max: 6, ..case(&[], &[], &[], &[]) };
+    let says = full
+        .wants("1.1.1.2/31", Ban, "crowdsec", 8_000_000)
+        .wants("3.3.3.3", Ban, "crowdsec", 100_000)
+        .wants("2.2.2.2", Ban, "cscli", 400)
+        .says();
+    assert!(!says.iter().any(|one| one.contains("displaced")), "{says:?}");
+    for covered in ["-1.1.1.2 ban covered Rest", "-1.1.1.3 ban covered Rest"] {
+        assert!(says.contains(&covered.to_owned()), "{says:?}");
+    }
+}
+
 #[test]
 fn ban_of_the_community_goes_before_its_range_that_challenges_it_and_no_own_one_does() {
     // No request can add to the ban list and remove from it.

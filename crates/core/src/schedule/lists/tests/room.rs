@@ -36,6 +36,22 @@ fn additions_that_find_no_room_beside_what_is_held_are_counted_and_the_least_imp
     }
 }
 
+/// By himself he would come second; but the range that ran out stands for him until he is there.
+#[test]
+fn beside_what_is_held_one_inside_of_a_range_that_goes_comes_before_his_equals() {
+    let held_back: &[&str] = &["1.1.1.1", "1.1.1.2", "1.1.1.3"];
+    let equals: &[&str] = &["2.2.2.1", "3.3.3.3"];
+    let mut full = case((&[], &["3.3.3.0/24"]), (&[], held_back)).community(Ban, equals);
+    full = full.known("3.3.3.0/24", false, T - 1);
+    full.items_max = 4;
+    let schedule = held(&full);
+    assert_eq!(schedule.without_room(), 1);
+    assert_eq!(["2.2.2.1", "3.3.3.3"].map(|one| adds(&schedule, one)), [false, true]);
+    let beside = case(NONE, (&[], held_back)).community(Ban, equals);
+    let schedule = held(&Case { items_max: 4, ..beside });
+    assert_eq!(["2.2.2.1", "3.3.3.3"].map(|one| adds(&schedule, one)), [true, false]);
+}
+
 #[test]
 fn who_moves_beside_what_is_held_takes_no_place_from_anybody() {
     let three: &[&str] = &["1.1.1.1", "1.1.1.2", "1.1.1.3"];
