@@ -6,7 +6,7 @@ use edge_sync_core::settings::Settings;
 
 use edge_sync_core::decision::Remediation::{Ban, Captcha};
 
-use crate::fixture::{BAN, Zones, locked};
+use crate::fixture::{BAN, INTERVAL, Zones, locked};
 
 async fn look(zones: &Zones, address: &str) -> Inspection {
     let settings = Settings::parse(|name| zones.settings.get(name).cloned(), zones.wall()).unwrap();
@@ -53,6 +53,34 @@ async fn look_shows_what_a_run_would_say_in_each_zone_and_what_waits_for_the_lis
     let patches = zones.patches().len();
     zones.next().await.unwrap();
     assert_eq!(zones.patches().len(), patches + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_long_after_a_list_was_written_and_before_it_was_read_keeps_the_delta_as_a_run_would()
+{
+    let zones = locked(1).await;
+    zones.ban("203.0.113.7");
+    zones.next().await.unwrap();
+    zones.unlock();
+    let operations = zones.operations();
+    for _ in 0..1_500 {
+        zones.next().await.unwrap();
+        if zones.operations() > operations {
+            break;
+        }
+    }
+    assert!(zones.ban_list().contains(&"203.0.113.7".to_owned()));
+    // What is there may have been there for a moment only.
+    for _ in 0..2 {
+        tokio::time::sleep(INTERVAL).await;
+        let looked = look(&zones, "203.0.113.7").await;
+        assert_eq!(in_rules(&looked)[0].wanted, Some(Delta::Fresh));
+    }
+    zones.next().await.unwrap();
+    tokio::time::sleep(INTERVAL).await;
+    let looked = look(&zones, "203.0.113.7").await;
+    let one = &in_rules(&looked)[0];
+    assert_eq!((one.now, one.wanted), (Some(Delta::Fresh), None));
 }
 
 #[tokio::test(start_paused = true)]

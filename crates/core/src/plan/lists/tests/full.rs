@@ -46,6 +46,18 @@ fn what_stays_for_a_range_of_the_community_goes_for_a_ban_decided_here_and_for_n
 }
 
 #[test]
+fn what_waits_for_a_range_without_a_place_goes_and_not_what_waits_for_one_that_comes_first() {
+    let full = case(&[], &[], &[], &["1.1.1.1", "2.2.2.2"])
+        .wants("1.1.1.0/24", Captcha, "cscli", 8_000_000)
+        .wants("9.9.9.9", Captcha, "cscli", 60)
+        .wants("2.2.2.0/24", Captcha, "CAPI", 60);
+    let says = Case { items_max: 2, ..full }.says();
+    let waits = "-1.1.1.1 captcha covered Rest after 1.1.1.0/24 captcha".to_owned();
+    assert!(says.contains(&waits), "{says:?}");
+    assert!(says.contains(&"-2.2.2.2 captcha displaced Rest".to_owned()), "{says:?}");
+}
+
+#[test]
 fn nine_who_move_on_full_lists_take_the_places_of_two_until_they_have() {
     let own: Vec<String> = (1..=9).map(|i| format!("1.1.1.{i}")).collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
