@@ -153,6 +153,32 @@ async fn removal_whose_company_is_refused_until_it_is_gone_has_waited_all_that_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn removal_waits_a_day_for_company_however_long_an_addition_was_refused_before() {
+    let world = world_with_scarce_writes().await;
+    // Both end between two runs.
+    world.decide("ban", "203.0.113.200", 20 * HOUR + HOUR / 2);
+    run_after(&world, INTERVAL).await;
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = 60 * DAY);
+    run_after(&world, HOUR).await;
+    world.decide("ban", "203.0.113.201", 19 * HOUR + HOUR / 4);
+    for _ in 0..22 {
+        run_after(&world, HOUR).await;
+    }
+    world.front.world().cloudflare().configure(|knobs| knobs.write_floor = Duration::ZERO);
+    for _ in 0..12 {
+        run_after(&world, HOUR).await;
+    }
+    let ban = world.edge().0;
+    assert!(ban.contains(&"203.0.113.200".to_owned()), "it has run out half a day ago");
+    assert!(!ban.contains(&"203.0.113.201".to_owned()), "it never came");
+    for _ in 0..12 {
+        run_after(&world, HOUR).await;
+    }
+    assert!(!world.edge().0.contains(&"203.0.113.200".to_owned()));
+    world.assert_no_violations();
+}
+
+#[tokio::test(start_paused = true)]
 async fn removals_that_the_guard_holds_when_what_they_waited_with_goes_do_not_wait_another_day() {
     let world = world_with_scarce_writes().await;
     community(&world, 0..20);
@@ -509,6 +535,27 @@ async fn what_a_run_had_no_time_for_goes_with_the_next_and_waits_for_no_interval
     assert_eq!(world.writes(), 3);
     run_after(&world, 2 * HOUR).await;
     assert_eq!(world.writes(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rest_of_a_run_whose_write_was_throttled_waits_for_the_interval_that_an_earlier_one_began()
+{
+    let mut world = World::new();
+    world.set("write_interval_seconds", "7200");
+    community(&world, 0..1);
+    run_after(&world, INTERVAL).await;
+    world.ban("203.0.113.1");
+    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
+    world.front.world().lapi().add_all(vec![challenge]);
+    world.fault("cloudflare POST times=1: answer 429 slow down");
+    run_after(&world, INTERVAL).await;
+    assert_eq!(world.writes(), 2);
+    world.front.world().lapi().remove_value("203.0.113.1");
+    // The ladder's half hour is over.
+    runs(&world, 30).await;
+    assert_eq!(world.writes(), 2);
+    run_after(&world, 2 * HOUR).await;
+    assert_eq!((world.edge().1.len(), world.writes()), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,12 @@ const LISTS: [(&str, &[&str]); 3] = [
     ("write_backoff_seconds", &["60", "600,1200", "1800,3600"]),
 ];
 
+const KV: [(&str, &[&str]); 3] = [
+    ("kv_expiry_tolerance_seconds", &["60", "600", "3600"]),
+    ("kv_daily_writes_max", &["10", "40", "1000"]),
+    ("kv_layout", &["shards", "both", "keys"]),
+];
+
 const RULES: [(&str, &[&str]); 1] = [("rules_characters_max", &["200", "300", "4000"])];
 
 /// Besides what the pool calls the operator's own: networks that decisions are about.
@@ -50,6 +56,7 @@ impl Draw {
                 kind => {
                     let of: &[(&str, &[&str])] = match kind {
                         3..5 if targets.zones > 0 => &RULES,
+                        3..5 if targets.kv => &KV,
                         3..6 if targets.ban_list || targets.captcha_list => &LISTS,
                         _ => &ANYWHERE,
                     };
