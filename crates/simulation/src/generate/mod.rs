@@ -327,6 +327,11 @@ impl Draw {
                     r#"{"id":2}"#,
                     r#"{"id":3,"origin":"cscli","type":"ban","scope":"Ip","value":"198.51.100.3","duration":"soon"}"#,
                     r#"{"id":4,"origin":7,"type":"ban","scope":"Username","value":"root","duration":"4h"}"#,
+                    r#"{"id":5,"origin":"CAPI","type":"BAN","scope":"IP","value":"2001:DB8::1/128","duration":"-131.478625ms"}"#,
+                    r#"{"id":6,"origin":"lists:x","scenario":null,"type":"ban","scope":"range","value":"203.0.113.4","duration":"875999h59m58.87283113s"}"#,
+                    r#"{"id":7,"origin":"","type":"captcha","scope":"Ip","value":"203.0.113.0/24","duration":"587.005257ms"}"#,
+                    r#"{"id":8,"origin":"cscli","type":"ban","scope":"","value":"198.51.100.1","duration":"4h"}"#,
+                    r#"{"id":9,"origin":"crowdsec","type":"ban","scope":"Ip","value":"198.51.100.2","duration":"99999999999999999h"}"#,
                 ]);
                 self.event(What::RawRow(row.to_owned()));
             }

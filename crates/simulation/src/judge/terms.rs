@@ -145,7 +145,10 @@ impl Terms {
     }
 
     pub(crate) fn leaves_out(&self, origin: &str, scenario: &str) -> bool {
-        self.origins_exclude.iter().any(|word| word.eq_ignore_ascii_case(origin))
+        // Newer versions of CrowdSec name a subscribed list behind its origin.
+        let kind = origin.split_once(':').map_or(origin, |(kind, _)| kind);
+        let is = |word: &String, text: &str| word.eq_ignore_ascii_case(text);
+        self.origins_exclude.iter().any(|word| is(word, origin) || is(word, kind))
             || self.scenarios_exclude.iter().any(|glob| match glob.strip_suffix('*') {
                 Some(beginning) => scenario.starts_with(beginning),
                 None => scenario == glob,
