@@ -331,7 +331,7 @@ impl Draw {
                     r#"{"id":6,"origin":"lists:x","scenario":null,"type":"ban","scope":"range","value":"203.0.113.4","duration":"875999h59m58.87283113s"}"#,
                     r#"{"id":7,"origin":"","type":"captcha","scope":"Ip","value":"203.0.113.0/24","duration":"587.005257ms"}"#,
                     r#"{"id":8,"origin":"cscli","type":"ban","scope":"","value":"198.51.100.1","duration":"4h"}"#,
-                    r#"{"id":9,"origin":"crowdsec","type":"ban","scope":"Ip","value":"198.51.100.2","duration":"99999999999999999h"}"#,
+                    r#"{"id":9,"origin":"crowdsec","type":"ban","scope":"Ip","value":"198.51.100.2","duration":"2562047h47m16.854775807s"}"#,
                 ]);
                 self.event(What::RawRow(row.to_owned()));
             }
