@@ -299,7 +299,9 @@ impl Judge {
             (Kind::Throttled | Kind::Failed, _) => waits.ladder.max(1),
             // In a row, as far as the run knows of the one before.
             (_, Some((before, times, known)))
-                if *before == kind && waits.is_known(known, learned.run) =>
+                if *before == kind
+                    && waits.is_known(known, learned.run)
+                    && !known.is_beside(waits.trouble, learned.run, learned.began) =>
             {
                 times + 1
             }
