@@ -291,6 +291,9 @@ impl Judge {
                 before.run != learned.run && before.heard >= learned.began
                     || !waits.is_known(&before, learned.run)
             });
+            // Where a clock was wrong, the run may have known of the one before, and be on the step after that.
+            let before = waits.setback.map(|(.., before)| before).filter(|before| before.is_kept);
+            waits.climbed_all |= before.is_some_and(|of| !waits.is_known(&of, learned.run));
             waits.ladder = if is_beside { 1 } else { waits.ladder + 1 };
             let steps = self.terms.backoff.len() as u64;
             waits.climbed_all |= waits.ladder >= steps;
