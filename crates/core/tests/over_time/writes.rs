@@ -32,6 +32,11 @@ fn community(world: &World, range: std::ops::Range<u32>) {
     world.front.world().lapi().add_all(all.collect::<Vec<_>>());
 }
 
+fn community_challenge(world: &World, n: u32) {
+    let challenge = Decision::captcha(address(n)).origin("CAPI").until(1_000 * DAY);
+    world.front.world().lapi().add(challenge);
+}
+
 fn configure(world: &World, knob: &str) {
     let mut options = world.front.world().options().clone();
     options.set(knob).unwrap();
@@ -519,8 +524,7 @@ async fn what_a_run_had_no_time_for_goes_with_the_next_and_waits_for_no_interval
     community(&world, 0..1);
     run_after(&world, INTERVAL).await;
     community(&world, 1..3);
-    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
-    world.front.world().lapi().add_all(vec![challenge]);
+    community_challenge(&world, 9);
     configure(&world, "cloudflare.operation_delay=20s");
     run_after(&world, INTERVAL).await;
     assert!(says(&world, "batched: nothing urgent") && world.writes() == 1);
@@ -545,8 +549,7 @@ async fn rest_of_a_run_whose_write_was_throttled_waits_for_the_interval_that_an_
     community(&world, 0..1);
     run_after(&world, INTERVAL).await;
     world.ban("203.0.113.1");
-    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
-    world.front.world().lapi().add_all(vec![challenge]);
+    community_challenge(&world, 9);
     world.fault("cloudflare POST times=1: answer 429 slow down");
     run_after(&world, INTERVAL).await;
     assert_eq!(world.writes(), 2);
@@ -564,8 +567,7 @@ async fn rest_that_a_run_had_no_time_for_and_nobody_wants_any_more_leaves_the_in
     world.set("write_interval_seconds", "7200");
     world.set("run_budget_seconds", "60");
     community(&world, 0..1);
-    let challenge = Decision::captcha(address(9)).origin("CAPI").until(1_000 * DAY);
-    world.front.world().lapi().add_all(vec![challenge]);
+    community_challenge(&world, 9);
     configure(&world, "cloudflare.operation_delay=20s");
     run_after(&world, INTERVAL).await;
     assert!(says(&world, "no time left in this run for 1 of 2 bulk operations"));

@@ -69,15 +69,13 @@ pub(super) fn assign<'a>(
             yields.before_own_bans = places.yields.before_own_bans;
         }
     }
-    let ways: &[_] = match places.has_range_that_challenges() {
-        true => &[(false, false), (false, true), (true, false), (true, true)],
-        false => &[],
-    };
-    for (equals, own) in ways.iter().copied() {
-        let Some(first) = places.first_put_out() else { break };
-        let from = if equals { places.first_equal(first) } else { places.first_without };
-        let yields = Yields { weakly_covered: from, own_weakly_covered: own, ..yields };
-        places = or_better(places, yields);
+    if places.has_range_that_challenges() {
+        for (equals, own) in [(false, false), (false, true), (true, false), (true, true)] {
+            let Some(first) = places.first_put_out() else { break };
+            let from = if equals { places.first_equal(first) } else { places.first_without };
+            let yields = Yields { weakly_covered: from, own_weakly_covered: own, ..yields };
+            places = or_better(places, yields);
+        }
     }
     spare(places, rules)
 }
