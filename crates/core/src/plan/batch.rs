@@ -1,5 +1,10 @@
 //! A part of a write that one request can carry: never empty, never unreasonably large.
 
+#[cfg(all(feature = "small-requests", target_family = "wasm"))]
+compile_error!(
+    "small-requests is for the simulation; the component would send one request for every three items"
+);
+
 /// Items in one POST or DELETE. Cloudflare documents no limit; requests of about 10,000 items have
 /// been seen to work (facts cloudflare 1.5), and that is every item an account below Enterprise can
 /// have. Fewer in a request would only mean more operations, each of which may be throttled.
